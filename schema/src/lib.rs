@@ -1,0 +1,21 @@
+//! The words everybody shares: ids, frames, envelopes, error codes, limits.
+//!
+//! Pure data and its rules: no I/O, no clock, no actors. `PROTOCOL.md` beside
+//! this crate explains the same things to somebody who writes a client.
+
+pub mod envelope;
+pub mod error;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod text;
+#[cfg(feature = "ts")]
+pub mod typescript;
+
+pub use envelope::Envelope;
+pub use error::ErrorCode;
+pub use frame::{ClientFrame, ServerFrame};
+pub use ids::{
+    ChangeId, ClientId, ConversationId, Cursor, EditId, Life, MessageId, NodeId, Ref, StoreId,
+    UserId,
+};
