@@ -1,1 +1,8 @@
-//! placeholder
+//! What a node shares with its peers, and the logic that needs no I/O.
+//!
+//! Traits stand beside their implementations and the one conformance suite that
+//! all of them pass. Knows nothing of actors or HTTP, and starts no thread.
+
+pub mod clock;
+pub mod store;
+pub mod twins;

@@ -1,0 +1,285 @@
+//! What is stored: rows, and the writes that make them.
+//!
+//! One [`Commit`] carries all writes of one intent: the message's row, and for each
+//! member one write to his own partition (inbox cells and a change entry).
+
+use rally_schema::frame;
+use rally_schema::{ChangeId, ConversationId, EditId, Life, MessageId, Ref, UserId, text};
+use serde::{Deserialize, Serialize};
+
+/// A message as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRow {
+    /// Names it; with the conversation, the row's key.
+    pub id: MessageId,
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// The other member (the sender when alone).
+    pub to: UserId,
+    /// The sender's name for it.
+    pub r#ref: Ref,
+    /// What was written; empty once deleted.
+    pub body: String,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
+    /// The newest edit; none once deleted.
+    pub edit: Option<(EditId, String)>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+impl MessageRow {
+    /// Gives the text that readers see.
+    pub fn text(&self) -> &str {
+        match &self.edit {
+            _ if self.deleted => "",
+            Some((_, text)) => text,
+            None => &self.body,
+        }
+    }
+
+    /// Gives the frame that shows the message as it stands.
+    pub fn to_frame(&self) -> frame::Message {
+        frame::Message {
+            id: self.id,
+            conversation: self.conversation,
+            sender: self.sender,
+            to: self.to,
+            r#ref: self.r#ref,
+            text: self.text().to_owned(),
+            reply_to: self.reply_to,
+            edit: self.edit.as_ref().map(|(id, _)| *id).filter(|_| !self.deleted),
+            deleted: self.deleted,
+            after: None,
+        }
+    }
+}
+
+/// All writes of one intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The conversation that it is about.
+    pub conversation: ConversationId,
+    /// What happens to a message's row; `None` for a mark.
+    pub message: Option<MessageWrite>,
+    /// What each member's partition gets.
+    pub members: Vec<MemberWrite>,
+}
+
+/// A write to the row of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageWrite {
+    /// Upserts the row; cells that exist with a later timestamp stay.
+    Put {
+        /// Names it.
+        id: MessageId,
+        /// Who wrote it.
+        sender: UserId,
+        /// The other member.
+        to: UserId,
+        /// The sender's name for it.
+        r#ref: Ref,
+        /// What was written.
+        body: String,
+        /// The message that it answers.
+        reply_to: Option<MessageId>,
+    },
+    /// Sets the `edit` cell; the largest edit id stays. Creates nothing.
+    Edit {
+        /// Which message.
+        id: MessageId,
+        /// Which edit.
+        edit: EditId,
+        /// The new text.
+        text: String,
+    },
+    /// Sets `deleted` and erases body and edit. Creates nothing.
+    Delete {
+        /// Which message.
+        id: MessageId,
+    },
+    /// Removes the row of a smaller twin.
+    Remove {
+        /// Which row.
+        id: MessageId,
+    },
+}
+
+/// One write to one member's partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberWrite {
+    /// Whose partition.
+    pub user: UserId,
+    /// The other member, as the inbox names him (oneself when alone).
+    pub peer: UserId,
+    /// The inbox cells that are written; the others stay.
+    pub cells: InboxCells,
+    /// The entry of his log, if it gets one.
+    pub change: Option<Change>,
+}
+
+/// Cells of an inbox row; `None` leaves a cell alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxCells {
+    /// The newest message; timestamp and order of its id.
+    pub head: Option<Head>,
+    /// What became of a message; timestamp of its *target*, used only while that is the head.
+    pub head_edit: Option<HeadEdit>,
+    /// How far this user read.
+    pub read_up_to: Option<MessageId>,
+    /// How far a device of the peer got it.
+    pub peer_delivered_up_to: Option<MessageId>,
+    /// How far the peer read.
+    pub peer_read_up_to: Option<MessageId>,
+}
+
+/// The newest message of a conversation. Compares by id first, as its bytes do in the cell.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Head {
+    /// Which message.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// The beginning of its text.
+    pub preview: String,
+}
+
+/// The newest edit or deletion of a message that is, or was, the head. Compares by target,
+/// then deletion over edit, then edit id: the order in which the cell's values win.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeadEdit {
+    /// Which message.
+    pub target: MessageId,
+    /// Whether it was deleted.
+    pub deleted: bool,
+    /// The edit, unless deleted.
+    pub edit: Option<EditId>,
+    /// The beginning of the new text.
+    pub preview: String,
+}
+
+impl InboxCells {
+    /// Merges `newer` in: each cell keeps the value that wins.
+    ///
+    /// Every cell's value begins with the id that gives its timestamp, and what follows is in
+    /// the order of its bytes, so "the later timestamp, then the larger bytes" is `max`.
+    pub fn merge(&mut self, other: &InboxCells) {
+        fn keep<T: Ord + Clone>(mine: &mut Option<T>, other: &Option<T>) {
+            if other > mine {
+                mine.clone_from(other);
+            }
+        }
+        keep(&mut self.head, &other.head);
+        keep(&mut self.head_edit, &other.head_edit);
+        keep(&mut self.read_up_to, &other.read_up_to);
+        keep(&mut self.peer_delivered_up_to, &other.peer_delivered_up_to);
+        keep(&mut self.peer_read_up_to, &other.peer_read_up_to);
+    }
+}
+
+/// A user's view of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxRow {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The other member (oneself when alone).
+    pub peer: UserId,
+    /// What is known of it.
+    pub cells: InboxCells,
+}
+
+impl InboxRow {
+    /// Gives the head as readers see it, with the edit or deletion that is about it.
+    pub fn head(&self) -> Option<frame::Head> {
+        let head = self.cells.head.as_ref()?;
+        let edit = self.cells.head_edit.as_ref().filter(|edit| edit.target == head.id);
+        Some(frame::Head {
+            id: head.id,
+            sender: head.sender,
+            preview: match edit {
+                Some(edit) if edit.deleted => String::new(),
+                Some(edit) => edit.preview.clone(),
+                None => head.preview.clone(),
+            },
+            deleted: edit.is_some_and(|edit| edit.deleted),
+        })
+    }
+}
+
+impl Head {
+    /// Makes the head cell of a message.
+    pub fn of(id: MessageId, sender: UserId, body: &str) -> Self {
+        Self { id, sender, preview: text::preview(body) }
+    }
+}
+
+/// What a change entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// A message came into being.
+    Message,
+    /// It was edited.
+    Edit,
+    /// It was deleted.
+    Delete,
+    /// A mark "delivered" moved to it.
+    Delivered,
+    /// A mark "read" moved to it.
+    Read,
+}
+
+/// One entry of a user's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Change {
+    /// Names the entry; minted anew before each attempt.
+    pub change: ChangeId,
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// About which message.
+    pub id: MessageId,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Names it.
+    pub user: UserId,
+    /// Shown to others.
+    pub name: String,
+    /// argon2id in PHC form; `None` cannot log in.
+    pub password: Option<String>,
+    /// Tokens of an earlier epoch are refused: logging out everywhere raises it.
+    pub epoch: u64,
+    /// Whether presence and last seen are hidden from others.
+    pub hide_presence: bool,
+}
+
+/// What of an account changes; `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// A new display name.
+    pub name: Option<String>,
+    /// A new password hash.
+    pub password: Option<String>,
+    /// Whether to hide presence.
+    pub hide_presence: Option<bool>,
+    /// Whether to end every log-in.
+    pub raise_epoch: bool,
+}
+
+/// What one edge's life knows of a user's presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceRow {
+    /// Whose.
+    pub user: UserId,
+    /// Which edge, in which of its lives.
+    pub life: Life,
+    /// Since when he has been online there; `None` when he left.
+    pub online_since: Option<u64>,
+    /// When he was last seen there.
+    pub last_seen: u64,
+}
