@@ -1,9 +1,12 @@
 //! The store: where messages, inboxes, change logs and accounts are kept.
 //!
 //! The store is the truth. Everything here is phrased as what a caller may rely
-//! on; `rows.rs` has the shapes, `conformance.rs` the suite that every
-//! implementation passes, `embedded/` the one for a single node.
+//! on; `rows.rs` has the shapes, `cells.rs` how writes to a message meet, `model.rs` the
+//! promises as plain maps, `conformance.rs` the suite that every implementation passes,
+//! `embedded/` the one for a single node.
 
+pub mod cells;
+pub mod model;
 pub mod rows;
 
 use std::future::Future;
@@ -13,6 +16,8 @@ use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, StoreId, UserId};
 use thiserror::Error;
 
+pub use cells::MessageCells;
+pub use model::Model;
 pub use rows::*;
 
 /// A result that comes later; boxed, because a node chooses its store when it starts.
@@ -45,7 +50,9 @@ pub enum StoreError {
 /// **Cells.** A fact is one cell with a timestamp of its own, the microseconds of the id it
 /// is about. The later cell wins, among equals the one with the larger bytes, so writes may
 /// arrive in any order and any number of times and leave the same row. `deleted` is only
-/// ever set; a deleted message has no body, whatever arrives later.
+/// ever set; a deleted message has no body, whatever arrives later. An edit, a deletion or a
+/// mark creates nothing that a reader sees: a message exists once it was put, a conversation
+/// in a user's inbox once it has a head. What came before takes effect then.
 ///
 /// **Durability.** A write that returned `Ok` is there after the death of the process, and,
 /// where the store syncs, after a power cut. After [`StoreError::Unknown`] any part of it may
@@ -64,7 +71,8 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, commits: Vec<Commit>) -> Later<()>;
 
     /// Reads those of `ids` that exist, in the order of `ids`.
-    fn messages(&self, conversation: ConversationId, ids: Vec<MessageId>) -> Later<Vec<MessageRow>>;
+    fn messages(&self, conversation: ConversationId, ids: Vec<MessageId>)
+    -> Later<Vec<MessageRow>>;
 
     /// Reads every message with this stamp: at most a few, of different senders or texts.
     fn stamped(&self, conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>>;
@@ -79,7 +87,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Later<Vec<MessageRow>>;
 
     /// Finds the newest message of anybody but `reader` that is not above `id`; a reader alone
-    /// with himself finds his own.
+    /// with himself finds his own. A deleted message is still a message, here and in `unread`.
     fn newest_for(
         &self,
         conversation: ConversationId,
@@ -88,7 +96,7 @@ pub trait Store: Send + Sync + 'static {
         id: MessageId,
     ) -> Later<Option<MessageId>>;
 
-    /// Counts messages of others above `read_up_to`, stopping at `cap`.
+    /// Counts messages of others above `read_up_to`, twins as one, stopping at `cap`.
     fn unread(
         &self,
         conversation: ConversationId,
@@ -98,7 +106,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Later<u32>;
 
     /// Reads up to `limit` entries whose head is older than `before`, newest head first, and
-    /// whether there are more. Entries without a head (nothing was ever acknowledged) are left out.
+    /// whether there are more.
     fn inbox(
         &self,
         user: UserId,
@@ -112,8 +120,9 @@ pub trait Store: Send + Sync + 'static {
     /// Reads up to `limit` entries of the user's log above `after`, oldest first.
     fn changes(&self, user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
 
-    /// Drops entries of every log older than `before_ms`; says how many.
-    fn expire_changes(&self, before_ms: u64) -> Later<u64>;
+    /// Drops entries of every log older than `before_ms`, never a younger one, and says how many;
+    /// forgets revocations that ended before. A store whose rows go by themselves may answer 0.
+    fn expire(&self, before_ms: u64) -> Later<u64>;
 
     /// Creates an account; `false` when the name is taken, and nothing is changed then. Of two
     /// calls at once, one succeeds.
@@ -140,7 +149,8 @@ pub trait Store: Send + Sync + 'static {
     /// Tells whether `user` has blocked `blocked`.
     fn is_blocked(&self, user: UserId, blocked: UserId) -> Later<bool>;
 
-    /// Writes the presence of one edge's life and drops the user's rows of `folded` lives.
+    /// Writes the presence of one edge's life, over what that life wrote before, and drops the
+    /// user's rows of `folded` lives.
     fn set_presence(&self, row: PresenceRow, folded: Vec<rally_schema::Life>) -> Later<()>;
 
     /// Reads a user's presence rows, one an edge life.

@@ -71,7 +71,7 @@ pub struct Commit {
 /// A write to the row of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageWrite {
-    /// Upserts the row; cells that exist with a later timestamp stay.
+    /// Upserts the row; of values that differ the larger stays.
     Put {
         /// Names it.
         id: MessageId,
@@ -86,7 +86,7 @@ pub enum MessageWrite {
         /// The message that it answers.
         reply_to: Option<MessageId>,
     },
-    /// Sets the `edit` cell; the largest edit id stays. Creates nothing.
+    /// Sets the `edit` cell; the largest edit id stays. Creates no row: without a put there is none.
     Edit {
         /// Which message.
         id: MessageId,
@@ -95,16 +95,28 @@ pub enum MessageWrite {
         /// The new text.
         text: String,
     },
-    /// Sets `deleted` and erases body and edit. Creates nothing.
+    /// Sets `deleted` and erases body and edit. Creates no row.
     Delete {
         /// Which message.
         id: MessageId,
     },
-    /// Removes the row of a smaller twin.
+    /// Removes the row of a smaller twin; a later put does not bring it back.
     Remove {
         /// Which row.
         id: MessageId,
     },
+}
+
+impl MessageWrite {
+    /// Gives the id of the row that is written.
+    pub fn id(&self) -> MessageId {
+        match self {
+            Self::Put { id, .. }
+            | Self::Edit { id, .. }
+            | Self::Delete { id }
+            | Self::Remove { id } => *id,
+        }
+    }
 }
 
 /// One write to one member's partition.
@@ -112,7 +124,7 @@ pub enum MessageWrite {
 pub struct MemberWrite {
     /// Whose partition.
     pub user: UserId,
-    /// The other member, as the inbox names him (oneself when alone).
+    /// The other member, as the inbox names him (oneself when alone); the same in every write.
     pub peer: UserId,
     /// The inbox cells that are written; the others stay.
     pub cells: InboxCells,
@@ -269,6 +281,17 @@ pub struct UserChange {
     pub hide_presence: Option<bool>,
     /// Whether to end every log-in.
     pub raise_epoch: bool,
+}
+
+impl UserRow {
+    /// Makes the row what `change` says, leaving what it does not name.
+    pub fn change(&mut self, change: UserChange) {
+        let UserChange { name, password, hide_presence, raise_epoch } = change;
+        self.name = name.unwrap_or_else(|| std::mem::take(&mut self.name));
+        self.password = password.or_else(|| self.password.take());
+        self.hide_presence = hide_presence.unwrap_or(self.hide_presence);
+        self.epoch += u64::from(raise_epoch);
+    }
 }
 
 /// What one edge's life knows of a user's presence.
