@@ -1,0 +1,4 @@
+//! placeholder
+fn main() {
+    print!("{}", rally_schema::typescript::declarations());
+}
