@@ -1,4 +1,60 @@
-//! placeholder
-fn main() {
-    print!("{}", rally_schema::typescript::declarations());
+//! The commands that README names: `cargo xtask run`, `cargo xtask test`, `cargo xtask gen`.
+//!
+//! One file a command, and beside them what several commands share. Knows nothing of
+//! what Rally does: only how it is built, checked and started.
+
+#![allow(clippy::disallowed_methods, reason = "tells how long a step took; no part of a node")]
+
+mod call;
+mod checkout;
+mod client;
+mod debian;
+mod generate;
+mod licences;
+mod need;
+mod python;
+mod run;
+mod stamp;
+mod step;
+mod steps;
+mod summary;
+mod test;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use checkout::Checkout;
+
+/// Builds, checks and starts Rally.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Test(test::Args),
+    Gen(generate::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run(cli.command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let checkout = Checkout::find()?;
+    match command {
+        Command::Run(args) => run::run(&checkout, args),
+        Command::Test(args) => test::run(&checkout, &args),
+        Command::Gen(args) => generate::run(&checkout, &args),
+    }
 }

@@ -1,0 +1,162 @@
+//! The steps of `cargo xtask test`, in the order in which they run. To add one, add a row.
+
+use anyhow::Context as _;
+
+use crate::checkout::Checkout;
+use crate::step::{Outcome, Step};
+use crate::{call, client, debian, generate, licences, need, python};
+
+/// Every step. What a row needs stands above it.
+pub const STEPS: &[Step] = &[
+    Step { name: "format", about: "Rust code as rustfmt leaves it", needs: &[], run: format },
+    Step { name: "lints", about: "clippy, warnings denied", needs: &[], run: lints },
+    Step { name: "docs", about: "rustdoc, warnings denied", needs: &[], run: docs },
+    Step {
+        name: "licences",
+        about: "licences, bans and sources of dependencies",
+        needs: &[],
+        run: licences::check,
+    },
+    Step {
+        name: "advisories",
+        about: "published advisories, where there is a network",
+        needs: &["licences"],
+        run: licences::advisories,
+    },
+    Step { name: "generated", about: "generated files up to date", needs: &[], run: generated },
+    Step {
+        name: "client-install",
+        about: "packages of the browser client",
+        needs: &[],
+        run: client_install,
+    },
+    Step {
+        name: "client-check",
+        about: "types and lints of the browser client",
+        needs: &["client-install"],
+        run: |checkout| npm(checkout, &["run", "check"]),
+    },
+    Step {
+        name: "client-tests",
+        about: "unit tests of the browser client",
+        needs: &["client-install"],
+        run: |checkout| npm(checkout, &["test"]),
+    },
+    Step {
+        name: "client-build",
+        about: "pages that the server embeds",
+        needs: &["client-install"],
+        run: client_build,
+    },
+    Step { name: "rust-tests", about: "tests of the workspace", needs: &[], run: rust_tests },
+    Step {
+        name: "server",
+        about: "the release build of rally-server",
+        needs: &["client-build"],
+        run: server,
+    },
+    Step {
+        name: "http-fuzz",
+        about: "the OpenAPI description is true and withstands fuzzing",
+        needs: &[],
+        run: http_fuzz,
+    },
+    Step { name: "websocket", about: "WebSocket conformance cases", needs: &[], run: websocket },
+    Step {
+        name: "browser",
+        about: "people in browsers against the real server",
+        needs: &["server"],
+        run: browser,
+    },
+];
+
+fn format(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    need::component("fmt", "rustfmt", checkout.root())?;
+    cargo(checkout, &["fmt", "--all", "--check"])
+}
+
+fn lints(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    need::component("clippy", "clippy", checkout.root())?;
+    cargo(checkout, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn docs(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let mut doc = call::cargo(checkout.root());
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    passed(call::run(doc.args(["doc", "--workspace", "--no-deps"])))
+}
+
+fn generated(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(generate::check(checkout).inspect_err(|error| println!("{error}")))
+}
+
+fn client_install(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(client::install(checkout).map(client::Done::tell))
+}
+
+fn client_build(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(client::build(checkout).map(client::Done::tell))
+}
+
+fn rust_tests(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    cargo(checkout, &["test", "--workspace", "--no-fail-fast"])
+}
+
+fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    cargo(checkout, &["build", "--release", "--package", "rally-server"])
+}
+
+/// The test starts a server and turns this tool on it.
+fn http_fuzz(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let tool = python::tool(checkout, "schemathesis==4.32.5", "schemathesis")?;
+    let mut test = call::cargo(checkout.root());
+    test.env("RALLY_SCHEMATHESIS", tool);
+    passed(call::run(
+        test.args(["test", "-p", "rally-server", "--test", "http_fuzz"]).args(IGNORED),
+    ))
+}
+
+/// The test starts an echo over the server's own WebSocket end and turns this tool on it.
+fn websocket(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let tool = python::tool(checkout, "kosoku==0.1.0", "kosoku")?;
+    let mut test = call::cargo(checkout.root());
+    test.env("RALLY_KOSOKU", tool);
+    passed(call::run(
+        test.args(["test", "-p", "rally-server", "--test", "websocket"]).args(IGNORED),
+    ))
+}
+
+/// Tests that need a tool from here are ignored by a plain `cargo test`.
+const IGNORED: [&str; 3] = ["--", "--ignored", "--nocapture"];
+
+fn browser(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let chromium = chromium()?;
+    let mut npm = client::npm(checkout);
+    npm.env("RALLY_SERVER_BIN", checkout.server()).env("RALLY_CHROMIUM", chromium);
+    passed(call::run(npm.args(["run", "e2e"])))
+}
+
+/// Finds Chromium, or installs it.
+fn chromium() -> anyhow::Result<std::path::PathBuf> {
+    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    if let Some(named) = std::env::var_os("RALLY_CHROMIUM") {
+        return Ok(named.into());
+    }
+    if let Some(found) = debian::which(&NAMES) {
+        return Ok(found);
+    }
+    debian::install(&["chromium", "fonts-dejavu-core"]).context("a Chromium")?;
+    debian::which(&NAMES).context("Chromium was installed but is not on the search path")
+}
+
+fn cargo(checkout: &Checkout, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    passed(call::run(call::cargo(checkout.root()).args(arguments)))
+}
+
+fn npm(checkout: &Checkout, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    passed(call::run(client::npm(checkout).args(arguments)))
+}
+
+fn passed(result: anyhow::Result<()>) -> anyhow::Result<Outcome> {
+    result.map(|()| Outcome::Passed)
+}
