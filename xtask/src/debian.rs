@@ -21,10 +21,10 @@ pub fn which(names: &[&str]) -> Option<PathBuf> {
 pub fn install(packages: &[&str]) -> anyhow::Result<()> {
     let wanted = packages.join(" ");
     if which(&["apt-get"]).is_none() {
-        bail!("missing; install what Debian calls: {wanted}");
+        bail!("install what Debian calls: {wanted}");
     }
     if !is_root() {
-        bail!("missing; install it: sudo apt-get install --no-install-recommends {wanted}");
+        bail!("install it: sudo apt-get install --no-install-recommends {wanted}");
     }
     let apt = |arguments: &[&str]| {
         let mut command = call::program("apt-get", Path::new("/"));

@@ -20,7 +20,7 @@ pub fn tool(checkout: &Checkout, requirement: &str, name: &str) -> anyhow::Resul
     let root = checkout.root();
     let venv = ["-c", "import venv, ensurepip"];
     if !call::succeeds(call::program("python3", root).args(venv)) {
-        debian::install(&["python3", "python3-venv"]).context("python3 with venv")?;
+        debian::install(&["python3", "python3-venv"]).context("no python3 with venv found")?;
     }
     call::run(call::program("python3", root).args(["-m", "venv", "--clear"]).arg(&home))?;
     let mut pip = call::program(home.join("bin/python"), root);

@@ -20,7 +20,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "advisories",
         about: "published advisories, where there is a network",
-        needs: &["licences"],
+        needs: &[],
         run: licences::advisories,
     },
     Step { name: "generated", about: "generated files up to date", needs: &[], run: generated },
@@ -145,7 +145,7 @@ fn chromium() -> anyhow::Result<std::path::PathBuf> {
     if let Some(found) = debian::which(&NAMES) {
         return Ok(found);
     }
-    debian::install(&["chromium", "fonts-dejavu-core"]).context("a Chromium")?;
+    debian::install(&["chromium", "fonts-dejavu-core"]).context("no Chromium found")?;
     debian::which(&NAMES).context("Chromium was installed but is not on the search path")
 }
 
