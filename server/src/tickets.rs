@@ -1,0 +1,251 @@
+//! Tickets: the short-lived right to open one WebSocket.
+//!
+//! Sealed for a user, a client and a node life, good for [`TICKET_MS`], spent once. They
+//! travel in `hello`, never in a URL. Any node issues; only the life a ticket names redeems
+//! it. Knows nothing of sockets or sessions.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use parking_lot::Mutex;
+use rally_cluster::clock::Clock;
+use rally_schema::limits::TICKET_MS;
+use rally_schema::{ClientId, Life, UserId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::seal::Sealer;
+
+/// Tickets that this node remembers as spent: 8,700 connections a second for as long as
+/// tickets live, in about 10 MB.
+const SPENT: usize = 262_144;
+
+/// Why a ticket does not open a connection. None of the texts shows the ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TicketError {
+    /// Not sealed by this cluster.
+    #[error("the ticket is none of ours: ask /api/discover for one")]
+    Forged,
+    /// Older than a ticket may be.
+    #[error("the ticket has expired: ask /api/discover for a new one")]
+    Expired,
+    /// Redeemed before.
+    #[error("the ticket was used before: ask /api/discover for a new one")]
+    Spent,
+    /// Made for another client.
+    #[error(
+        "the ticket was made for another client: name the same client in /api/discover and hello"
+    )]
+    OtherClient,
+    /// Made for another node, or another run of this one.
+    #[error("the ticket was made for another node: ask /api/discover for a new one")]
+    OtherNode,
+    /// The user logged out everywhere after it was made.
+    #[error("the ticket's user has logged out everywhere: log in again")]
+    LoggedOut,
+    /// More tickets were redeemed within their lifetime than the node remembers.
+    #[error("too many tickets were redeemed at once: ask /api/discover for a new one in a while")]
+    TooMany,
+}
+
+/// What a ticket says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    id: Uuid,
+    user: UserId,
+    client: ClientId,
+    life: Life,
+    issued_ms: u64,
+}
+
+/// Issues tickets, and redeems those made for this life of the node.
+pub struct Tickets {
+    sealer: Sealer,
+    clock: Clock,
+    life: Life,
+    memory: Mutex<Memory>,
+}
+
+/// What happened within the lifetime of a ticket; everything older is refused as expired.
+#[derive(Default)]
+struct Memory {
+    spent: HashSet<Uuid>,
+    /// The same ids by the time at which they stop to matter, oldest first.
+    ends: VecDeque<(u64, Uuid)>,
+    /// Users who logged out everywhere, with the time: what was issued up to then is void.
+    logged_out: HashMap<UserId, u64>,
+}
+
+impl Tickets {
+    /// Issues and redeems with keys from the store's secret; `life` is this run of the node.
+    pub fn new(secret: &[u8; 32], clock: Clock, life: Life) -> Self {
+        let sealer = Sealer::new(secret, "rally ticket 1");
+        Self { sealer, clock, life, memory: Mutex::default() }
+    }
+
+    /// Makes a ticket for `user`'s `client` at the node life `life`.
+    pub fn issue(&self, user: UserId, client: ClientId, life: Life) -> String {
+        let issued_ms = self.clock.now_ms();
+        self.sealer.seal(&Claims { id: Uuid::new_v4(), user, client, life, issued_ms })
+    }
+
+    /// Spends a ticket and says whose it is.
+    pub fn redeem(&self, ticket: &str, client: ClientId) -> Result<UserId, TicketError> {
+        let claims: Claims = self.sealer.open(ticket).ok_or(TicketError::Forged)?;
+        let now_ms = self.clock.now_ms();
+        let ends_ms = claims.issued_ms.saturating_add(TICKET_MS);
+        if now_ms >= ends_ms {
+            return Err(TicketError::Expired);
+        }
+        if claims.life != self.life {
+            return Err(TicketError::OtherNode);
+        }
+        if claims.client != client {
+            return Err(TicketError::OtherClient);
+        }
+        let mut memory = self.memory.lock();
+        memory.forget_before(now_ms);
+        if memory.logged_out.get(&claims.user).is_some_and(|at| claims.issued_ms <= *at) {
+            return Err(TicketError::LoggedOut);
+        }
+        if memory.spent.contains(&claims.id) {
+            return Err(TicketError::Spent);
+        }
+        if memory.spent.len() >= SPENT {
+            return Err(TicketError::TooMany);
+        }
+        memory.spent.insert(claims.id);
+        memory.ends.push_back((ends_ms, claims.id));
+        Ok(claims.user)
+    }
+
+    /// Makes every ticket void that `user` got up to now.
+    pub fn log_out_everywhere(&self, user: UserId) {
+        let now_ms = self.clock.now_ms();
+        let mut memory = self.memory.lock();
+        // Calls are as rare as log-outs and each keeps its entry for 30 s only.
+        memory.logged_out.retain(|_, at| at.saturating_add(TICKET_MS) > now_ms);
+        memory.logged_out.insert(user, now_ms);
+    }
+}
+
+impl Memory {
+    /// Drops what has expired. Ids come nearly in the order of their ends (a ticket is redeemed
+    /// up to 30 s after it was made), so an early one behind a late one waits at most that long.
+    fn forget_before(&mut self, now_ms: u64) {
+        while let Some((_, id)) = self.ends.pop_front_if(|(ends, _)| *ends <= now_ms) {
+            self.spent.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Hands;
+
+    struct Place {
+        hands: Hands,
+        tickets: Tickets,
+        client: ClientId,
+        user: UserId,
+    }
+
+    fn life(generation: u64) -> Life {
+        Life { node: "n1".parse().unwrap(), generation }
+    }
+
+    fn place() -> Place {
+        let hands = Hands::at(1_000_000);
+        let tickets = Tickets::new(&[1; 32], hands.clock(), life(1));
+        Place { hands, tickets, client: Uuid::from_u128(1).into(), user: "ana".parse().unwrap() }
+    }
+
+    impl Place {
+        fn issue(&self) -> String {
+            self.tickets.issue(self.user, self.client, life(1))
+        }
+        fn redeem(&self, ticket: &str) -> Result<UserId, TicketError> {
+            self.tickets.redeem(ticket, self.client)
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_once() {
+        let place = place();
+        let ticket = place.issue();
+        assert_eq!(place.redeem(&ticket), Ok(place.user));
+        assert_eq!(place.redeem(&ticket), Err(TicketError::Spent));
+        assert_eq!(place.redeem(&place.issue()), Ok(place.user));
+    }
+
+    #[test]
+    fn of_many_at_once_one_gets_in() {
+        let place = place();
+        let ticket = place.issue();
+        let wins = std::thread::scope(|scope| {
+            let tries: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| place.redeem(&ticket).is_ok())).collect();
+            tries.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
+        });
+        assert_eq!(wins, 1);
+    }
+
+    #[test]
+    fn a_ticket_expires_and_stays_refused_when_its_memory_is_gone() {
+        let place = place();
+        let (spent, unspent) = (place.issue(), place.issue());
+        assert!(place.redeem(&spent).is_ok());
+        place.hands.pass(TICKET_MS - 1);
+        assert_eq!(place.redeem(&spent), Err(TicketError::Spent));
+        place.hands.pass(1);
+        assert_eq!(place.redeem(&spent), Err(TicketError::Expired));
+        assert_eq!(place.redeem(&unspent), Err(TicketError::Expired));
+        assert!(place.redeem(&place.issue()).is_ok());
+        assert_eq!(place.tickets.memory.lock().spent.len(), 1, "the expired one is forgotten");
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_client_and_one_life() {
+        let place = place();
+        let other: ClientId = Uuid::from_u128(2).into();
+        assert_eq!(place.tickets.redeem(&place.issue(), other), Err(TicketError::OtherClient));
+        let elsewhere = place.tickets.issue(place.user, place.client, life(2));
+        assert_eq!(place.redeem(&elsewhere), Err(TicketError::OtherNode));
+    }
+
+    #[test]
+    fn what_others_sealed_is_forged() {
+        let place = place();
+        let stranger = Tickets::new(&[2; 32], place.hands.clock(), life(1));
+        let token = crate::seal::Sealer::new(&[1; 32], "rally token 1").seal(&"x");
+        for forged in [stranger.issue(place.user, place.client, life(1)), token, String::new()] {
+            assert_eq!(place.redeem(&forged), Err(TicketError::Forged));
+        }
+    }
+
+    #[test]
+    fn logging_out_everywhere_voids_what_was_issued() {
+        let place = place();
+        let before = place.issue();
+        place.tickets.log_out_everywhere(place.user);
+        assert_eq!(place.redeem(&before), Err(TicketError::LoggedOut));
+        place.hands.pass(1);
+        assert!(place.redeem(&place.issue()).is_ok());
+    }
+
+    #[test]
+    fn the_memory_of_spent_tickets_is_bounded() {
+        let place = place();
+        {
+            let mut memory = place.tickets.memory.lock();
+            for n in 0..SPENT as u128 {
+                memory.spent.insert(Uuid::from_u128(n));
+                memory.ends.push_back((1_000_000 + TICKET_MS, Uuid::from_u128(n)));
+            }
+        }
+        assert_eq!(place.redeem(&place.issue()), Err(TicketError::TooMany));
+        place.hands.pass(TICKET_MS);
+        assert!(place.redeem(&place.issue()).is_ok());
+    }
+}
