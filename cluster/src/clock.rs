@@ -15,8 +15,8 @@ use rally_schema::ids::{MAX_N, Stamp};
 pub trait TimeSource: Send + Sync + 'static {
     /// Milliseconds since 1970 as the machine believes; may be set at any moment.
     fn wall_ms(&self) -> u64;
-    /// Milliseconds that only ever grow, from an origin of its own.
-    fn monotonic_ms(&self) -> u64;
+    /// Microseconds that only ever grow, from an origin of its own.
+    fn monotonic_us(&self) -> u64;
 }
 
 /// The machine's own clocks.
@@ -48,8 +48,8 @@ impl TimeSource for MachineTime {
         Self::read_wall()
     }
 
-    fn monotonic_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    fn monotonic_us(&self) -> u64 {
+        self.origin.elapsed().as_micros() as u64
     }
 }
 
@@ -72,7 +72,7 @@ impl Clock {
     /// earlier life made durable. `life_bits` are drawn at random once a life.
     pub fn new(source: impl TimeSource, high_water_ms: u64, life_bits: u64) -> Self {
         let start = source.wall_ms().max(high_water_ms) as i64;
-        let offset = start - source.monotonic_ms() as i64;
+        let offset = start - (source.monotonic_us() / 1000) as i64;
         Self(Arc::new(Inner {
             source: Box::new(source),
             offset: AtomicI64::new(offset),
@@ -88,15 +88,20 @@ impl Clock {
 
     /// Gives milliseconds since 1970; never less than it gave before.
     pub fn now_ms(&self) -> u64 {
-        let monotonic = self.0.source.monotonic_ms() as i64;
+        let monotonic = self.monotonic_ms() as i64;
         let candidate = self.0.source.wall_ms() as i64 - monotonic;
         let before = self.0.offset.fetch_max(candidate, Ordering::AcqRel);
         (monotonic + before.max(candidate)).max(0) as u64
     }
 
-    /// Gives a monotonic count for measuring how long something took; costs one clock read.
+    /// Gives a monotonic count of milliseconds, for measuring how long something took.
     pub fn monotonic_ms(&self) -> u64 {
-        self.0.source.monotonic_ms()
+        self.monotonic_us() / 1000
+    }
+
+    /// Gives the same count in microseconds.
+    pub fn monotonic_us(&self) -> u64 {
+        self.0.source.monotonic_us()
     }
 
     /// Gives by how much this clock is ahead of the wall: above zero after the wall was set back.
@@ -137,8 +142,8 @@ mod tests {
         fn wall_ms(&self) -> u64 {
             self.0.0.load(Ordering::Relaxed)
         }
-        fn monotonic_ms(&self) -> u64 {
-            self.0.1.load(Ordering::Relaxed)
+        fn monotonic_us(&self) -> u64 {
+            self.0.1.load(Ordering::Relaxed) * 1000
         }
     }
 

@@ -4,5 +4,6 @@
 //! all of them pass. Knows nothing of actors or HTTP, and starts no thread.
 
 pub mod clock;
+pub mod intent;
 pub mod store;
 pub mod twins;

@@ -1,0 +1,115 @@
+//! How many catch-ups of a node read the store at once; reconnects go first.
+//!
+//! After a node's death thousands of clients come back together. Whoever is not let in
+//! waits in one of two lines; each waits in no more memory than his place takes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Which line to wait in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// A client that has just come back.
+    Reconnect,
+    /// A session that is open, and only in doubt.
+    Doubt,
+}
+
+#[derive(Default)]
+struct State {
+    free: usize,
+    reconnects: VecDeque<oneshot::Sender<()>>,
+    doubts: VecDeque<oneshot::Sender<()>>,
+}
+
+/// Lets a stated number in.
+#[derive(Clone)]
+pub struct Admission(Arc<Mutex<State>>);
+
+/// The right to read; dropping it lets the next one in.
+pub struct Permit(Admission);
+
+impl Admission {
+    /// Lets `places` in at once.
+    pub fn new(places: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { free: places.max(1), ..State::default() })))
+    }
+
+    /// Waits for a place.
+    pub async fn enter(&self, line: Line) -> Permit {
+        let waits = {
+            let mut state = self.state();
+            if state.free > 0 {
+                state.free -= 1;
+                None
+            } else {
+                let (sender, receiver) = oneshot::channel();
+                match line {
+                    Line::Reconnect => state.reconnects.push_back(sender),
+                    Line::Doubt => state.doubts.push_back(sender),
+                }
+                Some(receiver)
+            }
+        };
+        if let Some(receiver) = waits {
+            // The sender is dropped only together with the whole node.
+            let _ = receiver.await;
+        }
+        Permit(self.clone())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        loop {
+            let next = state.reconnects.pop_front().or_else(|| state.doubts.pop_front());
+            let Some(sender) = next else {
+                state.free += 1;
+                return;
+            };
+            // Who has gone away meanwhile does not take the place with him.
+            if sender.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn reconnects_go_before_doubts() {
+        let admission = Admission::new(1);
+        let first = admission.enter(Line::Doubt).await;
+        let mut doubt = Box::pin(admission.enter(Line::Doubt));
+        let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
+        assert!(doubt.as_mut().now_or_never().is_none());
+        assert!(reconnect.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = reconnect.as_mut().now_or_never();
+        assert!(second.is_some() && doubt.as_mut().now_or_never().is_none());
+        drop(second);
+        assert!(doubt.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_no_hole() {
+        let admission = Admission::new(1);
+        let first = admission.enter(Line::Doubt).await;
+        let mut gone = Box::pin(admission.enter(Line::Reconnect));
+        assert!(gone.as_mut().now_or_never().is_none());
+        drop(gone);
+        drop(first);
+        assert!(admission.enter(Line::Doubt).now_or_never().is_some());
+    }
+}

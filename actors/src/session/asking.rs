@@ -1,0 +1,169 @@
+//! Questions: pages of the inbox and of a conversation's history.
+//!
+//! A few are answered at once; beyond that the session reads nothing more until one is
+//! done, so a client cannot have the store read faster than it is answered.
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::store::{InboxRow, Store, StoreError};
+use rally_cluster::twins;
+use rally_schema::frame::{self, ErrorFrame, HistoryQuery, InboxQuery, ServerFrame};
+use rally_schema::limits::{HISTORY_PAGE, INBOX_PAGE, UNREAD_CAP};
+use rally_schema::{ErrorCode, MessageId, Ref, UserId};
+use tracing::{Span, warn};
+
+use super::{Session, sending};
+use crate::committer::Write;
+use crate::io::Pause;
+use crate::metrics::count;
+
+/// Questions of one session that are answered at once.
+const AT_ONCE: usize = 4;
+
+/// Entries of a page when the client does not say.
+const PAGE: u32 = 50;
+
+/// How long a client waits after a question that failed.
+const AGAIN_MS: u64 = 1_000;
+
+/// The questions being answered.
+#[derive(Default)]
+pub(super) struct Questions {
+    running: usize,
+}
+
+impl Session {
+    fn question_begins(&mut self) -> u64 {
+        self.questions.running += 1;
+        if self.questions.running >= AT_ONCE {
+            count(&self.worker.node.metrics.paused, "questions");
+            self.io.pause(Pause::Queries, true);
+        }
+        self.now_us()
+    }
+
+    fn question_ends(&mut self, r#ref: Ref, answer: Result<ServerFrame, Failed>) {
+        self.questions.running -= 1;
+        self.io.pause(Pause::Queries, false);
+        match answer {
+            Ok(frame) => self.answer(frame),
+            Err(Failed::Told(error)) => self.refuse(error.about(r#ref)),
+            Err(Failed::Store(error)) => {
+                warn!(user = %self.user, %error, "a question could not be answered");
+                let text = "the store does not answer: ask again";
+                let error = ErrorFrame::new(ErrorCode::Internal, text);
+                self.refuse(error.about(r#ref).after_ms(AGAIN_MS));
+            }
+        }
+    }
+
+    pub(super) fn ask_inbox(&mut self, query: InboxQuery, ctx: &mut Context<Self>) {
+        let began_us = self.question_begins();
+        let (store, user) = (self.worker.node.store.clone(), self.user);
+        let InboxQuery { r#ref, before, limit } = query;
+        let limit = page_size(limit, INBOX_PAGE);
+        let asking = async move {
+            let (rows, more) = store.inbox(user, before, limit).await?;
+            let entries = entries(&*store, user, rows).await?;
+            Ok(frame::Inbox { r#ref: Some(r#ref), entries, more }.into())
+        };
+        ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
+            let took_us = session.now_us() - began_us;
+            session.worker.node.metrics.inbox_seconds.observe(took_us as f64 / 1e6);
+            session.question_ends(r#ref, answer);
+        }));
+    }
+
+    pub(super) fn ask_history(&mut self, query: HistoryQuery, ctx: &mut Context<Self>) {
+        let began_us = self.question_begins();
+        let worker = self.worker.clone();
+        let (user, known) = (self.user, self.peers.known(query.conversation));
+        let HistoryQuery { r#ref, conversation, before, limit } = query;
+        let limit = page_size(limit, HISTORY_PAGE);
+        let asking = async move {
+            let store = &worker.node.store;
+            let peer = match known {
+                Some(peer) => Some(peer),
+                None => sending::find_peer(store.clone(), user, conversation).await?,
+            };
+            let Some(peer) = peer else {
+                let text = format!("unknown conversation {conversation}");
+                return Err(Failed::Told(ErrorFrame::new(ErrorCode::UnknownConversation, text)));
+            };
+            let mut rows = store.history(conversation, before, limit + 1).await?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            let twins = twins::fold(&mut rows);
+            if !twins.is_empty() {
+                let pair = Pair { conversation, actor: user, peer };
+                remove(&worker, pair, twins);
+            }
+            let messages = rows.iter().map(|row| row.to_frame()).collect();
+            let page = frame::History { r#ref: Some(r#ref), conversation, messages, more };
+            Ok((peer, page.into()))
+        };
+        ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
+            let took_us = session.now_us() - began_us;
+            session.worker.node.metrics.history_seconds.observe(took_us as f64 / 1e6);
+            let answer = answer.map(|(peer, page)| {
+                session.peers.learn(conversation, peer);
+                page
+            });
+            session.question_ends(r#ref, answer);
+        }));
+    }
+}
+
+/// Removes the rows of smaller twins: the larger ones have just been read, so they are stored.
+fn remove(worker: &crate::node::Worker, pair: Pair, twins: Vec<MessageId>) {
+    let intents = twins.into_iter().map(|id| Intent::Remove { id }).collect();
+    let removing = worker.committer.send(Write { pair, intents, span: Span::none() });
+    actix::spawn(async move {
+        // Whoever reads the page next tries again.
+        let _ = removing.await;
+    });
+}
+
+fn page_size(limit: Option<u32>, most: u32) -> usize {
+    limit.unwrap_or(PAGE).clamp(1, most) as usize
+}
+
+enum Failed {
+    Told(ErrorFrame),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Turns rows into what an inbox shows, counting what is unread.
+pub(super) async fn entries(
+    store: &dyn Store,
+    user: UserId,
+    rows: Vec<InboxRow>,
+) -> Result<Vec<frame::InboxEntry>, StoreError> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(head) = row.head() else { continue };
+        let InboxRow { conversation, peer, cells } = row;
+        // Nothing of anybody is newer than the head.
+        let all_read = cells.read_up_to >= Some(head.id) || peer == user;
+        let unread = match all_read {
+            true => 0,
+            false => store.unread(conversation, user, cells.read_up_to, UNREAD_CAP).await?,
+        };
+        entries.push(frame::InboxEntry {
+            conversation,
+            peer,
+            head,
+            unread,
+            read_up_to: cells.read_up_to,
+            peer_delivered_up_to: cells.peer_delivered_up_to,
+            peer_read_up_to: cells.peer_read_up_to,
+        });
+    }
+    Ok(entries)
+}

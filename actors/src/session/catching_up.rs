@@ -1,0 +1,361 @@
+//! Catch-up: reading from the store what a push may have missed.
+//!
+//! One mechanism for every doubt. The session is attached to its router already, so what
+//! is stored after the read began is pushed; pushes that come meanwhile are held, within
+//! the outgoing budget, and follow `synced`. When they do not fit, it runs once more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use rally_cluster::store::{Change, ChangeKind, StoreError};
+use rally_cluster::twins;
+use rally_schema::frame::{self, Reset, ServerFrame, Synced};
+use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
+use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
+use tracing::{Instrument as _, debug_span, warn};
+
+use super::{Session, asking};
+use crate::admission::Line;
+use crate::io::Io;
+use crate::metrics::count;
+use crate::node::Node;
+use crate::push::Push;
+use crate::wire;
+
+/// Entries of the log read at once.
+const CHANGES_PAGE: usize = 500;
+
+/// Messages read at once: a page of the longest texts is a megabyte.
+const MESSAGES_PAGE: usize = 16;
+
+/// Inbox entries read and written at once.
+const ENTRIES_PAGE: usize = 50;
+
+/// Messages of the window that replaces a cut conversation's.
+const WINDOW: usize = 50;
+
+/// How long to wait after a failed read.
+const AGAIN: Duration = Duration::from_millis(700);
+
+/// Where a session's knowledge ends, and what is being done about it.
+pub(super) struct Catching {
+    /// Where the last completed catch-up began, or what `hello` named.
+    position: Result<Option<Cursor>, ()>,
+    line: Line,
+    reason: &'static str,
+    state: State,
+    /// Pushes that came meanwhile.
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Everything that was acknowledged is pushed or being pushed.
+    Live,
+    /// The socket does not drain; pushes are dropped until it has.
+    Lagging,
+    /// The store is being read; what comes meanwhile is held.
+    Reading,
+    /// The store is being read, and something was dropped meanwhile.
+    ReadingInVain,
+}
+
+impl Catching {
+    /// Begins in doubt: with the position that `hello` named, if it did.
+    pub(super) fn from_hello(cursor: Option<&str>) -> Self {
+        Self {
+            position: parse(cursor),
+            line: Line::Reconnect,
+            reason: "connected",
+            state: State::Reading,
+            held: VecDeque::new(),
+            held_bytes: 0,
+        }
+    }
+}
+
+fn parse(cursor: Option<&str>) -> Result<Option<Cursor>, ()> {
+    cursor.map(str::parse).transpose().map_err(|_| ())
+}
+
+impl Session {
+    /// Tells whether marks and pushes must wait.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.catching.state != State::Live
+    }
+
+    /// Notes that something may have been missed, and begins to find out what.
+    pub(super) fn doubt(&mut self, reason: &'static str, ctx: &mut Context<Self>) {
+        match self.catching.state {
+            State::Live => {
+                self.catching.reason = reason;
+                self.begin_catch_up(ctx);
+            }
+            State::Reading if reason != "periodic" => self.catching.state = State::ReadingInVain,
+            State::Reading | State::ReadingInVain | State::Lagging => {}
+        }
+    }
+
+    /// Catches up from the client's own position; a client may know less than its session.
+    pub(super) fn take_sync(&mut self, cursor: Option<&str>, ctx: &mut Context<Self>) {
+        if cursor.is_some() {
+            self.catching.position = parse(cursor);
+        }
+        self.doubt("asked", ctx);
+    }
+
+    /// Takes a push that is also in the store.
+    pub(super) fn take_push(&mut self, push: Push, ctx: &mut Context<Self>) {
+        let budget = self.worker.node.settings.out_budget_bytes;
+        match self.catching.state {
+            State::Live => {
+                if self.io.push(push.bytes) {
+                    self.pushed(push.received_us);
+                } else {
+                    self.begin_lagging(ctx);
+                }
+            }
+            State::Reading if self.catching.held_bytes + push.bytes.len() <= budget => {
+                self.catching.held_bytes += push.bytes.len();
+                self.catching.held.push_back(push.bytes);
+            }
+            State::Reading => self.catching.state = State::ReadingInVain,
+            State::ReadingInVain | State::Lagging => {
+                count(&self.worker.node.metrics.pushes_refused, "in_doubt");
+            }
+        }
+    }
+
+    fn pushed(&self, received_us: Option<u64>) {
+        let metrics = &self.worker.node.metrics;
+        metrics.pushes.inc();
+        if let Some(received_us) = received_us {
+            let took_us = self.now_us().saturating_sub(received_us);
+            metrics.delivery_seconds.observe(took_us as f64 / 1e6);
+        }
+    }
+
+    fn begin_lagging(&mut self, _: &mut Context<Self>) {
+        let metrics = &self.worker.node.metrics;
+        count(&metrics.pushes_refused, "budget_spent");
+        metrics.lagging.inc();
+        metrics.lagged.inc();
+        self.catching.state = State::Lagging;
+    }
+
+    /// Leaves the count of the lagging, if the session was among them.
+    pub(super) fn stop_lagging(&mut self) {
+        if self.catching.state == State::Lagging {
+            self.worker.node.metrics.lagging.dec();
+            self.catching.state = State::Live;
+        }
+    }
+
+    /// Looks, after a write, whether a lagging socket has drained.
+    pub(super) fn flushed(&mut self, ctx: &mut Context<Self>) {
+        if self.catching.state == State::Lagging && self.io.waiting() == 0 && !self.ended {
+            self.stop_lagging();
+            self.doubt("lagging", ctx);
+        }
+    }
+
+    /// Reads what was missed, writes it to the socket, ends with `synced` or `reset`.
+    pub(super) fn begin_catch_up(&mut self, ctx: &mut Context<Self>) {
+        self.catching.state = State::Reading;
+        let run = CatchUp {
+            node: self.worker.node.clone(),
+            io: self.io.clone(),
+            user: self.user,
+            line: self.catching.line,
+            position: self.catching.position,
+        };
+        count(&run.node.metrics.catch_ups, self.catching.reason);
+        let began_us = self.now_us();
+        let span = debug_span!(target: "rally_path", "catch_up", reason = self.catching.reason);
+        let running = run.run().instrument(span).into_actor(self);
+        ctx.spawn(running.map(move |done, session, ctx| {
+            if session.ended {
+                return;
+            }
+            match done {
+                Ok(done) => session.caught_up(done, began_us, ctx),
+                Err(error) => {
+                    warn!(user = %session.user, %error, "a catch-up could not read the store");
+                    ctx.run_later(AGAIN, |session, ctx| session.begin_catch_up(ctx));
+                }
+            }
+        }));
+    }
+
+    fn caught_up(&mut self, done: Done, began_us: u64, ctx: &mut Context<Self>) {
+        let took_us = self.now_us() - began_us;
+        self.worker.node.metrics.catch_up_seconds.observe(took_us as f64 / 1e6);
+        self.catching.position = Ok(Some(done.cursor));
+        self.catching.line = Line::Doubt;
+        self.answer(done.last);
+        let again = self.catching.state == State::ReadingInVain;
+        self.catching.state = State::Live;
+        self.catching.held_bytes = 0;
+        for bytes in std::mem::take(&mut self.catching.held) {
+            if self.catching.state != State::Live {
+                break;
+            }
+            if self.io.push(bytes) {
+                self.pushed(None);
+            } else {
+                self.begin_lagging(ctx);
+            }
+        }
+        if again {
+            self.doubt("missed_meanwhile", ctx);
+        } else {
+            self.flush_marks(ctx);
+        }
+    }
+}
+
+/// How a catch-up ended.
+struct Done {
+    cursor: Cursor,
+    /// `synced` or `reset`.
+    last: ServerFrame,
+}
+
+/// One reading of the log.
+struct CatchUp {
+    node: Arc<Node>,
+    io: Rc<Io>,
+    user: UserId,
+    line: Line,
+    position: Result<Option<Cursor>, ()>,
+}
+
+/// What the log names, by conversation.
+type Named = BTreeMap<ConversationId, BTreeSet<MessageId>>;
+
+impl CatchUp {
+    async fn run(self) -> Result<Done, StoreError> {
+        let permit = self.node.admission.enter(self.line).await;
+        let cursor = self.node.cursor(self.node.clock.now_ms());
+        let from = match self.check(cursor.at) {
+            Ok(from) => from,
+            Err(why) => return Ok(self.reset(cursor, why)),
+        };
+        let Some(named) = self.read_log(from).await? else {
+            return Ok(self.reset(cursor, "too_much"));
+        };
+        drop(permit);
+        let mut cut = Vec::new();
+        for (conversation, ids) in &named {
+            if ids.len() > CATCH_UP_CONVERSATION {
+                self.write_window(*conversation).await?;
+                cut.push(*conversation);
+            } else {
+                self.write_messages(*conversation, ids).await?;
+            }
+        }
+        self.write_inbox(named.into_keys().collect()).await?;
+        let last = Synced { cursor: cursor.to_string(), cut }.into();
+        Ok(Done { cursor, last })
+    }
+
+    fn reset(&self, cursor: Cursor, why: &'static str) -> Done {
+        count(&self.node.metrics.resets, why);
+        Done { cursor, last: Reset { cursor: cursor.to_string() }.into() }
+    }
+
+    /// Says from when to read, or why the position is of no use.
+    fn check(&self, now: u64) -> Result<u64, &'static str> {
+        let cursor = self.position.map_err(|()| "malformed")?.ok_or("none")?;
+        if cursor.store != self.node.store.id() {
+            return Err("other_store");
+        }
+        if cursor.at > now {
+            return Err("ahead");
+        }
+        if now - cursor.at > CURSOR_DAYS * 86_400_000 {
+            return Err("too_old");
+        }
+        Ok(cursor.at)
+    }
+
+    /// Reads the log from an overlap before `from`; `None` when it names too much after it.
+    async fn read_log(&self, from: u64) -> Result<Option<Named>, StoreError> {
+        let mut after = ChangeId::first_of(from.saturating_sub(self.node.settings.overlap.ms));
+        let mut named = Named::new();
+        let mut recent = BTreeSet::new();
+        loop {
+            let page = self.node.store.changes(self.user, after, CHANGES_PAGE).await?;
+            for Change { change, conversation, id, kind } in &page {
+                let ids = named.entry(*conversation).or_default();
+                // A mark names its conversation; what it is about has not changed.
+                if matches!(kind, ChangeKind::Message | ChangeKind::Edit | ChangeKind::Delete) {
+                    ids.insert(*id);
+                    if change.at() >= from {
+                        recent.insert(*id);
+                    }
+                }
+            }
+            if recent.len() > CATCH_UP_MESSAGES {
+                return Ok(None);
+            }
+            match page.last() {
+                Some(last) if page.len() == CHANGES_PAGE => after = last.change,
+                _ => return Ok(Some(named)),
+            }
+        }
+    }
+
+    /// Waits until the client has read what it got, so that a catch-up is no way around the
+    /// budget; then for a place among those that read the store.
+    async fn turn(&self) -> crate::admission::Permit {
+        poll_fn(|cx| self.io.poll_uncongested(cx)).await;
+        self.node.admission.enter(self.line).await
+    }
+
+    fn write(&self, frame: impl Into<ServerFrame>) {
+        self.io.answer(wire::text(frame.into().encode()));
+    }
+
+    async fn write_messages(
+        &self,
+        conversation: ConversationId,
+        ids: &BTreeSet<MessageId>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<MessageId> = ids.iter().copied().collect();
+        for page in ids.chunks(MESSAGES_PAGE) {
+            let _permit = self.turn().await;
+            let mut rows = self.node.store.messages(conversation, page.to_vec()).await?;
+            twins::fold(&mut rows);
+            rows.iter().for_each(|row| self.write(row.to_frame()));
+        }
+        Ok(())
+    }
+
+    async fn write_window(&self, conversation: ConversationId) -> Result<(), StoreError> {
+        let _permit = self.turn().await;
+        let mut rows = self.node.store.history(conversation, None, WINDOW + 1).await?;
+        let more = rows.len() > WINDOW;
+        rows.truncate(WINDOW);
+        twins::fold(&mut rows);
+        let messages = rows.iter().map(|row| row.to_frame()).collect();
+        self.write(frame::History { r#ref: None, conversation, messages, more });
+        Ok(())
+    }
+
+    async fn write_inbox(&self, conversations: Vec<ConversationId>) -> Result<(), StoreError> {
+        for page in conversations.chunks(ENTRIES_PAGE) {
+            let _permit = self.turn().await;
+            let rows = self.node.store.inbox_rows(self.user, page.to_vec()).await?;
+            let entries = asking::entries(&*self.node.store, self.user, rows).await?;
+            self.write(frame::Inbox { r#ref: None, entries, more: false });
+        }
+        Ok(())
+    }
+}

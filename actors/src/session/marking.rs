@@ -1,0 +1,207 @@
+//! Marks: what a client got and what its user read.
+//!
+//! Gathered over a short window, so that a burst is one write a conversation. A mark lands
+//! on the newest stored message of the peer that is not above what the client named: one
+//! from the future covers nothing that is not there. Marks create nothing and only move
+//! forward; who sent them is told by the `receipt` that all his sessions get.
+//!
+//! At most [`PENDING`] conversations wait; a mark for one more is answered `busy`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use futures_util::future::join_all;
+use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::store::StoreError;
+use rally_schema::frame::{ErrorFrame, Mark, Receipt, ServerFrame};
+use rally_schema::{ConversationId, ErrorCode, MessageId, UserId};
+use tracing::{Span, warn};
+
+use super::Session;
+use crate::committer::Write;
+use crate::node::Worker;
+use crate::push::Push;
+
+/// Conversations of one session whose marks may wait.
+const PENDING: usize = 256;
+
+/// How long marks wait after a failed write.
+const AGAIN: Duration = Duration::from_millis(1_000);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    delivered: Option<MessageId>,
+    read: Option<MessageId>,
+}
+
+impl Marks {
+    fn merge(&mut self, other: Marks) {
+        self.delivered = self.delivered.max(other.delivered);
+        self.read = self.read.max(other.read);
+    }
+}
+
+/// Marks that wait to be written.
+#[derive(Default)]
+pub(super) struct Pending {
+    marks: BTreeMap<ConversationId, Marks>,
+    scheduled: bool,
+}
+
+impl Session {
+    pub(super) fn take_mark(&mut self, mark: Mark, read: bool, ctx: &mut Context<Self>) {
+        let pending = &mut self.marks.marks;
+        if pending.len() >= PENDING && !pending.contains_key(&mark.conversation) {
+            let text = "too many marks wait to be written";
+            return self.refuse(ErrorFrame::new(ErrorCode::Busy, text).after_ms(1_000));
+        }
+        let one = if read {
+            Marks { delivered: None, read: Some(mark.id) }
+        } else {
+            Marks { delivered: Some(mark.id), read: None }
+        };
+        pending.entry(mark.conversation).or_default().merge(one);
+        let window = Duration::from_millis(self.worker.node.settings.marks_window_ms);
+        self.schedule_marks(window, ctx);
+    }
+
+    fn schedule_marks(&mut self, window: Duration, ctx: &mut Context<Self>) {
+        if !self.marks.scheduled {
+            self.marks.scheduled = true;
+            ctx.run_later(window, |session, ctx| {
+                session.marks.scheduled = false;
+                session.flush_marks(ctx);
+            });
+        }
+    }
+
+    /// Writes the marks that wait; not in doubt, when a mark could cover what was not seen.
+    pub(super) fn flush_marks(&mut self, ctx: &mut Context<Self>) {
+        if self.is_in_doubt() || self.marks.marks.is_empty() {
+            return;
+        }
+        let (worker, user) = (self.worker.clone(), self.user);
+        let writing =
+            join_all(
+                std::mem::take(&mut self.marks.marks).into_iter().map(
+                    move |(conversation, marks)| {
+                        let worker = worker.clone();
+                        async move {
+                            (conversation, marks, write(&worker, user, conversation, marks).await)
+                        }
+                    },
+                ),
+            );
+        ctx.spawn(writing.into_actor(self).map(|all, session, ctx| {
+            for (conversation, marks, outcome) in all {
+                session.marked(conversation, marks, outcome, ctx);
+            }
+        }));
+    }
+
+    fn marked(
+        &mut self,
+        conversation: ConversationId,
+        marks: Marks,
+        outcome: Result<Option<Moved>, Failed>,
+        ctx: &mut Context<Self>,
+    ) {
+        match outcome {
+            Ok(Some(moved)) => self.tell_receipt(moved),
+            Ok(None) => {}
+            Err(Failed::UnknownConversation) => {
+                let text = format!("unknown conversation {conversation}");
+                self.refuse(ErrorFrame::new(ErrorCode::UnknownConversation, text));
+            }
+            Err(Failed::Store(why)) => {
+                warn!(user = %self.user, why, "marks were not written yet");
+                self.marks.marks.entry(conversation).or_default().merge(marks);
+                self.schedule_marks(AGAIN, ctx);
+            }
+        }
+    }
+
+    /// Tells the author's devices (ticks) and, when read, the reader's own (badge).
+    fn tell_receipt(&self, Moved { pair, delivered, read }: Moved) {
+        let receipt = Receipt {
+            conversation: pair.conversation,
+            user: pair.actor,
+            delivered_up_to: delivered.max(read),
+            read_up_to: read,
+        };
+        let push = Push::stored(&ServerFrame::from(receipt));
+        if !pair.is_alone() {
+            self.worker.node.deliver(pair.peer, push.clone());
+        }
+        if read.is_some() {
+            self.worker.node.deliver(pair.actor, push);
+        }
+    }
+}
+
+/// Marks that moved, and are stored.
+struct Moved {
+    pair: Pair,
+    delivered: Option<MessageId>,
+    read: Option<MessageId>,
+}
+
+enum Failed {
+    UnknownConversation,
+    Store(String),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// Writes what of the marks moves something; `None` when nothing does.
+async fn write(
+    worker: &Rc<Worker>,
+    user: UserId,
+    conversation: ConversationId,
+    marks: Marks,
+) -> Result<Option<Moved>, Failed> {
+    let store = &worker.node.store;
+    let mine = store.inbox_rows(user, vec![conversation]).await?;
+    let mine = mine.into_iter().next().ok_or(Failed::UnknownConversation)?;
+    let pair = Pair { conversation, actor: user, peer: mine.peer };
+    let alone = pair.is_alone();
+    let mut read = land(worker, &pair, marks.read).await?;
+    read = read.filter(|id| Some(*id) > mine.cells.read_up_to);
+    let mut delivered = None;
+    if !alone && marks.delivered.is_some() {
+        let theirs = store.inbox_rows(pair.peer, vec![conversation]).await?;
+        let before = theirs.first().and_then(|row| row.cells.peer_delivered_up_to);
+        delivered = land(worker, &pair, marks.delivered).await?.filter(|id| Some(*id) > before);
+    }
+    if read.is_none() && delivered.is_none() {
+        return Ok(None);
+    }
+    let intent = Intent::Mark { delivered, read, note: None };
+    let write = Write { pair, intents: vec![intent], span: Span::none() };
+    match worker.committer.send(write).await {
+        Ok(Ok(())) => Ok(Some(Moved { pair, delivered, read })),
+        Ok(Err(error)) => Err(Failed::Store(error.to_string())),
+        Err(error) => Err(Failed::Store(error.to_string())),
+    }
+}
+
+/// Finds where a mark lands: on the newest stored message of the peer that is not above it.
+async fn land(
+    worker: &Rc<Worker>,
+    pair: &Pair,
+    mark: Option<MessageId>,
+) -> Result<Option<MessageId>, StoreError> {
+    match mark {
+        Some(id) => {
+            let (conversation, reader) = (pair.conversation, pair.actor);
+            worker.node.store.newest_for(conversation, reader, pair.is_alone(), id).await
+        }
+        None => Ok(None),
+    }
+}

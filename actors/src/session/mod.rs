@@ -1,0 +1,440 @@
+//! One actor per connected client.
+//!
+//! It owns the client's socket (by [`Io`]), decodes frames, and writes what the router
+//! hands it. What it stores goes through the committer; what it reads it reads from the
+//! store. `sending.rs`, `marking.rs`, `asking.rs` and `catching_up.rs` beside this file
+//! hold what each kind of frame means, as plain functions around one more handler each.
+//!
+//! Mailbox: 64 pushes. When it is full, or the outgoing budget is spent, pushes are dropped
+//! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
+//! marks, and reads from the store what it may have missed. A reader that does not drain
+//! is *lagging*: it catches up when it has drained. Knows nothing of HTTP or other nodes.
+
+mod asking;
+mod catching_up;
+mod marking;
+mod reader;
+mod sending;
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    StreamHandler, WrapFuture as _,
+};
+use rally_schema::frame::{
+    BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome,
+};
+use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
+use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
+use tracing::{debug, info_span};
+
+use crate::greet::Guest;
+use crate::io::{Io, Pause};
+use crate::metrics::count;
+use crate::node::Worker;
+use crate::push::{Push, Weight};
+use crate::rate::Taken;
+use crate::router::{Attach, Detach, Handle, Signals};
+use crate::socket::Socket;
+use crate::wire::{self, Incoming, WireError};
+use catching_up::Catching;
+use reader::Reader;
+
+/// Pushes that wait for one session; beyond it the session is in doubt.
+const MAILBOX: usize = 64;
+
+/// How long an ended session waits for its peer to read the goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Ends the session with a `bye`.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct End {
+    /// What the client is told.
+    pub reason: ByeReason,
+    /// When it may come back, if at all.
+    pub after_ms: Option<u64>,
+}
+
+/// Has the session look at its signals.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
+/// Has the session catch up although nothing is in doubt: now and then is enough.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SyncNow;
+
+/// The actor of one client's connection.
+pub struct Session {
+    number: u64,
+    user: UserId,
+    client: ClientId,
+    worker: Rc<Worker>,
+    io: Rc<Io>,
+    /// Present until the session has started.
+    reader: Option<Reader>,
+    router: Handle,
+    signals: Arc<Signals>,
+    sweep_key: usize,
+    frames: Taken,
+    catching: Catching,
+    lanes: sending::Lanes,
+    peers: sending::Peers,
+    marks: marking::Pending,
+    questions: asking::Questions,
+    watches: Vec<UserId>,
+    ended: bool,
+}
+
+impl Session {
+    /// Opens a session for a guest on the current thread, which must be the user's worker.
+    pub fn open(worker: Rc<Worker>, socket: Box<dyn Socket>, guest: Guest) {
+        let Guest { user, hello, decoder } = guest;
+        let node = &worker.node;
+        let now_ms = node.clock.monotonic_ms();
+        let io = Rc::new(Io::new(socket, node.settings.out_budget_bytes, now_ms));
+        let session = Self {
+            number: node.next_session(),
+            user,
+            client: hello.client,
+            reader: Some(Reader::new(io.clone(), decoder)),
+            router: node.routers.join(user, node),
+            signals: Arc::default(),
+            sweep_key: usize::MAX,
+            frames: Taken::default(),
+            catching: Catching::from_hello(hello.cursor.as_deref()),
+            lanes: sending::Lanes::default(),
+            peers: sending::Peers::default(),
+            marks: marking::Pending::default(),
+            questions: asking::Questions::default(),
+            watches: Vec::new(),
+            ended: false,
+            io,
+            worker,
+        };
+        session.start();
+    }
+
+    fn now_us(&self) -> u64 {
+        self.worker.node.clock.monotonic_us()
+    }
+
+    /// Queues a frame that answers something.
+    fn answer(&self, frame: impl Into<ServerFrame>) {
+        self.io.answer(wire::text(frame.into().encode()));
+    }
+
+    /// Queues an error and counts it.
+    fn refuse(&self, error: ErrorFrame) {
+        count(&self.worker.node.metrics.errors, error.code.name());
+        self.answer(error);
+    }
+
+    /// Says goodbye, and reads on for a moment so that the goodbye arrives.
+    fn end(&mut self, end: End, code: u16, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        count(&self.worker.node.metrics.ended, end_name(end.reason));
+        self.answer(Bye { reason: end.reason, reconnect_after_ms: end.after_ms });
+        self.close(Some(code), ctx);
+    }
+
+    fn close(&mut self, code: Option<u16>, ctx: &mut Context<Self>) {
+        self.ended = true;
+        self.io.answer(wire::close(code));
+        self.io.finish();
+        ctx.run_later(GOODBYE, |_, ctx| ctx.stop());
+    }
+
+    /// Joins the router, which makes it the client's only session, then catches up.
+    fn attach(&mut self, ctx: &mut Context<Self>) {
+        let attach = Attach {
+            number: self.number,
+            client: self.client,
+            session: ctx.address(),
+            signals: self.signals.clone(),
+        };
+        let sent = self.router.addr.send(attach).into_actor(self);
+        ctx.spawn(sent.map(|sent, session, ctx| match sent {
+            Ok(Ok(())) => session.begin_catch_up(ctx),
+            Ok(Err(_)) => {
+                let limit = rally_schema::limits::SESSIONS_PER_USER;
+                let text = format!("you have {limit} open sessions: close one first");
+                session.refuse(ErrorFrame::new(ErrorCode::TooManySessions, text));
+                session.end(End { reason: ByeReason::Refused, after_ms: None }, 1008, ctx);
+            }
+            // The router left just now; the next one is found the same way.
+            Err(_) => {
+                session.router =
+                    session.worker.node.routers.join(session.user, &session.worker.node);
+                session.attach(ctx);
+            }
+        }));
+    }
+
+    /// Looks at what a full mailbox could not tell.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.signals.replaced.swap(false, Ordering::AcqRel) {
+            self.end(End { reason: ByeReason::Replaced, after_ms: None }, 1000, ctx);
+        }
+        if self.signals.doubt.swap(false, Ordering::AcqRel) {
+            self.doubt("mailbox_full", ctx);
+        }
+    }
+
+    fn receive(&mut self, text: &str, ctx: &mut Context<Self>) {
+        let node = self.worker.node.clone();
+        let received_us = self.now_us();
+        if let Err(wait_ms) = self.frames.take(node.frames, received_us) {
+            self.pause_for(wait_ms, ctx);
+        }
+        let frame = match ClientFrame::decode(text) {
+            Ok(frame) => frame,
+            Err(error) => return self.refuse(ErrorFrame::new(error.code(), error.to_string())),
+        };
+        count(&node.metrics.frames, frame.kind());
+        match frame {
+            ClientFrame::Hello(_) => {
+                let text = "this session is open: hello comes once";
+                self.refuse(ErrorFrame::new(ErrorCode::HelloExpected, text));
+            }
+            ClientFrame::Send(send) => self.take_send(send, received_us, ctx),
+            ClientFrame::Edit(edit) => self.take_edit(edit, received_us, ctx),
+            ClientFrame::Delete(delete) => self.take_delete(delete, received_us, ctx),
+            ClientFrame::Forget(forget) => self.forget(&forget),
+            ClientFrame::Delivered(mark) => self.take_mark(mark.0, false, ctx),
+            ClientFrame::Read(mark) => self.take_mark(mark.0, true, ctx),
+            ClientFrame::Typing(typing) => self.typing(typing.conversation, ctx),
+            ClientFrame::Watch(watch) => self.watch(watch.user, ctx),
+            ClientFrame::Unwatch(watch) => self.unwatch(watch.0.user),
+            ClientFrame::Inbox(query) => self.ask_inbox(query, ctx),
+            ClientFrame::History(query) => self.ask_history(query, ctx),
+            ClientFrame::Sync(sync) => self.take_sync(sync.cursor.as_deref(), ctx),
+            ClientFrame::Beat(_) => self.answer(BeatReply { now: node.clock.now_ms() }),
+        }
+    }
+
+    /// Stops reading until the client's rate allows it again.
+    fn pause_for(&mut self, wait_ms: u64, ctx: &mut Context<Self>) {
+        count(&self.worker.node.metrics.paused, "rate");
+        self.io.pause(Pause::Rate, true);
+        ctx.run_later(Duration::from_millis(wait_ms), |session, _| {
+            session.io.pause(Pause::Rate, false);
+        });
+    }
+
+    fn typing(&mut self, conversation: ConversationId, ctx: &mut Context<Self>) {
+        let found = sending::find_peer(self.worker.node.store.clone(), self.user, conversation);
+        let known = self.peers.known(conversation);
+        let frame = PeerTyping { conversation, user: self.user };
+        let push = move || Push::passing(&ServerFrame::from(frame));
+        if let Some(peer) = known {
+            return self.worker.node.deliver(peer, push());
+        }
+        ctx.spawn(found.into_actor(self).map(move |found, session, _| {
+            // Who types into a conversation that does not exist is told nothing: nothing is lost.
+            if let Ok(Some(peer)) = found {
+                session.peers.learn(conversation, peer);
+                session.worker.node.deliver(peer, push());
+            }
+        }));
+    }
+
+    fn watch(&mut self, user: UserId, ctx: &mut Context<Self>) {
+        if !self.watches.contains(&user) {
+            if self.watches.len() >= WATCHES_PER_SESSION {
+                let text = format!("{WATCHES_PER_SESSION} users are watched: unwatch one first");
+                return self.refuse(ErrorFrame::new(ErrorCode::TooManyWatches, text));
+            }
+            self.watches.push(user);
+        }
+        let (store, me) = (self.worker.node.store.clone(), self.user);
+        let presence = self.worker.node.presence.clone();
+        let (number, session) = (self.number, ctx.address());
+        let watching = async move {
+            let conversation = ConversationId::direct(me, user);
+            let rows = store.inbox_rows(me, vec![conversation]).await.unwrap_or_default();
+            let acquainted = rows.iter().any(|row| row.cells.head.is_some());
+            let watch =
+                crate::presence_watch::WatchUser { user, watcher: me, acquainted, number, session };
+            let _ = presence.send(watch).await;
+        };
+        ctx.spawn(watching.into_actor(self));
+    }
+
+    fn unwatch(&mut self, user: UserId) {
+        self.watches.retain(|watched| *watched != user);
+        self.leave_watch(Some(user));
+    }
+
+    fn leave_watch(&self, user: Option<UserId>) {
+        let presence = self.worker.node.presence.clone();
+        let unwatch = crate::presence_watch::UnwatchUser { user, number: self.number };
+        actix::spawn(async move {
+            let _ = presence.send(unwatch).await;
+        });
+    }
+}
+
+fn end_name(reason: ByeReason) -> &'static str {
+    match reason {
+        ByeReason::Replaced => "replaced",
+        ByeReason::Draining => "draining",
+        ByeReason::Silent => "silent",
+        ByeReason::Protocol => "protocol",
+        ByeReason::Refused => "refused",
+        ByeReason::LoggedOut => "logged_out",
+    }
+}
+
+/// Writes what waits, once a poll of the actor: everything that one turn queued is one write.
+struct Flusher;
+
+impl ActorFuture<Session> for Flusher {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if session.io.poll_flush(cx).is_ready() {
+            ctx.stop();
+            return Poll::Ready(());
+        }
+        session.flushed(ctx);
+        Poll::Pending
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let node = self.worker.node.clone();
+        node.metrics.sessions.inc();
+        let (io, addr) = (self.io.clone(), ctx.address());
+        self.sweep_key = self.worker.sweep.join(&node, self.number, io, addr);
+        self.answer(Welcome {
+            user: self.user,
+            node: node.life.node,
+            store: node.store.id(),
+            now: node.clock.now_ms(),
+            addresses: node.settings.addresses.clone(),
+            text_bytes: TEXT_BYTES as u32,
+            watches: WATCHES_PER_SESSION as u32,
+        });
+        self.attach(ctx);
+        let reader = self.reader.take().expect("a session starts once");
+        ctx.add_stream(reader);
+        ctx.spawn(Flusher);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let node = self.worker.node.clone();
+        node.metrics.sessions.dec();
+        self.worker.sweep.leave(self.sweep_key);
+        self.stop_lagging();
+        self.io.close();
+        let silent_ms = node.clock.monotonic_ms().saturating_sub(self.io.heard_ms.get());
+        let last_seen = node.clock.now_ms().saturating_sub(silent_ms);
+        let (router, detach) =
+            (self.router.addr.clone(), Detach { number: self.number, last_seen });
+        actix::spawn(async move {
+            let _ = router.send(detach).await;
+        });
+        if !self.watches.is_empty() {
+            self.leave_watch(None);
+        }
+        debug!(user = %self.user, client = %self.client, "session closed");
+    }
+}
+
+impl StreamHandler<Result<Incoming, WireError>> for Session {
+    fn handle(&mut self, incoming: Result<Incoming, WireError>, ctx: &mut Self::Context) {
+        if self.ended {
+            return;
+        }
+        self.io.heard_ms.set(self.worker.node.clock.monotonic_ms());
+        match incoming {
+            Ok(Incoming::Text(text)) => self.receive(&text, ctx),
+            Ok(Incoming::Binary(_)) => {
+                let text = "a binary message: this protocol is text";
+                self.refuse(ErrorFrame::new(ErrorCode::BinaryFrame, text));
+            }
+            Ok(Incoming::Ping(bytes)) => self.io.answer(wire::pong(bytes)),
+            Ok(Incoming::Pong) => {}
+            Ok(Incoming::Close(code)) => {
+                count(&self.worker.node.metrics.ended, "closed");
+                self.close(code, ctx);
+            }
+            Err(error) => {
+                debug!(user = %self.user, %error, "bytes that are no WebSocket messages");
+                let end = End { reason: ByeReason::Protocol, after_ms: None };
+                self.end(end, error.close_code(), ctx);
+            }
+        }
+        self.look(ctx);
+    }
+}
+
+impl Handler<Push> for Session {
+    type Result = ();
+
+    fn handle(&mut self, push: Push, ctx: &mut Self::Context) {
+        if !self.ended {
+            let _span = info_span!(target: "rally_path", parent: &push.span, "deliver").entered();
+            match push.weight {
+                Weight::Stored => self.take_push(push, ctx),
+                Weight::Passing if self.io.is_congested() => {
+                    count(&self.worker.node.metrics.pushes_refused, "passing");
+                }
+                Weight::Passing => self.io.answer(push.bytes),
+            }
+        }
+        self.look(ctx);
+    }
+}
+
+impl Handler<End> for Session {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        let code = match end.reason {
+            ByeReason::Replaced | ByeReason::LoggedOut => 1000,
+            ByeReason::Draining | ByeReason::Silent => 1001,
+            ByeReason::Protocol => 1002,
+            ByeReason::Refused => 1008,
+        };
+        self.end(end, code, ctx);
+    }
+}
+
+impl Handler<Look> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<SyncNow> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: SyncNow, ctx: &mut Self::Context) {
+        self.doubt("periodic", ctx);
+    }
+}

@@ -1,0 +1,119 @@
+//! Looks after all sessions of one thread: pings them, ends the silent, has them catch up.
+//!
+//! One timer for everybody. A session's own timer could not judge it: a session that is
+//! stuck would not run it. Its mailbox holds nothing but the timer.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext as _, Context};
+use rally_schema::frame::ByeReason;
+use slab::Slab;
+
+use crate::io::Io;
+use crate::node::Node;
+use crate::session::{End, Session, SyncNow};
+
+/// How often everybody is looked at; also how late a ping or an end may be.
+const TICK: Duration = Duration::from_millis(500);
+
+struct Entry {
+    io: Rc<Io>,
+    addr: Addr<Session>,
+    ping_at_ms: u64,
+    sync_at_ms: u64,
+}
+
+/// The sessions of one thread.
+#[derive(Default)]
+pub struct Sweep(RefCell<Slab<Entry>>);
+
+impl Sweep {
+    /// Adds a session; gives the key with which it leaves.
+    pub fn join(&self, node: &Node, number: u64, io: Rc<Io>, addr: Addr<Session>) -> usize {
+        let now = node.clock.monotonic_ms();
+        let settings = &node.settings;
+        let entry = Entry {
+            io,
+            addr,
+            // Spread evenly, or all who came together would be pinged together for ever.
+            ping_at_ms: now + spread(number, settings.ping_interval_ms),
+            sync_at_ms: now + jittered(number, settings.sync_interval_ms),
+        };
+        self.0.borrow_mut().insert(entry)
+    }
+
+    /// Removes a session.
+    pub fn leave(&self, key: usize) {
+        self.0.borrow_mut().try_remove(key);
+    }
+}
+
+/// Gives a place in an interval that is the same for the same number, and even over many:
+/// multiples of the golden ratio modulo one (Knuth, volume 3, section 6.4).
+fn spread(number: u64, interval_ms: u64) -> u64 {
+    let fraction = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    fraction * interval_ms >> 32
+}
+
+/// Gives an interval within a fifth of the stated one.
+fn jittered(number: u64, interval_ms: u64) -> u64 {
+    interval_ms - interval_ms / 5 + spread(number, interval_ms * 2 / 5)
+}
+
+/// The sweeper of one thread.
+pub struct Sweeper {
+    node: Arc<Node>,
+    sweep: Rc<Sweep>,
+}
+
+impl Sweeper {
+    /// Looks after the sessions in `sweep`.
+    pub fn new(node: Arc<Node>, sweep: Rc<Sweep>) -> Self {
+        Self { node, sweep }
+    }
+
+    fn tick(&self) {
+        let now = self.node.clock.monotonic_ms();
+        let settings = &self.node.settings;
+        for (key, entry) in self.sweep.0.borrow_mut().iter_mut() {
+            if now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms {
+                // A full mailbox is tried again at the next tick.
+                let _ = entry.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });
+                continue;
+            }
+            if now >= entry.ping_at_ms {
+                entry.ping_at_ms = now + settings.ping_interval_ms;
+                entry.io.ping();
+            }
+            if now >= entry.sync_at_ms && entry.addr.try_send(SyncNow).is_ok() {
+                let number = now.wrapping_add(key as u64);
+                entry.sync_at_ms = now + jittered(number, settings.sync_interval_ms);
+            }
+        }
+    }
+}
+
+impl Actor for Sweeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TICK, |sweeper, _| sweeper.tick());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_of_many_sessions_are_spread_over_the_interval() {
+        let mut slots = [0; 10];
+        for number in 0..10_000 {
+            slots[(spread(number, 1_000) / 100) as usize] += 1;
+        }
+        assert!(slots.iter().all(|n| (900..1_100).contains(n)), "{slots:?}");
+    }
+}
