@@ -1,0 +1,81 @@
+//! `rally-bench`: drives a server over real sockets and reports what a message, a connection
+//! and a page cost, against what the kernel itself asks for the same work.
+//!
+//! A client like any other: knows the server by its protocol, its flags and `/proc`.
+
+// A load generator lives by the machine's clock; the one clock type is for what a simulation runs.
+#![allow(clippy::disallowed_methods)]
+
+mod bare;
+mod child;
+mod dice;
+mod disk;
+mod fleet;
+mod generator;
+mod kernel;
+mod ledger;
+mod load;
+mod proc;
+mod report;
+mod schedule;
+mod stop;
+mod ws;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::stop::Stop;
+
+#[derive(Debug, Parser)]
+#[command(name = "rally-bench", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Kernel(kernel::KernelArgs),
+    /// The child of `kernel`: the bare loop itself.
+    #[command(hide = true)]
+    BareMessages {
+        /// To which file it appends.
+        file: PathBuf,
+    },
+    /// The child of `idle`: pings every connection.
+    #[command(hide = true)]
+    BarePings {
+        /// Milliseconds between two pings of one connection.
+        interval_ms: u64,
+        /// Milliseconds between two turns of the sweep.
+        tick_ms: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        // The report says which promise about messages was broken.
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("rally-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command; says whether every message was accounted for.
+fn run(command: &Command) -> Result<bool> {
+    match command {
+        Command::BareMessages { file } => bare::messages(file).map(|()| true),
+        Command::BarePings { interval_ms, tick_ms } => {
+            let ms = Duration::from_millis;
+            bare::pings(ms(*interval_ms), ms(*tick_ms)).map(|()| true)
+        }
+        Command::Kernel(args) => kernel::command(args, &Stop::on_signals()?),
+    }
+}

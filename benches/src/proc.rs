@@ -1,0 +1,168 @@
+//! What the kernel tells about processes and this machine, read from `/proc`.
+//!
+//! Knows nothing of what a process does.
+
+use std::path::Path;
+use std::{fs, io};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+/// The kernel's `USER_HZ`: the unit of `/proc/PID/stat`, fixed for programs on Linux.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Names a process whose figures are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pid(pub u32);
+
+impl Pid {
+    /// Names this process.
+    pub fn own() -> Self {
+        Self(std::process::id())
+    }
+
+    fn read(self, file: &str) -> Result<String> {
+        let path = format!("/proc/{}/{file}", self.0);
+        fs::read_to_string(&path).with_context(|| format!("reading {path}: is the process gone?"))
+    }
+
+    /// Gives the CPU time that it has used, in nanoseconds, the kernel's work for it included.
+    ///
+    /// Two readings, both never above the truth, so the larger is taken: `schedstat` of the
+    /// living threads (nanoseconds, forgets ended threads) and `stat` (10 ms steps, forgets none).
+    pub fn cpu_ns(self) -> Result<u64> {
+        let stat = self.read("stat")?;
+        let ticks = stat_ticks(&stat).with_context(|| format!("bad /proc/{}/stat", self.0))?;
+        Ok(self.threads_ns()?.max(ticks * (1_000_000_000 / TICKS_PER_SECOND)))
+    }
+
+    fn threads_ns(self) -> Result<u64> {
+        let folder = format!("/proc/{}/task", self.0);
+        let threads = fs::read_dir(&folder)
+            .with_context(|| format!("reading {folder}: is the process gone?"))?;
+        let mut sum = 0;
+        for thread in threads {
+            // A thread may end between the listing and the reading.
+            if let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) {
+                sum += first_number(&text).unwrap_or(0);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Gives how many threads it has.
+    pub fn threads(self) -> Result<u64> {
+        let status = self.read("status")?;
+        field(&status, "Threads:").context("no Threads in /proc/PID/status")
+    }
+
+    /// Gives its resident memory in bytes, its own share of shared pages included.
+    pub fn rss_bytes(self) -> Result<u64> {
+        // `smaps_rollup` walks the page tables; `status` may lag by a batch of pages a thread.
+        let kib = match self.read("smaps_rollup") {
+            Ok(rollup) => field(&rollup, "Rss:"),
+            Err(_) => field(&self.read("status")?, "VmRSS:"),
+        };
+        Ok(kib.context("no resident size in /proc")? * 1024)
+    }
+}
+
+/// Sums `utime` and `stime`; the name before them may hold spaces and brackets.
+fn stat_ticks(stat: &str) -> Option<u64> {
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)).and_then(first_number)
+}
+
+/// On what the figures were taken.
+#[derive(Debug, Clone, Serialize)]
+pub struct Machine {
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// The processor's name.
+    pub cpu: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The load average of the minute before the run: above 0 somebody else was working too.
+    pub load_before: f64,
+    /// The type of the file system on which the data lies.
+    pub filesystem: String,
+}
+
+impl Machine {
+    /// Looks around; `data` lies where the server will write.
+    pub fn look(data: &Path) -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = text("/proc/cpuinfo");
+        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu: cpu.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+            kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
+            memory_mib: field(&text("/proc/meminfo"), "MemTotal:").unwrap_or(0) / 1024,
+            load_before: text("/proc/loadavg")
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
+            filesystem: filesystem(data).unwrap_or_else(|_| "unknown".to_owned()),
+        }
+    }
+}
+
+/// Names the file system by the longest mount point above `path`.
+fn filesystem(path: &Path) -> io::Result<String> {
+    let path = fs::canonicalize(path)?;
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    let above = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        path.starts_with(point).then_some((point.len(), kind))
+    });
+    // Of two mounts on one point the later one is seen.
+    Ok(above.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_any_name() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 30 12 0 0 20 0 1 0";
+        assert_eq!(stat_ticks(stat), Some(42));
+        assert_eq!(stat_ticks(""), None);
+    }
+
+    #[test]
+    fn work_shows_as_cpu_time_and_memory_as_rss() {
+        let own = Pid::own();
+        let (cpu, rss) = (own.cpu_ns().unwrap(), own.rss_bytes().unwrap());
+        let mut block = vec![1u8; 32 << 20];
+        let begun = std::time::Instant::now();
+        while begun.elapsed().as_millis() < 60 {
+            block.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3));
+        }
+        assert!(own.cpu_ns().unwrap() - cpu > 20_000_000);
+        assert!(own.rss_bytes().unwrap() - rss > 16 << 20);
+        assert!(block.iter().any(|byte| *byte != 0) && own.threads().unwrap() >= 1);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error_that_names_it() {
+        let error = format!("{:#}", Pid(u32::MAX).cpu_ns().unwrap_err());
+        assert!(error.contains("/proc/4294967295/stat"), "{error}");
+    }
+}
