@@ -1,0 +1,344 @@
+/**
+ * One client: a tab of a logged-in user, put together from its parts.
+ *
+ * Holds the state, hands every frame to the reducer, the recorder and whoever acts on it, and
+ * offers what a user can do. Free of pages: they read the state and call these methods.
+ */
+
+import type {
+  Ack,
+  ClientId,
+  ConversationId,
+  ErrorFrame,
+  MessageId,
+  Ref,
+  ServerFrame,
+  UserId,
+} from '../wire.ts';
+import type { Api } from './api.ts';
+import { ServerClock } from './clock.ts';
+import { Company } from './company.ts';
+import { Connection, type Socket } from './connection.ts';
+import type { Host } from './host.ts';
+import { Intents } from './intents.ts';
+import { Loader } from './loader.ts';
+import { type Attention, Marker } from './marks.ts';
+import { Recorder } from './recorder.ts';
+import { type Action, reduce } from './reducer.ts';
+import { initialState, type State, type Status } from './state.ts';
+import type { Cache } from './store/cache.ts';
+import type { Outbox } from './store/outbox.ts';
+import type { Liveness } from './tabs.ts';
+import { find, newest } from './thread.ts';
+
+/** How often a visible tab asks for the server's time, and every tab looks after what others left. */
+const BEAT_MS = 20_000;
+
+/** How long an answer may take before the session is taken for lost. */
+const ANSWER_MS = 10_000;
+const LONGEST_SEND_MS = 40_000;
+
+/** What a client is made with. */
+export interface Parts {
+  readonly user: UserId;
+  readonly client: ClientId;
+  readonly api: Pick<Api, 'discover'>;
+  readonly open: (address: string, protocol: string) => Socket;
+  /** Nothing where the browser offers no database: all is well until a reload. */
+  readonly cache: Cache | undefined;
+  readonly outbox: Outbox | undefined;
+  readonly liveness: Liveness;
+  /** Tells the user something in words. */
+  readonly notice: (text: string) => void;
+  /** Tells that somebody else is logged in now. */
+  readonly otherUser: () => void;
+}
+
+/** A tab of a logged-in user. */
+export class Client {
+  readonly #parts: Parts;
+  readonly #clock = new ServerClock();
+  readonly #connection: Connection;
+  readonly #intents: Intents;
+  readonly #recorder: Recorder;
+  readonly #loader: Loader;
+  readonly #marker: Marker;
+  readonly #company: Company;
+  readonly #listeners = new Set<() => void>();
+  #state: State;
+  #visible = true;
+  #beat: ReturnType<typeof setInterval> | undefined;
+  #beatAsked: number | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+
+  /** Puts the parts together; {@link start} sets them going. */
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#state = initialState(parts.user);
+    const host: Host = {
+      state: () => this.#state,
+      dispatch: (action) => this.#dispatch(action),
+      send: (frame) => this.#connection.send(frame),
+    };
+    this.#recorder = new Recorder(parts.cache, parts.user, parts.client, () =>
+      parts.notice('This browser cannot store messages: they are loaded anew each time.'),
+    );
+    const { user, client, outbox, liveness } = parts;
+    const trouble = () =>
+      parts.notice('This browser cannot store what you send: keep the page open until it is.');
+    this.#intents = new Intents({ user, client, outbox, liveness, trouble }, host, this.#clock);
+    this.#loader = new Loader(host, this.#recorder);
+    this.#marker = new Marker(host);
+    this.#company = new Company(host);
+    this.#connection = new Connection({
+      client: parts.client,
+      cursor: () => this.#recorder.cursor(),
+      discover: (client, base) => parts.api.discover(client, base),
+      open: parts.open,
+      status: (status) => this.#onStatus(status),
+      frame: (frame) => this.#onFrame(frame),
+      strange: () => {},
+    });
+  }
+
+  /** Gives the state; a new object whenever something changed. */
+  readonly state = (): State => this.#state;
+
+  /** Calls `listener` after every change, until the function that it gives is called. */
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** Gives the server's time in milliseconds. */
+  readonly now = (): number => this.#clock.now();
+
+  /** Shows what is stored, then connects. */
+  async start(): Promise<void> {
+    const restored = await this.#recorder.restore();
+    if (restored !== undefined) {
+      const { entries, from } = restored;
+      this.#dispatch({ type: 'restored', ...entries, from });
+    }
+    await this.#intents.restore();
+    await this.#intents.adopt();
+    this.#loader.fill();
+    this.#beat = setInterval(() => this.#tick(), BEAT_MS);
+    this.#connection.start();
+  }
+
+  /** Ends the session; what waits stays in the outbox. */
+  async stop(): Promise<void> {
+    clearInterval(this.#beat);
+    clearTimeout(this.#deadline);
+    this.#marker.stop();
+    this.#company.stop();
+    this.#intents.sender.disconnected();
+    this.#connection.stop();
+    await this.#recorder.flush();
+  }
+
+  #dispatch(action: Action): void {
+    const before = this.#state;
+    const after = reduce(before, action);
+    if (after === before) return;
+    this.#state = after;
+    for (const listener of this.#listeners) listener();
+    if (after.intents !== before.intents) this.#intents.settled(before, after);
+    if (after.holes !== before.holes) this.#askForHoles();
+    if (after.conversations !== before.conversations || after.open !== before.open) {
+      this.#marker.consider();
+      this.#company.update();
+      this.#loader.recount();
+    }
+  }
+
+  /** Asks for a catch-up, once for each id that is missing. */
+  #askForHoles(): void {
+    for (const after of Object.values(this.#state.holes)) {
+      if (this.#state.asked.has(after)) continue;
+      this.#dispatch({ type: 'sync_asked', after });
+      this.#connection.send({ type: 'sync' });
+    }
+  }
+
+  #onStatus(status: Status): void {
+    const before = this.#state.status.phase;
+    this.#dispatch({ type: 'status', status });
+    if (status.phase === 'live' || status.phase === 'catching_up') return;
+    if (before !== 'live' && before !== 'catching_up') return;
+    clearTimeout(this.#deadline);
+    this.#intents.sender.disconnected();
+    this.#marker.disconnected();
+    this.#company.disconnected();
+  }
+
+  #onFrame(frame: ServerFrame): void {
+    clearTimeout(this.#deadline);
+    if (frame.type === 'welcome' && frame.user !== this.#parts.user) {
+      // Another tab logged in as somebody else: nothing of his belongs in here.
+      void this.stop();
+      this.#parts.otherUser();
+      return;
+    }
+    if (frame.type === 'welcome') this.#clock.hear(frame.now);
+    if (frame.type === 'beat') this.#clock.hear(frame.now, this.#beatAsked);
+    const ref = frame.type === 'inbox' || frame.type === 'history' ? frame.ref : undefined;
+    const question = ref === undefined ? undefined : this.#state.questions[ref];
+    this.#dispatch({ type: 'frame', frame, at: Date.now() });
+    this.#recorder.hear(frame, question, this.#state);
+    this.#act(frame);
+  }
+
+  /** Does what a frame asks for beyond a new state. */
+  #act(frame: ServerFrame): void {
+    switch (frame.type) {
+      case 'welcome':
+        this.#intents.sender.connected();
+        return;
+      case 'ack':
+        this.#keepAcked(frame);
+        return;
+      case 'synced':
+      case 'reset':
+        this.#loader.fill();
+        this.#loader.recount();
+        this.#company.update();
+        this.#marker.consider();
+        return;
+      case 'typing':
+        this.#company.peerWrites();
+        return;
+      case 'error':
+        void this.#onError(frame);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** Stores what an ack made of an intent. */
+  #keepAcked({ conversation, id }: Ack): void {
+    const message = find(this.#state.conversations[conversation]?.thread ?? [], id);
+    if (message !== undefined) this.#recorder.message(message);
+  }
+
+  async #onError(error: ErrorFrame): Promise<void> {
+    const { ref } = error;
+    if (ref === undefined) {
+      // Marks and watches are told again when they are due; what ends a session says `bye`.
+      if (error.code === 'too_many_sessions') this.#parts.notice(error.text);
+      return;
+    }
+    if (this.#loader.refused(ref, error)) return;
+    await this.#intents.refused(ref, error);
+  }
+
+  /** Drops what clients may conclude whose tabs are gone; what they left is adopted elsewhere. */
+  async #clean(): Promise<void> {
+    const { cache, user, client, liveness } = this.#parts;
+    if (cache === undefined || this.#state.status.phase !== 'live') return;
+    for (const owner of await cache.claimants(user)) {
+      if (owner !== client) await liveness.ifDead(owner, () => cache.dropClaim(user, owner));
+    }
+  }
+
+  #tick(): void {
+    void this.#intents.adopt();
+    this.#clean().catch(() => {});
+    if (this.#intents.sender.waitingMs() > LONGEST_SEND_MS) this.#connection.renew();
+    else if (this.#visible) this.#askTime();
+  }
+
+  #askTime(): void {
+    this.#beatAsked = Date.now();
+    if (!this.#connection.send({ type: 'beat' })) return;
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.#connection.renew(), ANSWER_MS);
+  }
+
+  /** Learns whether somebody is looking. */
+  attend(attention: Attention): void {
+    const appeared = attention.visible && !this.#visible;
+    this.#visible = attention.visible;
+    this.#marker.attend(attention);
+    if (appeared) this.wake();
+  }
+
+  /** The network or the user is back: connects at once, or sees whether the session still lives. */
+  wake(): void {
+    this.#connection.nudge();
+    this.#askTime();
+  }
+
+  /** Connects again after an end that the user had to decide about. */
+  resume(): void {
+    this.#connection.start();
+  }
+
+  /** Opens a conversation with `peer`. */
+  open(conversation: ConversationId, peer: UserId): void {
+    this.#dispatch({ type: 'opened', conversation, peer });
+    void this.#loader.window(conversation);
+  }
+
+  /** Leaves the open conversation. */
+  close(): void {
+    this.#dispatch({ type: 'closed' });
+  }
+
+  /** Sends a text in a conversation. */
+  say(conversation: ConversationId, text: string, replyTo?: MessageId): Promise<void> {
+    const held = this.#state.conversations[conversation];
+    if (held === undefined) return Promise.resolve();
+    this.#company.wrote();
+    const after = newest(held.thread)?.id;
+    return this.#intents.mean(conversation, {
+      kind: 'send',
+      to: held.peer,
+      text,
+      ...(after !== undefined && { after }),
+      ...(replyTo !== undefined && { replyTo }),
+    });
+  }
+
+  /** Replaces the text of one's own message. */
+  edit(conversation: ConversationId, target: MessageId, text: string): Promise<void> {
+    return this.#intents.mean(conversation, { kind: 'edit', target, text });
+  }
+
+  /** Deletes one's own message for everybody. */
+  remove(conversation: ConversationId, target: MessageId): Promise<void> {
+    return this.#intents.mean(conversation, { kind: 'delete', target });
+  }
+
+  /** Gives up what the server refused. */
+  dismiss(ref: Ref): void {
+    this.#intents.dismiss(ref);
+  }
+
+  /** Means again what the server refused, as something new. */
+  again(ref: Ref): Promise<void> {
+    return this.#intents.again(ref);
+  }
+
+  /** The user is writing in the open conversation. */
+  writing(): void {
+    this.#company.writing();
+  }
+
+  /** Loads older messages of a conversation. */
+  older(conversation: ConversationId): void {
+    void this.#loader.older(conversation);
+  }
+
+  /** Loads older inbox entries. */
+  moreInbox(): void {
+    this.#loader.moreInbox();
+  }
+
+  /** Writes what was heard to the cache now: the page may be about to go. */
+  keep(): void {
+    void this.#recorder.flush();
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * What tabs were told, kept on disk: messages, inbox entries, and each client's claim.
+ *
+ * Rows are facts, shared by all tabs of a user and joined as the thread joins them, so writing
+ * one again changes nothing. A claim is one client's own and is stored in the transaction that
+ * stores what it covers: after a crash there is either both or neither.
+ */
+
+import type {
+  ClientId,
+  ConversationId,
+  Deleted,
+  Edited,
+  InboxEntry,
+  Message,
+  MessageId,
+  Receipt,
+  StoreId,
+  UserId,
+} from '../../wire.ts';
+import { later, NONE } from '../ids.ts';
+import { joined } from '../thread.ts';
+import {
+  beginningWith,
+  type Claim,
+  type Database,
+  done,
+  type EntryRow,
+  type TableOf,
+} from './idb.ts';
+
+/** What is to be written together. */
+export interface Batch {
+  readonly messages: readonly Message[];
+  readonly edits: readonly Edited[];
+  readonly deletions: readonly Deleted[];
+  readonly entries: readonly InboxEntry[];
+  readonly receipts: readonly Receipt[];
+}
+
+/** Whose rows, of which store. */
+export interface Scope {
+  readonly user: UserId;
+  readonly store: StoreId;
+}
+
+/** A page of the cache, and from where on it has no gap. */
+export interface CachedPage {
+  readonly messages: readonly Message[];
+  readonly from: MessageId | '';
+}
+
+async function putMessage(table: TableOf, scope: Scope, message: Message): Promise<void> {
+  const rows = table('messages');
+  const { after: _, ...bare } = message;
+  const { id, conversation } = message;
+  const held = await done(rows.get([scope.user, scope.store, conversation, id]));
+  const next = held === undefined ? bare : joined(held.message, bare);
+  if (next !== held?.message) rows.put({ ...scope, conversation, id, message: next });
+}
+
+async function changeMessage(
+  table: TableOf,
+  scope: Scope,
+  target: { readonly conversation: ConversationId; readonly id: MessageId },
+  change: Pick<Message, 'edit' | 'deleted' | 'text'>,
+): Promise<void> {
+  const key = [scope.user, scope.store, target.conversation, target.id];
+  const held = await done(table('messages').get(key));
+  if (held !== undefined) await putMessage(table, scope, { ...held.message, ...change });
+}
+
+async function moveMarks(table: TableOf, scope: Scope, receipt: Receipt): Promise<void> {
+  const rows = table('inbox');
+  const row = await done(rows.get([scope.user, scope.store, receipt.conversation]));
+  if (row === undefined) return;
+  const read = receipt.read_up_to ?? NONE;
+  const entry = { ...row.entry };
+  const forward = (held: string | undefined, mark: string) =>
+    later(held ?? NONE, mark) || undefined;
+  if (receipt.user === entry.peer) {
+    entry.peer_read_up_to = forward(entry.peer_read_up_to, read);
+    entry.peer_delivered_up_to = forward(
+      entry.peer_delivered_up_to,
+      later(receipt.delivered_up_to ?? NONE, read),
+    );
+  }
+  // Below the head the server's count would no longer fit the mark: the next catch-up tells.
+  if (receipt.user === scope.user && read >= entry.head.id) {
+    entry.read_up_to = forward(entry.read_up_to, read);
+    entry.unread = 0;
+  }
+  rows.put({ ...row, entry });
+}
+
+async function putEntry(table: TableOf, scope: Scope, entry: InboxEntry): Promise<void> {
+  const rows = table('inbox');
+  const { conversation } = entry;
+  const held: EntryRow | undefined = await done(rows.get([scope.user, scope.store, conversation]));
+  // What another tab was told later stays.
+  if (held !== undefined && held.entry.head.id > entry.head.id) return;
+  rows.put({ ...scope, conversation, entry });
+}
+
+/** The cache of one browser. */
+export class Cache {
+  readonly #db: Database;
+
+  /** Keeps its rows in `db`. */
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Stores a batch, with the claim that it makes true, in one transaction. */
+  async commit(scope: Scope, batch: Batch, claim?: Claim): Promise<void> {
+    const names = claim
+      ? (['messages', 'inbox', 'claims'] as const)
+      : (['messages', 'inbox'] as const);
+    await this.#db.within(names, 'readwrite', async (table) => {
+      for (const message of batch.messages) await putMessage(table, scope, message);
+      for (const { edit, text, ...target } of batch.edits) {
+        await changeMessage(table, scope, target, { edit, text });
+      }
+      for (const deletion of batch.deletions) {
+        await changeMessage(table, scope, deletion, { text: '', deleted: true });
+      }
+      for (const entry of batch.entries) await putEntry(table, scope, entry);
+      for (const receipt of batch.receipts) await moveMarks(table, scope, receipt);
+      if (claim !== undefined) table('claims').put(claim);
+    });
+  }
+
+  /**
+   * Gives the claim of `client`; a client without one takes over a copy of the newest of its
+   * user's: what another tab may conclude from the rows, this one may as well.
+   */
+  async claimOf(user: UserId, client: ClientId): Promise<Claim | undefined> {
+    return this.#db.within(['claims'], 'readwrite', async (table) => {
+      const claims = await done(table('claims').getAll(beginningWith(user)));
+      const own = claims.find((claim) => claim.client === client);
+      if (own !== undefined) return own;
+      const newest = claims.reduce<Claim | undefined>(
+        (best, claim) => (best === undefined || claim.savedAt > best.savedAt ? claim : best),
+        undefined,
+      );
+      if (newest === undefined) return undefined;
+      const copy = { ...newest, client };
+      table('claims').put(copy);
+      return copy;
+    });
+  }
+
+  /** Drops what `client` may conclude, as a reset asks; the rows stay. */
+  async dropClaim(user: UserId, client: ClientId): Promise<void> {
+    await this.#db.within(['claims'], 'readwrite', (table) => {
+      table('claims').delete([user, client]);
+    });
+  }
+
+  /** Lists the clients that have a claim. */
+  async claimants(user: UserId): Promise<readonly ClientId[]> {
+    return this.#db.within(['claims'], 'readonly', async (table) => {
+      const claims = await done(table('claims').getAll(beginningWith(user)));
+      return claims.map((claim) => claim.client);
+    });
+  }
+
+  /** Reads the inbox that a claim covers, and what is above each of its heads. */
+  async inbox(claim: Claim): Promise<{ entries: InboxEntry[]; newer: Message[] }> {
+    const { user, store } = claim;
+    return this.#db.within(['inbox', 'messages'], 'readonly', async (table) => {
+      const rows = await done(table('inbox').getAll(beginningWith(user, store)));
+      const entries = rows
+        .map((row) => row.entry)
+        .filter((entry) => entry.head.id >= claim.inboxFrom);
+      const newer = await Promise.all(
+        entries.map(({ conversation, head }) => {
+          const key = [user, store, conversation];
+          const range = IDBKeyRange.bound([...key, head.id], [...key, []]);
+          return done(table('messages').getAll(range));
+        }),
+      );
+      return { entries, newer: newer.flat().map((row) => row.message) };
+    });
+  }
+
+  /**
+   * Reads the newest `limit` messages of a window that begins at `from`, below `before` if that
+   * is given.
+   */
+  async page(
+    scope: Scope,
+    conversation: ConversationId,
+    from: MessageId | '',
+    limit: number,
+    before?: MessageId,
+  ): Promise<CachedPage> {
+    const key = [scope.user, scope.store, conversation];
+    const range = IDBKeyRange.bound([...key, from], [...key, before ?? []], false, true);
+    return this.#db.within(['messages'], 'readonly', async (table) => {
+      const messages: Message[] = [];
+      const request = table('messages').openCursor(range, 'prev');
+      for (let at = await done(request); at !== null; at = await done(request)) {
+        if (messages.length === limit) return { messages, from: messages.at(-1)?.id ?? from };
+        messages.push((at.value as { message: Message }).message);
+        at.continue();
+      }
+      return { messages, from };
+    });
+  }
+
+  /** Deletes everything of a user, or only what is of other stores than `keep`. */
+  async forget(user: UserId, keep?: StoreId): Promise<void> {
+    await this.#db.within(['messages', 'inbox', 'claims', 'outbox'], 'readwrite', async (table) => {
+      for (const name of ['messages', 'inbox'] as const) {
+        if (keep === undefined) table(name).delete(beginningWith(user));
+        else {
+          table(name).delete(IDBKeyRange.bound([user], [user, keep]));
+          table(name).delete(IDBKeyRange.bound([user, keep, []], [user, []]));
+        }
+      }
+      if (keep !== undefined) return;
+      table('claims').delete(beginningWith(user));
+      table('outbox').delete(beginningWith(user));
+    });
+  }
+}

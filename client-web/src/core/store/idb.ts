@@ -1,0 +1,149 @@
+/**
+ * The browser's database: its tables and keys, and promises for its requests.
+ *
+ * Every key is an array of its parts, so that no two of them can run together. Tabs share it;
+ * a row is a fact that any of them may write again. Knows nothing of what a row means.
+ */
+
+import type {
+  ClientId,
+  ConversationId,
+  InboxEntry,
+  Message,
+  MessageId,
+  StoreId,
+  UserId,
+} from '../../wire.ts';
+import type { Intent } from '../intent.ts';
+
+/** A message that some tab was told. */
+export interface MessageRow {
+  readonly user: UserId;
+  readonly store: StoreId;
+  readonly conversation: ConversationId;
+  readonly id: MessageId;
+  readonly message: Message;
+}
+
+/** An inbox entry that some tab was told. */
+export interface EntryRow {
+  readonly user: UserId;
+  readonly store: StoreId;
+  readonly conversation: ConversationId;
+  readonly entry: InboxEntry;
+}
+
+/**
+ * What one client may conclude from the rows: with all that happened before `cursor` in them,
+ * the inbox has no gap down to `inboxFrom`, and each window none from its start.
+ */
+export interface Claim {
+  readonly user: UserId;
+  readonly client: ClientId;
+  readonly store: StoreId;
+  readonly cursor: string;
+  readonly inboxFrom: MessageId | '';
+  readonly windows: Readonly<Record<ConversationId, MessageId | ''>>;
+  /** By this machine's clock; says which claim is the newest. */
+  readonly savedAt: number;
+}
+
+interface Tables {
+  messages: MessageRow;
+  inbox: EntryRow;
+  claims: Claim;
+  outbox: Intent;
+}
+
+const NAME = 'rally';
+const VERSION = 1;
+
+function upgrade(db: IDBDatabase): void {
+  db.createObjectStore('messages', { keyPath: ['user', 'store', 'conversation', 'id'] });
+  db.createObjectStore('inbox', { keyPath: ['user', 'store', 'conversation'] });
+  db.createObjectStore('claims', { keyPath: ['user', 'client'] });
+  db.createObjectStore('outbox', { keyPath: ['user', 'ref'] });
+}
+
+/** Waits for a request. */
+export function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Opens the database, making it when it is not there. */
+export function openDatabase(factory: IDBFactory): Promise<Database> {
+  return new Promise((resolve, reject) => {
+    const request = factory.open(NAME, VERSION);
+    request.onupgradeneeded = () => upgrade(request.result);
+    request.onsuccess = () => resolve(new Database(request.result));
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error('another tab holds an older database open'));
+  });
+}
+
+/** One table within a transaction. */
+export type Table<T> = Omit<IDBObjectStore, 'get' | 'getAll' | 'put'> & {
+  get(key: IDBValidKey): IDBRequest<T | undefined>;
+  getAll(query?: IDBKeyRange, count?: number): IDBRequest<T[]>;
+  put(row: T): IDBRequest<IDBValidKey>;
+};
+
+/** Gives the tables of a running transaction. */
+export type TableOf = <N extends keyof Tables>(name: N) => Table<Tables[N]>;
+
+/** The open database. */
+export class Database {
+  readonly #db: IDBDatabase;
+
+  /** Wraps what {@link openDatabase} opened. */
+  constructor(db: IDBDatabase) {
+    this.#db = db;
+    // A newer page wants to change the tables: give way.
+    db.onversionchange = () => db.close();
+  }
+
+  /**
+   * Runs `work` in one transaction: all of it is stored when the promise resolves, or nothing.
+   * `work` may wait for requests of the transaction, and for nothing else.
+   */
+  async within<T>(
+    names: readonly (keyof Tables)[],
+    mode: 'readonly' | 'readwrite',
+    work: (table: TableOf) => Promise<T> | T,
+  ): Promise<T> {
+    const transaction = this.#db.transaction([...names], mode);
+    const finished = new Promise<void>((resolve, reject) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(transaction.error ?? new Error('transaction aborted'));
+    });
+    // Both promises fail together; only one of them is looked at then.
+    finished.catch(() => {});
+    try {
+      const table = ((name: keyof Tables) => transaction.objectStore(name)) as unknown as TableOf;
+      const result = await work(table);
+      await finished;
+      return result;
+    } catch (error) {
+      try {
+        transaction.abort();
+      } catch {
+        // It is over already.
+      }
+      throw error;
+    }
+  }
+
+  /** Closes the database. */
+  close(): void {
+    this.#db.close();
+  }
+}
+
+/** Makes the range of all keys that begin with `parts`. */
+export function beginningWith(...parts: readonly string[]): IDBKeyRange {
+  // An array sorts after every string, so this is above every longer key.
+  return IDBKeyRange.bound([...parts], [...parts, []]);
+}

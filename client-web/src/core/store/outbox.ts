@@ -1,0 +1,67 @@
+/**
+ * What was meant and not confirmed, kept on disk until it is.
+ *
+ * Each entry belongs to one client. When that client's tab is gone another one of the same user
+ * adopts what it left, each entry once, because moving them is one transaction.
+ */
+
+import type { ClientId, Ref, UserId } from '../../wire.ts';
+import { byOrder, type Intent } from '../intent.ts';
+import { beginningWith, type Database, done } from './idb.ts';
+
+/** The outboxes of one browser. */
+export class Outbox {
+  readonly #db: Database;
+
+  /** Keeps its entries in `db`. */
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Stores entries, new or changed; they survive a reload once the promise resolves. */
+  async put(intents: readonly Intent[]): Promise<void> {
+    if (intents.length === 0) return;
+    await this.#db.within(['outbox'], 'readwrite', (table) => {
+      for (const intent of intents) table('outbox').put(intent);
+    });
+  }
+
+  /** Removes what was confirmed or given up. */
+  async remove(user: UserId, refs: readonly Ref[]): Promise<void> {
+    await this.#db.within(['outbox'], 'readwrite', (table) => {
+      for (const ref of refs) table('outbox').delete([user, ref]);
+    });
+  }
+
+  /** Gives what a client left, in the order in which it was meant. */
+  async of(user: UserId, client: ClientId): Promise<readonly Intent[]> {
+    return this.#db.within(['outbox'], 'readonly', async (table) => {
+      const all = await done(table('outbox').getAll(beginningWith(user)));
+      return all.filter((intent) => intent.client === client).sort(byOrder);
+    });
+  }
+
+  /** Lists the clients of a user that have something in their outbox. */
+  async owners(user: UserId): Promise<readonly ClientId[]> {
+    return this.#db.within(['outbox'], 'readonly', async (table) => {
+      const all = await done(table('outbox').getAll(beginningWith(user)));
+      return [...new Set(all.map((intent) => intent.client))];
+    });
+  }
+
+  /** Moves everything from a client that is gone to another, numbered from `order` on. */
+  async adopt(
+    user: UserId,
+    from: ClientId,
+    to: ClientId,
+    order: number,
+  ): Promise<readonly Intent[]> {
+    return this.#db.within(['outbox'], 'readwrite', async (table) => {
+      const all = await done(table('outbox').getAll(beginningWith(user)));
+      const left = all.filter((intent) => intent.client === from).sort(byOrder);
+      const adopted = left.map((intent, i) => ({ ...intent, client: to, order: order + i }));
+      for (const intent of adopted) table('outbox').put(intent);
+      return adopted;
+    });
+  }
+}
