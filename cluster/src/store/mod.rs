@@ -2,10 +2,14 @@
 //!
 //! The store is the truth. Everything here is phrased as what a caller may rely
 //! on; `rows.rs` has the shapes, `cells.rs` how writes to a message meet, `model.rs` the
-//! promises as plain maps, `conformance.rs` the suite that every implementation passes,
+//! promises as plain maps, `conformance/` the suite that every implementation passes,
 //! `embedded/` the one for a single node.
 
 pub mod cells;
+#[cfg(any(test, feature = "conformance"))]
+#[macro_use]
+pub mod conformance;
+pub mod embedded;
 pub mod model;
 pub mod rows;
 

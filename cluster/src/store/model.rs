@@ -287,3 +287,29 @@ impl Store for Model {
         self.with(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::Fixture;
+    use super::*;
+
+    impl Fixture for Model {
+        type Store = Self;
+
+        async fn empty() -> Self {
+            let mut secret = [0; 32];
+            secret[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+            Self::new(Uuid::new_v4().into(), secret)
+        }
+
+        fn store(&self) -> &Self {
+            self
+        }
+
+        async fn reopened(self) -> Self {
+            self
+        }
+    }
+
+    store_conformance!(Model);
+}

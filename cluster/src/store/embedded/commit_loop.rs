@@ -1,0 +1,131 @@
+//! The one place that writes: takes what waits, merges it, writes it as one batch, syncs once.
+//!
+//! Runs on a thread that its owner makes for it. The first write or sync that fails ends it,
+//! and with it every later write: what the disk then holds is known only after a new start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fjall::PersistMode;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::{debug, error, info};
+
+use super::super::StoreError;
+use super::folder::Folder;
+use super::group::{Group, Rows};
+use super::metrics::Metrics;
+use super::queue::{Queue, Waiting};
+use super::{Durability, Options, keys};
+
+/// Stages writes, and gives what tells its caller how they ended.
+pub(super) type Job = Box<dyn FnOnce(&mut Group<'_>) -> Done + Send>;
+
+/// Tells a caller how the group ended.
+pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// How many waiting jobs make a group worth its sync, so that no more are gathered.
+const ENOUGH: usize = 64;
+
+/// How often, and how many times, a clean stop looks whether all is flushed: 10 s together.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
+const FLUSH_LOOKS: u32 = 2_000;
+
+/// Why no more can be written. The process should end: a new start reads what is really there.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the store in {folder} could not be written, and takes nothing more: {cause}")]
+pub struct CommitFailed {
+    /// Where the store is.
+    pub folder: String,
+    /// What the engine, or a look at the disk, said.
+    pub cause: String,
+}
+
+/// Writes what the store's handles queue, until they close it or a write fails.
+pub struct CommitLoop {
+    pub(super) rows: Rows,
+    pub(super) queue: Arc<Queue<Job>>,
+    pub(super) high_water_ms: Arc<AtomicU64>,
+    pub(super) folder: Arc<Folder>,
+    pub(super) options: Options,
+    pub(super) metrics: Metrics,
+}
+
+impl CommitLoop {
+    /// Works until the store is closed, or until the last handle to it is gone; blocks its
+    /// thread. A clean end leaves everything flushed, so that the next start has little to read.
+    pub fn run(self) -> Result<(), CommitFailed> {
+        let gather = Duration::from_micros(self.options.gather_us);
+        let mut jobs = Vec::new();
+        while self.queue.take(gather, ENOUGH, &mut jobs) {
+            if let Err(cause) = self.write(&mut jobs) {
+                return Err(self.fail(cause));
+            }
+        }
+        self.flush();
+        Ok(())
+    }
+
+    /// Writes one group and tells its callers.
+    fn write(&self, jobs: &mut Vec<Waiting<Job>>) -> Result<(), fjall::Error> {
+        let began = Instant::now();
+        let before = self.high_water_ms.load(Ordering::Relaxed);
+        let mut group = Group::new(&self.rows, before);
+        let waiting: Vec<Done> = jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();
+        let high_water_ms = group.high_water_ms();
+        if high_water_ms > before {
+            group.put(keys::meta("high_water_ms"), &high_water_ms);
+        }
+        let mode = match self.options.durability {
+            Durability::Sync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
+        };
+        let result = group.write(mode);
+        let outcome = match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(StoreError::Unknown(error.to_string())),
+        };
+        if result.is_ok() {
+            self.high_water_ms.store(high_water_ms, Ordering::Release);
+            self.metrics.group(waiting.len(), began.elapsed());
+        }
+        waiting.into_iter().for_each(|done| done(outcome.clone()));
+        result
+    }
+
+    /// Refuses everything from now on; whoever waits learns that nothing is known.
+    fn fail(&self, cause: fjall::Error) -> CommitFailed {
+        self.queue.close();
+        let cause = match self.folder.probe() {
+            Err(error) => error.to_string(),
+            Ok(()) => cause.to_string(),
+        };
+        // Whoever waits learns it from the end of his job.
+        let mut jobs = Vec::new();
+        while self.queue.take(Duration::ZERO, 1, &mut jobs) {
+            jobs.clear();
+        }
+        let folder = self.folder.shown();
+        error!(%folder, %cause, "store failed, no more is written");
+        CommitFailed { folder, cause }
+    }
+
+    /// Writes what memory holds into its final files, then syncs.
+    fn flush(&self) {
+        let flushed = self.rows.all.rotate_memtable().and_then(|rotated| {
+            let mut looks = if rotated { FLUSH_LOOKS } else { 0 };
+            while self.rows.all.sealed_memtable_count() > 0 && looks > 0 {
+                std::thread::sleep(FLUSH_LOOK);
+                looks -= 1;
+            }
+            debug!(rotated, looks, "store flushed");
+            self.rows.db.persist(PersistMode::SyncAll)
+        });
+        match flushed {
+            Ok(()) => info!(folder = %self.folder.shown(), "store closed"),
+            // Nothing is lost: the journal has it, and the next start reads the journal.
+            Err(error) => error!(%error, "store not flushed, next start takes longer"),
+        }
+    }
+}

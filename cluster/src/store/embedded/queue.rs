@@ -1,0 +1,141 @@
+//! What waits to be written: bounded by bytes, taken all at once.
+//!
+//! Whoever writes pushes a job and waits elsewhere; the commit loop takes everything that
+//! waits as one group. Knows nothing of rows.
+
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::super::StoreError;
+
+/// A job, and about how many bytes it keeps.
+pub(super) struct Waiting<J> {
+    pub(super) job: J,
+    pub(super) bytes: usize,
+}
+
+/// The queue between writers and the commit loop.
+pub(super) struct Queue<J> {
+    limit: usize,
+    state: Mutex<State<J>>,
+    arrived: Condvar,
+}
+
+struct State<J> {
+    jobs: Vec<Waiting<J>>,
+    bytes: usize,
+    open: bool,
+    /// Whether the loop sleeps until something arrives; otherwise nobody need be woken.
+    sleeping: bool,
+}
+
+impl<J> Queue<J> {
+    pub(super) fn new(limit: usize) -> Self {
+        let state = State { jobs: Vec::new(), bytes: 0, open: true, sleeping: false };
+        Self { limit, state: Mutex::new(state), arrived: Condvar::new() }
+    }
+
+    /// Adds a job, unless too much waits or the queue was closed. One job always fits into an
+    /// empty queue, however large it is.
+    pub(super) fn push(&self, job: Waiting<J>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.open || (!state.jobs.is_empty() && state.bytes + job.bytes > self.limit) {
+            return Err(StoreError::Busy);
+        }
+        state.bytes += job.bytes;
+        state.jobs.push(job);
+        if std::mem::take(&mut state.sleeping) {
+            drop(state);
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for a job, then for `gather` more unless `enough` wait already, and takes all into
+    /// the empty `jobs`. Gives `false` once the queue is closed and empty.
+    pub(super) fn take(&self, gather: Duration, enough: usize, jobs: &mut Vec<Waiting<J>>) -> bool {
+        let mut state = self.state.lock();
+        while state.jobs.is_empty() {
+            if !state.open {
+                return false;
+            }
+            state.sleeping = true;
+            self.arrived.wait(&mut state);
+        }
+        if !gather.is_zero() && state.open && state.jobs.len() < enough {
+            drop(state);
+            std::thread::sleep(gather);
+            state = self.state.lock();
+        }
+        std::mem::swap(&mut state.jobs, jobs);
+        state.bytes = 0;
+        true
+    }
+
+    /// Refuses everything from now on; what waits is still taken.
+    pub(super) fn close(&self) {
+        self.state.lock().open = false;
+        self.arrived.notify_one();
+    }
+
+    /// Tells how many bytes wait.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(job: u32, bytes: usize) -> Waiting<u32> {
+        Waiting { job, bytes }
+    }
+
+    fn taken(queue: &Queue<u32>) -> Vec<u32> {
+        let mut jobs = Vec::new();
+        queue.take(Duration::ZERO, 1, &mut jobs);
+        jobs.into_iter().map(|waiting| waiting.job).collect()
+    }
+
+    #[test]
+    fn all_that_waits_is_one_group_in_order() {
+        let queue = Queue::new(100);
+        (0..3).for_each(|n| queue.push(waiting(n, 10)).unwrap());
+        assert_eq!(queue.waiting_bytes(), 30);
+        assert_eq!(taken(&queue), [0, 1, 2]);
+        assert_eq!(queue.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_is_busy_and_keeps_what_it_has() {
+        let queue = Queue::new(100);
+        queue.push(waiting(1, 60)).unwrap();
+        assert_eq!(queue.push(waiting(2, 60)), Err(StoreError::Busy));
+        queue.push(waiting(3, 40)).unwrap();
+        assert_eq!(taken(&queue), [1, 3]);
+        queue.push(waiting(4, 1_000)).unwrap();
+        assert_eq!(taken(&queue), [4]);
+    }
+
+    #[test]
+    fn a_closed_queue_hands_out_what_it_has_and_takes_no_more() {
+        let queue = Queue::new(100);
+        queue.push(waiting(1, 1)).unwrap();
+        queue.close();
+        assert_eq!(queue.push(waiting(2, 1)), Err(StoreError::Busy));
+        assert_eq!(taken(&queue), [1]);
+        assert!(!queue.take(Duration::ZERO, 1, &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_sleeping_loop_is_woken() {
+        let queue = Queue::new(100);
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| taken(&queue));
+            queue.push(waiting(7, 1)).unwrap();
+            assert_eq!(taken.join().unwrap(), [7]);
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! The embedded store against the suite, the model, crashes and bad folders.
+
+mod crash;
+mod folder;
+mod random;
+
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+
+use super::{CommitFailed, Durability, EmbeddedStore, OpenError, Options};
+use crate::store::conformance::Fixture;
+
+/// A store whose loop runs on a thread of its own, in a folder that goes with it.
+struct Running {
+    store: EmbeddedStore,
+    thread: JoinHandle<Result<(), CommitFailed>>,
+    dir: TempDir,
+    options: Options,
+}
+
+/// Tests write one thing at a time, and company never comes.
+const ALONE: Options = Options {
+    durability: Durability::Os,
+    gather_us: 0,
+    queue_bytes: 1 << 20,
+    cache_bytes: 1 << 20,
+};
+
+impl Running {
+    fn new(options: Options) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), options).unwrap()
+    }
+
+    fn open(dir: TempDir, options: Options) -> Result<Self, OpenError> {
+        let (store, commit_loop) = EmbeddedStore::open(dir.path(), options)?;
+        let thread = thread::spawn(move || commit_loop.run());
+        Ok(Self { store, thread, dir, options })
+    }
+
+    /// Ends cleanly.
+    fn stop(self) -> (TempDir, Options) {
+        self.store.close();
+        self.thread.join().unwrap().unwrap();
+        (self.dir, self.options)
+    }
+
+    /// Ends cleanly and opens again.
+    fn restart(self) -> Self {
+        let (dir, options) = self.stop();
+        Self::open(dir, options).unwrap()
+    }
+
+    /// Goes on with what the files hold at this moment: what a killed process leaves.
+    fn crash(self) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.dir.path(), copy.path());
+        let options = self.options;
+        self.stop();
+        Self::open(copy, options).unwrap()
+    }
+}
+
+/// Copies a folder; holes stay holes, or each journal would cost 64 MiB.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+            continue;
+        }
+        let bytes = fs::read(entry.path()).unwrap();
+        let mut file = File::create(to).unwrap();
+        for (nth, block) in bytes.chunks(4096).enumerate() {
+            if block.iter().any(|byte| *byte != 0) {
+                file.seek(SeekFrom::Start(nth as u64 * 4096)).unwrap();
+                file.write_all(block).unwrap();
+            }
+        }
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+}
+
+/// Reopens as after a kill.
+struct Killed(Running);
+
+impl Fixture for Killed {
+    type Store = EmbeddedStore;
+
+    async fn empty() -> Self {
+        Self(Running::new(ALONE))
+    }
+
+    fn store(&self) -> &EmbeddedStore {
+        &self.0.store
+    }
+
+    async fn reopened(self) -> Self {
+        Self(self.0.crash())
+    }
+}
+
+/// Stops cleanly and reopens, gathers and syncs.
+struct Stopped(Running);
+
+impl Fixture for Stopped {
+    type Store = EmbeddedStore;
+
+    async fn empty() -> Self {
+        let options = Options { durability: Durability::Sync, gather_us: 200, ..ALONE };
+        Self(Running::new(options))
+    }
+
+    fn store(&self) -> &EmbeddedStore {
+        &self.0.store
+    }
+
+    async fn reopened(self) -> Self {
+        Self(self.0.restart())
+    }
+}
+
+mod after_a_kill {
+    store_conformance!(super::Killed);
+}
+
+mod after_a_clean_stop {
+    store_conformance!(super::Stopped);
+}
