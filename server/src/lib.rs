@@ -5,7 +5,11 @@
 //! Has no business rules: those are in `rally-actors` and `rally-cluster`.
 
 pub mod config;
+pub mod demo;
+pub mod http;
+pub mod limits;
 pub mod origin;
+pub mod passwords;
 pub mod seal;
 pub mod secret;
 #[cfg(test)]

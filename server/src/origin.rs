@@ -99,6 +99,12 @@ fn parse_origin(value: &str) -> Option<Origin> {
 }
 
 impl Origin {
+    /// Gives the origin of a page served without TLS by this host.
+    pub fn plain(mut authority: Authority) -> Self {
+        authority.port = authority.port.filter(|port| *port != 80);
+        Self { secure: false, authority }
+    }
+
     /// Gives the address of the WebSocket endpoint at `path` under this origin.
     pub fn websocket(&self, path: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };

@@ -83,6 +83,11 @@ impl Tickets {
         Self { sealer, clock, life, memory: Mutex::default() }
     }
 
+    /// Gives the run of the node whose tickets are redeemed here.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
     /// Makes a ticket for `user`'s `client` at the node life `life`.
     pub fn issue(&self, user: UserId, client: ClientId, life: Life) -> String {
         let issued_ms = self.clock.now_ms();

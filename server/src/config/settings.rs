@@ -50,10 +50,12 @@ settings! {
         data_dir: PathBuf = ".rally";
         /// When a message is acknowledged: once the disk has it (sync), or the operating system (os).
         durability: Durability = "sync";
-        /// Time for which a group of commits waits for company, in microseconds.
-        group_commit_us: u64 = "0" in 0..=100_000;
-        /// Commits that may wait for the store before senders are told that it is busy.
-        commit_queue: usize = "16384" in 1..=1_000_000;
+        /// Time for which the first write of a group waits for company, in microseconds.
+        group_commit_us: u64 = "1000" in 0..=100_000;
+        /// Bytes of writes that may wait for the disk before senders are told that the store is busy.
+        commit_queue_bytes: usize = "33554432" in 65_536..=4_294_967_296;
+        /// Bytes of the store's blocks that are kept in memory.
+        cache_bytes: u64 = "67108864" in 1_048_576..=1_099_511_627_776;
         /// Writes that the node has in flight.
         commits_in_flight: usize = "8192" in 1..=1_000_000;
         /// Time for which one attempt to write waits for the store.
@@ -112,6 +114,8 @@ settings! {
 
     /// Accounts and log-ins.
     accounts: Accounts = "Accounts" {
+        /// Lets anybody register; false leaves it to `users import`.
+        registration: bool = "true";
         /// Days for which a log-in is good.
         session_days: u64 = "30" in 1..=3_650;
         /// Passwords that are hashed at the same time, 19 MiB each; auto is half of the cores.

@@ -1,0 +1,50 @@
+//! What a page needs before anybody is logged in.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::openapi::UserIdText;
+use super::state::HttpState;
+use crate::demo;
+
+/// The node's public settings.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicConfig {
+    /// Users to try with, when the node runs a demo.
+    demo: Option<Demo>,
+    /// Whether anybody may register.
+    registration: bool,
+    /// The server's version.
+    version: &'static str,
+}
+
+/// The demo's users and their common password.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Demo {
+    users: Vec<DemoUser>,
+    password: &'static str,
+}
+
+/// A user of the demo.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DemoUser {
+    #[schema(value_type = UserIdText)]
+    user: &'static str,
+    name: &'static str,
+}
+
+/// Tells a page what it may offer.
+#[utoipa::path(get, path = "/api/config", tag = "accounts",
+    responses((status = 200, description = "The public settings", body = PublicConfig)))]
+pub async fn config(state: web::Data<HttpState>) -> HttpResponse {
+    let demo = state.settings.node.demo.then(|| Demo {
+        users: demo::USERS.iter().map(|&(user, name)| DemoUser { user, name }).collect(),
+        password: demo::PASSWORD,
+    });
+    HttpResponse::Ok().json(PublicConfig {
+        demo,
+        registration: state.settings.accounts.registration,
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}

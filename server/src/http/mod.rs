@@ -1,0 +1,119 @@
+//! HTTP: for accounts and the way in only; inbox and history are frames.
+//!
+//! One file a resource. [`app`] puts routes and layers together; whoever serves it adds the
+//! socket's route. From the outside in: `measure`, `dress`, `admit`, then the route.
+
+mod accounts;
+mod admit;
+mod blocks;
+mod caller;
+mod client;
+mod config;
+mod discover;
+mod dress;
+mod health;
+mod me;
+mod measure;
+pub mod metrics;
+pub mod openapi;
+pub mod origins;
+pub mod problem;
+mod state;
+mod users;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, HttpRequest, Resource, web};
+
+pub use discover::SOCKET_PATH;
+pub use metrics::HttpMetrics;
+pub use problem::{Kind, Problem};
+pub use state::{HttpState, NodeControl};
+
+/// Bytes of a body: the longest is a registration.
+const BODY_BYTES: usize = 16 * 1024;
+
+/// Makes the application: every route but the socket's, dressed and measured.
+pub fn app(
+    state: web::Data<HttpState>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(state)
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES).error_handler(bad_json))
+        .app_data(web::QueryConfig::default().error_handler(bad_query))
+        .app_data(web::PathConfig::default().error_handler(bad_path))
+        .configure(routes)
+        .default_service(web::to(client::serve))
+        .wrap(from_fn(admit::admit))
+        .wrap(from_fn(dress::dress))
+        .wrap(from_fn(measure::measure))
+}
+
+fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(at("/api/config", "GET").route(web::get().to(config::config)))
+        .service(at("/api/register", "POST").route(web::post().to(accounts::register)))
+        .service(at("/api/login", "POST").route(web::post().to(accounts::login)))
+        .service(at("/api/logout", "POST").route(web::post().to(accounts::logout)))
+        .service(
+            at("/api/logout-everywhere", "POST").route(web::post().to(accounts::logout_everywhere)),
+        )
+        .service(
+            at("/api/me", "GET, PATCH")
+                .route(web::get().to(me::get))
+                .route(web::patch().to(me::patch)),
+        )
+        .service(at("/api/users", "GET").route(web::get().to(users::find)))
+        .service(at("/api/users/{user}", "GET").route(web::get().to(users::get)))
+        .service(at("/api/blocks", "GET").route(web::get().to(blocks::list)))
+        .service(
+            at("/api/blocks/{user}", "DELETE, PUT")
+                .route(web::put().to(blocks::put))
+                .route(web::delete().to(blocks::delete)),
+        )
+        .service(at("/api/discover", "POST").route(web::post().to(discover::discover)))
+        .service(at("/api/openapi.json", "GET").route(web::get().to(openapi::serve)))
+        .service(at("/healthz", "GET").route(web::get().to(health::healthz)))
+        .service(at("/readyz", "GET").route(web::get().to(health::readyz)))
+        .service(at("/metrics", "GET").route(web::get().to(health::metrics)));
+}
+
+/// A resource that answers every other method with a problem that names the right ones.
+fn at(path: &str, methods: &'static str) -> Resource {
+    let refuse = move || async move { Err::<&'static str, _>(Problem::method(methods)) };
+    web::resource(path).default_service(web::to(refuse))
+}
+
+fn bad_json(error: JsonPayloadError, _: &HttpRequest) -> Error {
+    let kind = match &error {
+        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => {
+            let detail = format!("the body is too long: at most {BODY_BYTES} bytes are allowed");
+            return Problem::new(Kind::TooLarge, detail).into();
+        }
+        JsonPayloadError::ContentType => Kind::MediaType,
+        _ => Kind::BadJson,
+    };
+    let detail = match error {
+        JsonPayloadError::Deserialize(error) => error.to_string(),
+        JsonPayloadError::ContentType => "send content-type: application/json".to_owned(),
+        other => other.to_string(),
+    };
+    Problem::new(kind, detail).into()
+}
+
+fn bad_query(error: QueryPayloadError, _: &HttpRequest) -> Error {
+    Problem::new(Kind::BadQuery, error.to_string()).into()
+}
+
+fn bad_path(error: PathError, _: &HttpRequest) -> Error {
+    Problem::new(Kind::NotFound, error.to_string()).into()
+}

@@ -1,0 +1,95 @@
+//! What the handlers share, and what they ask of the node behind them.
+//!
+//! Put together once a process by whoever builds the node; knows no actor.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use rally_cluster::clock::Clock;
+use rally_cluster::store::{Store, UserRow};
+use rally_schema::{Life, UserId};
+
+use super::metrics::HttpMetrics;
+use crate::config::Settings;
+use crate::limits::HttpLimits;
+use crate::passwords::Passwords;
+use crate::tickets::Tickets;
+use crate::tokens::Tokens;
+
+/// What HTTP tells the node, and asks of it. Calls must not block.
+pub trait NodeControl: Send + Sync + 'static {
+    /// Ends every live session of the user, wherever it is.
+    fn log_out_everywhere(&self, user: UserId);
+
+    /// Hears that an account's name or settings changed.
+    fn account_changed(&self, account: &UserRow);
+
+    /// Hears that `user` blocked or unblocked `blocked`.
+    fn block_changed(&self, user: UserId, blocked: UserId, on: bool);
+
+    /// Says whether the parts that must run are running (the commit loop above all), or which
+    /// is not.
+    fn alive(&self) -> Result<(), String>;
+
+    /// Says whether the node takes users, or why not (starting, draining, its clock is off).
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// Everything that handlers use.
+pub struct HttpState {
+    /// The settings that hold.
+    pub settings: Arc<Settings>,
+    /// Where accounts are.
+    pub store: Arc<dyn Store>,
+    /// The node's clock.
+    pub clock: Clock,
+    /// This run of the node.
+    pub life: Life,
+    /// The actors' side.
+    pub node: Arc<dyn NodeControl>,
+    /// Log-ins.
+    pub tokens: Tokens,
+    /// Rights to open a socket; the sessions redeem what discovery issues.
+    pub tickets: Arc<Tickets>,
+    /// Hashing.
+    pub passwords: Passwords,
+    /// Rates.
+    pub limits: HttpLimits,
+    /// What is counted here.
+    pub metrics: HttpMetrics,
+    /// Everything that `/metrics` shows.
+    pub registry: Arc<Registry>,
+    /// The last answer of the store's check, and when: probes may come often.
+    pub(super) checked: Mutex<Option<(u64, Result<(), String>)>>,
+}
+
+impl HttpState {
+    /// Puts the state together; `registry` already holds `metrics` and whatever else is counted.
+    pub fn new(
+        settings: Arc<Settings>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        tickets: Arc<Tickets>,
+        node: Arc<dyn NodeControl>,
+        (metrics, registry): (HttpMetrics, Arc<Registry>),
+    ) -> Self {
+        let accounts = &settings.accounts;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = accounts.password_hash_concurrency.0.unwrap_or(cores.div_ceil(2));
+        Self {
+            life: tickets.life(),
+            tokens: Tokens::new(store.clone(), clock.clone(), accounts.session_days),
+            passwords: Passwords::new(at_once, accounts.password_hash_waiting),
+            limits: HttpLimits::new(&settings.limits, &clock),
+            settings,
+            store,
+            clock,
+            node,
+            tickets,
+            metrics,
+            registry,
+            checked: Mutex::new(None),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! HTTP on a listener, and WebSockets taken out of it.
+//!
+//! actix's HTTP/1 dispatcher keeps two buffers a connection for as long as it lives, and a
+//! response body that is not read freezes whoever writes it. So a WebSocket leaves the
+//! dispatcher: a handler answers the handshake with [`take_over`], and the *upgrade service*
+//! writes that response, then hands the bare socket, and what arrived early, to the closure.
+//! All other requests are served as usual. Knows nothing of routes or sessions.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_codec::Framed;
+use actix_http::body::{BodySize, BoxBody, MessageBody as _};
+use actix_http::{HttpService, Request, Response, h1};
+use actix_rt::net::TcpStream;
+use actix_server::{Server, ServerBuilder};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tracing::debug;
+
+/// How long a client has to send the head of a request, and a connection to be idle.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What is done with a socket once its handshake is written.
+type TakeOver = Box<dyn FnOnce(TcpStream, Bytes)>;
+
+/// Leaves with the request's response; taken out again by the upgrade service.
+struct Claim(TakeOver);
+
+/// Has the socket of `request` handed to `with`, once the response to it is written.
+pub fn take_over(request: &HttpRequest, with: impl FnOnce(TcpStream, Bytes) + 'static) {
+    request.extensions_mut().insert(Claim(Box::new(with)));
+}
+
+/// Serves what `configure` mounts, on every listener, with `workers` threads.
+///
+/// `configure` runs on each of them. The server does not listen to signals.
+pub fn server<C>(listeners: Vec<TcpListener>, workers: usize, configure: C) -> io::Result<Server>
+where
+    C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let mut builder: ServerBuilder = Server::build()
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(1)
+        // Connections that were taken over are not the server's to count.
+        .max_concurrent_connections(usize::MAX >> 4);
+    for listener in listeners {
+        let configure = configure.clone();
+        builder = builder.listen("rally", listener, move || service(configure.clone()))?;
+    }
+    Ok(builder.run())
+}
+
+fn service<C>(
+    configure: C,
+) -> impl ServiceFactory<
+    TcpStream,
+    Config = (),
+    Response = (),
+    Error = actix_http::error::DispatchError,
+    InitError = (),
+>
+where
+    C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let upgrade = {
+        let configure = configure.clone();
+        fn_factory(move || {
+            let app = App::new().configure(configure.clone()).into_factory();
+            async move {
+                let app = Rc::new(app.new_service(AppConfig::default()).await?);
+                Ok::<_, ()>(fn_service(move |(request, framed)| {
+                    let app = app.clone();
+                    async move { answer(&*app, request, framed).await }
+                }))
+            }
+        })
+    };
+    let app = App::new().configure(configure).into_factory().map_err(|e| e.error_response());
+    HttpService::build()
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .upgrade(upgrade)
+        .finish(map_config(app, |_| AppConfig::default()))
+        .tcp()
+}
+
+/// Answers a request that asked for an upgrade; without a claim like any other, then closes.
+async fn answer<S>(
+    app: &S,
+    request: Request,
+    mut framed: Framed<TcpStream, h1::Codec>,
+) -> Result<(), io::Error>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
+{
+    let response = match app.call(request).await {
+        Ok(response) => response,
+        Err(error) => return write_whole(&mut framed, error.error_response()).await,
+    };
+    let claim = response.request().extensions_mut().remove::<Claim>();
+    let (_, response) = response.into_parts();
+    match claim {
+        Some(Claim(with)) => {
+            let head = Response::from(response).drop_body();
+            framed.send(h1::Message::Item((head, BodySize::None))).await.map_err(other)?;
+            let parts = framed.into_parts();
+            let early = parts.read_buf.freeze();
+            drop(parts.write_buf);
+            with(parts.io, early);
+            Ok(())
+        }
+        None => write_whole(&mut framed, response).await,
+    }
+}
+
+async fn write_whole(
+    framed: &mut Framed<TcpStream, h1::Codec>,
+    response: HttpResponse,
+) -> Result<(), io::Error> {
+    let (head, body) = Response::from(response).into_parts();
+    let body = match body.try_into_bytes() {
+        Ok(bytes) => bytes,
+        Err(body) => actix_web::body::to_bytes(body).await.map_err(other)?,
+    };
+    let size = BodySize::Sized(body.len() as u64);
+    framed.send(h1::Message::Item((head, size))).await.map_err(other)?;
+    if !body.is_empty() {
+        framed.send(h1::Message::Chunk(Some(body))).await.map_err(other)?;
+    }
+    framed.send(h1::Message::Chunk(None)).await.map_err(other)?;
+    // Reads the end of the request, if there is one, so that the response is not lost to a reset.
+    let rest = tokio::time::timeout(Duration::from_millis(200), framed.next()).await;
+    debug!(rest = rest.is_ok(), "an upgrade was asked for and not made");
+    Ok(())
+}
+
+fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}
