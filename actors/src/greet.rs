@@ -35,17 +35,13 @@ struct Refusal {
 }
 
 /// Waits for `hello` and spends its ticket. `None`: the socket was told why, and is closed.
-pub async fn greet(
-    node: &Node,
-    mut socket: Box<dyn Socket>,
-    early: Bytes,
-) -> Option<(Box<dyn Socket>, Guest)> {
+pub async fn greet<S: Socket>(node: &Node, mut socket: S, early: Bytes) -> Option<(S, Guest)> {
     let mut decoder = Decoder::new(FRAME_BYTES);
     decoder.feed(&early);
     drop(early);
     node.metrics.opening.inc();
     let wait = Duration::from_millis(HELLO_MS);
-    let said = tokio::time::timeout(wait, hello(node, socket.as_mut(), decoder)).await;
+    let said = tokio::time::timeout(wait, hello(node, &mut socket, decoder)).await;
     node.metrics.opening.dec();
     let refusal = match said {
         Ok(Ok(Some(guest))) => return Some((socket, guest)),
@@ -57,7 +53,7 @@ pub async fn greet(
         }
     };
     count(&node.metrics.ended, "refused");
-    tell(node, socket, refusal).await;
+    tell(node, Box::new(socket), refusal).await;
     None
 }
 

@@ -4,17 +4,25 @@
 //! A library, so that tests run whole nodes in their own process; `main.rs` only calls it.
 //! Has no business rules: those are in `rally-actors` and `rally-cluster`.
 
+pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod health_check;
 pub mod http;
+pub mod import;
 pub mod limits;
+pub mod node;
 pub mod origin;
 pub mod passwords;
 pub mod seal;
 pub mod secret;
+pub mod serve;
+pub mod sockets;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod tickets;
 pub mod tokens;
+pub mod upgrade;
 
 pub use config::{Config, Settings};

@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! The program: reads the command line and does what it says.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rally_server::cli::{self, Task};
+use rally_server::config::{Config, Settings};
+use rally_server::{health_check, import, node, serve};
+
+/// Exit code for settings that cannot be used (sysexits' EX_CONFIG).
+const BAD_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let (task, flags) = cli::parse();
+    let config = match Config::load(flags, std::env::vars_os()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("rally-server: {error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    let outcome = match task {
+        Task::ShowConfig => {
+            show(&config);
+            Ok(())
+        }
+        Task::HealthCheck => health_check::ask(config.settings.network.listen),
+        Task::ImportUsers { file, password_file } => {
+            import_users(&config.settings, &file, password_file.as_deref())
+        }
+        Task::Serve => serve::serve(Arc::new(config.settings)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rally-server: {error:#}");
+            let settings = error.downcast_ref::<node::StartError>().is_some();
+            ExitCode::from(if settings { BAD_CONFIG } else { 1 })
+        }
+    }
+}
+
+fn show(config: &Config) {
+    let width = config.effective.iter().map(|one| one.setting.key.len()).max().unwrap_or(0);
+    for one in &config.effective {
+        println!("{:width$} = {}  # {}", one.setting.key, one.shown, one.source);
+    }
+}
+
+fn import_users(
+    settings: &Settings,
+    file: &std::path::Path,
+    password_file: Option<&std::path::Path>,
+) -> anyhow::Result<()> {
+    let import = import::import(&settings.store.data_dir, file, password_file);
+    let imported = actix_rt::System::new().block_on(import)?;
+    println!("{} lines read, {} accounts are new", imported.lines, imported.new);
+    Ok(())
+}

@@ -16,10 +16,12 @@ use actix_http::body::{BodySize, BoxBody, MessageBody as _};
 use actix_http::{HttpService, Request, Response, h1};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
-use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
+    map_config,
+};
 use actix_web::dev::{AppConfig, ServiceResponse};
-use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tracing::debug;
@@ -39,12 +41,14 @@ pub fn take_over(request: &HttpRequest, with: impl FnOnce(TcpStream, Bytes) + 's
     request.extensions_mut().insert(Claim(Box::new(with)));
 }
 
-/// Serves what `configure` mounts, on every listener, with `workers` threads.
+/// Serves the application that `make` makes, on every listener, with `workers` threads.
 ///
-/// `configure` runs on each of them. The server does not listen to signals.
-pub fn server<C>(listeners: Vec<TcpListener>, workers: usize, configure: C) -> io::Result<Server>
+/// `make` runs on each of them. The server does not listen to signals.
+pub fn server<M, I, S>(listeners: Vec<TcpListener>, workers: usize, make: M) -> io::Result<Server>
 where
-    C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    M: Fn() -> I + Clone + Send + 'static,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: Application,
 {
     let mut builder: ServerBuilder = Server::build()
         .workers(workers)
@@ -53,14 +57,37 @@ where
         // Connections that were taken over are not the server's to count.
         .max_concurrent_connections(usize::MAX >> 4);
     for listener in listeners {
-        let configure = configure.clone();
-        builder = builder.listen("rally", listener, move || service(configure.clone()))?;
+        let make = make.clone();
+        builder = builder.listen("rally", listener, move || service(make.clone()))?;
     }
     Ok(builder.run())
 }
 
-fn service<C>(
-    configure: C,
+/// What actix's `App` turns into.
+pub trait Application:
+    ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    > + 'static
+{
+}
+
+impl<S> Application for S where
+    S: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<BoxBody>,
+            Error = actix_web::Error,
+            InitError = (),
+        > + 'static
+{
+}
+
+fn service<M, I, S>(
+    make: M,
 ) -> impl ServiceFactory<
     TcpStream,
     Config = (),
@@ -69,12 +96,14 @@ fn service<C>(
     InitError = (),
 >
 where
-    C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    M: Fn() -> I + Clone + 'static,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: Application,
 {
     let upgrade = {
-        let configure = configure.clone();
+        let make = make.clone();
         fn_factory(move || {
-            let app = App::new().configure(configure.clone()).into_factory();
+            let app = make().into_factory();
             async move {
                 let app = Rc::new(app.new_service(AppConfig::default()).await?);
                 Ok::<_, ()>(fn_service(move |(request, framed)| {
@@ -84,12 +113,12 @@ where
             }
         })
     };
-    let app = App::new().configure(configure).into_factory().map_err(|e| e.error_response());
+    let app = make().into_factory().map_err(|error: actix_web::Error| error.error_response());
     HttpService::build()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_TIMEOUT)
         .upgrade(upgrade)
-        .finish(map_config(app, |_| AppConfig::default()))
+        .finish(map_config(app, |()| AppConfig::default()))
         .tcp()
 }
 
@@ -98,7 +127,7 @@ async fn answer<S>(
     app: &S,
     request: Request,
     mut framed: Framed<TcpStream, h1::Codec>,
-) -> Result<(), io::Error>
+) -> Result<(), actix_web::Error>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
 {
@@ -125,7 +154,7 @@ where
 async fn write_whole(
     framed: &mut Framed<TcpStream, h1::Codec>,
     response: HttpResponse,
-) -> Result<(), io::Error> {
+) -> Result<(), actix_web::Error> {
     let (head, body) = Response::from(response).into_parts();
     let body = match body.try_into_bytes() {
         Ok(bytes) => bytes,
@@ -143,6 +172,7 @@ async fn write_whole(
     Ok(())
 }
 
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
+/// The peer has gone, or sends what is no HTTP: nobody is left to be told.
+fn other(error: impl std::fmt::Display) -> actix_web::Error {
+    actix_web::error::ErrorBadRequest(error.to_string())
 }

@@ -71,6 +71,8 @@ kinds! {
     MediaType = 415, "media-type", "The body must be application/json";
     /// The host that the request names is none of ours.
     Host = 421, "host", "This host is not served here";
+    /// The address takes WebSocket handshakes only.
+    BadUpgrade = 426, "upgrade", "This address speaks WebSocket";
     /// Too many requests.
     Rate = 429, "rate", "Too many requests";
     /// A fault of the server's.

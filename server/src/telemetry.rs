@@ -1,0 +1,216 @@
+//! Logs and traces: where they go, and what joins them.
+//!
+//! Log lines are for people, or JSON with the ids of the trace they belong to. Spans of the
+//! message path have the target `rally_path`; without a collector they are off, and cost one
+//! look at a flag. A collector that is down costs its spans, never a message. Texts, tokens
+//! and tickets are in neither: nothing hands them to a span or an event.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use rally_schema::NodeId;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::Layer;
+
+use crate::config;
+use crate::config::value::LogFormat;
+
+/// The target of the spans that follow a message.
+pub const PATH: &str = "rally_path";
+
+/// How long an export may take before its spans are given up.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why logs or traces cannot be set up.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// The exporter cannot be made.
+    #[error("traces cannot be sent to {endpoint}: {error}")]
+    Exporter {
+        /// Where to.
+        endpoint: String,
+        /// Why.
+        error: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// Somebody else has set up logging in this process.
+    #[error("logging is set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends what is still waiting when the process ends.
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Flushes and ends the exporter, for a bounded time; a collector that is down is no reason
+    /// to stay.
+    pub async fn end(self) {
+        if let Some(provider) = self.provider {
+            // Off this thread: the exporter needs its runtime to go on meanwhile.
+            let end = move || provider.shutdown_with_timeout(EXPORT_TIMEOUT);
+            let _ = tokio::task::spawn_blocking(end).await;
+        }
+    }
+}
+
+/// Sets up logs and, where a collector is named, traces; needs a running runtime.
+pub fn start(settings: &config::Telemetry, node: NodeId) -> Result<Telemetry, TelemetryError> {
+    let endpoint = settings.otlp_endpoint.as_ref().map(ToString::to_string);
+    let provider = endpoint.map(|to| provider(to, settings.trace_ratio, node)).transpose()?;
+    let traced = provider.is_some();
+    let traces = provider.as_ref().map(|provider| {
+        let scope = InstrumentationScope::builder("rally").build();
+        let only = Targets::new().with_target(PATH, LevelFilter::TRACE);
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer_with_scope(scope))
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(only)
+    });
+    tracing_subscriber::registry().with(traces).with(logs(settings, traced)).try_init()?;
+    Ok(Telemetry { provider })
+}
+
+type Boxed<S> = Box<dyn Layer<S> + Send + Sync>;
+
+fn logs<S>(settings: &config::Telemetry, traced: bool) -> Boxed<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    // The path's spans are kept from the logs unless they give them their trace ids.
+    let path = if traced { format!("{PATH}=trace") } else { format!("{PATH}=off") };
+    let quiet = ["lapin=off", "opentelemetry=warn", &path].map(|directive| {
+        directive.parse().expect("the directives above are well formed")
+    });
+    let chosen = EnvFilter::new(&settings.log_filter.0);
+    let filter = quiet.into_iter().fold(chosen, EnvFilter::add_directive);
+    let layer = tracing_subscriber::fmt::layer();
+    match settings.log_format {
+        LogFormat::Text => layer.with_target(false).with_filter(filter).boxed(),
+        LogFormat::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),
+    }
+}
+
+fn provider(
+    endpoint: String,
+    ratio: f64,
+    node: NodeId,
+) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(&endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()
+        .map_err(|error| TelemetryError::Exporter { endpoint, error })?;
+    let resource = Resource::builder()
+        .with_service_name("rally-server")
+        .with_attributes([
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", node.to_string()),
+        ])
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
+        .with_resource(resource)
+        .build())
+}
+
+/// Makes `span` the child of a W3C `traceparent`; what is none changes nothing.
+pub fn link_span(span: &Span, traceparent: &str) {
+    if span.is_disabled() {
+        return;
+    }
+    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let context = TraceContextPropagator::new().extract(&carrier);
+    if context.span().span_context().is_valid() {
+        // Refused only for a span that has begun to be exported; this one has just been made.
+        let _ = span.set_parent(context);
+    }
+}
+
+/// One JSON object a line: time, level, target, message, fields, and the ids of the trace.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Map::new();
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        line.insert("timestamp".to_owned(), time.into());
+        line.insert("level".to_owned(), event.metadata().level().as_str().into());
+        line.insert("target".to_owned(), event.metadata().target().into());
+        event.record(&mut Fields(&mut line));
+        let context = Span::current().context();
+        let span = context.span().span_context().clone();
+        if span.is_valid() {
+            line.insert("trace_id".to_owned(), span.trace_id().to_string().into());
+            line.insert("span_id".to_owned(), span.span_id().to_string().into());
+        }
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+/// Collects an event's fields.
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+}
