@@ -68,7 +68,7 @@ async fn hello(
     mut decoder: Decoder,
 ) -> Result<Option<Guest>, Refusal> {
     let text = loop {
-        match decoder.next() {
+        match decoder.decode() {
             Ok(Some(Incoming::Text(text))) => break text,
             Ok(Some(Incoming::Ping(_) | Incoming::Pong)) => continue,
             Ok(Some(Incoming::Close(_))) => return Ok(None),

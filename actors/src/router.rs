@@ -129,10 +129,9 @@ impl Routers {
         let routers = self.0.read();
         let Some(handle) = routers.get(&user) else { return };
         let weight = push.weight;
-        if let Err(SendError::Full(_)) = handle.addr.try_send(push) {
-            if weight == Weight::Stored {
-                handle.shared.doubt.store(true, Ordering::Release);
-            }
+        let sent = handle.addr.try_send(push);
+        if weight == Weight::Stored && matches!(sent, Err(SendError::Full(_))) {
+            handle.shared.doubt.store(true, Ordering::Release);
         }
     }
 

@@ -55,7 +55,7 @@ impl Sweep {
 /// multiples of the golden ratio modulo one (Knuth, volume 3, section 6.4).
 fn spread(number: u64, interval_ms: u64) -> u64 {
     let fraction = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    fraction * interval_ms >> 32
+    (fraction * interval_ms) >> 32
 }
 
 /// Gives an interval within a fifth of the stated one.

@@ -87,7 +87,7 @@ impl Decoder {
     }
 
     /// Gives the next whole message, if there is one.
-    pub fn next(&mut self) -> Result<Option<Incoming>, WireError> {
+    pub fn decode(&mut self) -> Result<Option<Incoming>, WireError> {
         while !self.pending.is_empty() {
             let Some(frame) = self.frame()? else { return Ok(None) };
             if self.pending.is_empty() {
@@ -219,10 +219,10 @@ mod tests {
         let (last, rest) = bytes.split_last().unwrap();
         for byte in rest {
             decoder.feed(&[*byte]);
-            assert_eq!(decoder.next().unwrap(), None);
+            assert_eq!(decoder.decode().unwrap(), None);
         }
         decoder.feed(&[*last]);
-        assert_eq!(decoder.next().unwrap(), Some(Incoming::Text("hello".into())));
+        assert_eq!(decoder.decode().unwrap(), Some(Incoming::Text("hello".into())));
         assert!(!decoder.is_partial());
         assert_eq!(decoder.pending.capacity(), 0);
     }
@@ -233,8 +233,8 @@ mod tests {
         decoder.feed(&masked(0x01, b"he"));
         decoder.feed(&masked(0x89, b"?"));
         decoder.feed(&masked(0x80, b"llo"));
-        assert_eq!(decoder.next().unwrap(), Some(Incoming::Ping(Bytes::from_static(b"?"))));
-        assert_eq!(decoder.next().unwrap(), Some(Incoming::Text("hello".into())));
+        assert_eq!(decoder.decode().unwrap(), Some(Incoming::Ping(Bytes::from_static(b"?"))));
+        assert_eq!(decoder.decode().unwrap(), Some(Incoming::Text("hello".into())));
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         let mut decoder = Decoder::new(100);
         let bytes = masked(0x81, &[b'x'; 10_000_000]);
         decoder.feed(&bytes[..200]);
-        let error = decoder.next().unwrap_err();
+        let error = decoder.decode().unwrap_err();
         assert_eq!(error.close_code(), 1009);
     }
 
@@ -251,17 +251,17 @@ mod tests {
         let mut decoder = Decoder::new(100);
         decoder.feed(&masked(0x01, &[b'x'; 60]));
         decoder.feed(&masked(0x00, &[b'x'; 60]));
-        assert_eq!(decoder.next().unwrap_err().close_code(), 1009);
+        assert_eq!(decoder.decode().unwrap_err().close_code(), 1009);
     }
 
     #[test]
     fn text_must_be_utf8_and_frames_masked() {
         let mut decoder = Decoder::new(100);
         decoder.feed(&masked(0x81, &[0xff, 0xfe]));
-        assert_eq!(decoder.next().unwrap_err().close_code(), 1007);
+        assert_eq!(decoder.decode().unwrap_err().close_code(), 1007);
         let mut decoder = Decoder::new(100);
         decoder.feed(&[0x81, 0x01, b'x']);
-        assert_eq!(decoder.next().unwrap_err().close_code(), 1002);
+        assert_eq!(decoder.decode().unwrap_err().close_code(), 1002);
     }
 
     #[test]

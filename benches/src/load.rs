@@ -28,7 +28,7 @@ pub struct Load {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
     /// How arrivals are spaced.
-    #[arg(long, value_enum, default_value_t = Arrivals::Even)]
+    #[arg(long, value_enum, default_value_t = Arrivals::Burst)]
     pub arrivals: Arrivals,
     /// Where temporary data is written: it must lie on the disk that is to be measured.
     #[arg(long, value_name = "DIR")]

@@ -124,9 +124,11 @@ fn setting_arg(setting: &'static Setting) -> Arg {
     match setting.kind {
         Kind::One(name) => arg.value_name(name),
         Kind::List(name) => arg.value_name(name).action(ArgAction::Append),
-        Kind::Switch => {
-            arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
-        }
+        Kind::Switch => arg
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
     }
 }
 

@@ -119,7 +119,8 @@ async fn import_lines(
     let mut imported = Imported { lines: 0, new: 0 };
     let mut group = Vec::with_capacity(GROUP);
     for (number, line) in (1..).zip(lines.lines()) {
-        let line = line.map_err(|error| ImportError::Unreadable { file: file.to_owned(), error })?;
+        let line =
+            line.map_err(|error| ImportError::Unreadable { file: file.to_owned(), error })?;
         if line.trim().is_empty() {
             continue;
         }

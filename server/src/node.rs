@@ -115,11 +115,8 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
     });
-    let control = Arc::new(Control {
-        node: node.clone(),
-        commits_end,
-        serving: AtomicBool::new(false),
-    });
+    let control =
+        Arc::new(Control { node: node.clone(), commits_end, serving: AtomicBool::new(false) });
     if settings.node.demo {
         demo::make_users(&shared).await?;
     }
@@ -196,7 +193,10 @@ fn run_commits(
             std::process::exit(STORE_FAILED);
         }
     };
-    std::thread::Builder::new().name("rally-commit".to_owned()).spawn(run).map_err(StartError::Thread)
+    std::thread::Builder::new()
+        .name("rally-commit".to_owned())
+        .spawn(run)
+        .map_err(StartError::Thread)
 }
 
 /// Starts the clock above what the store has seen; a day behind it needs to be confirmed.

@@ -22,6 +22,7 @@ use thiserror::Error;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -29,7 +30,6 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::Layer;
 
 use crate::config;
 use crate::config::value::LogFormat;
@@ -99,9 +99,15 @@ where
 {
     // The path's spans are kept from the logs unless they give them their trace ids.
     let path = if traced { format!("{PATH}=trace") } else { format!("{PATH}=off") };
-    let quiet = ["lapin=off", "opentelemetry=warn", &path].map(|directive| {
-        directive.parse().expect("the directives above are well formed")
-    });
+    let quiet = [
+        "lapin=off",
+        "opentelemetry=warn",
+        "fjall=warn",
+        "lsm_tree=warn",
+        "actix_server=warn",
+        &path,
+    ]
+    .map(|directive| directive.parse().expect("the directives above are well formed"));
     let chosen = EnvFilter::new(&settings.log_filter.0);
     let filter = quiet.into_iter().fold(chosen, EnvFilter::add_directive);
     let layer = tracing_subscriber::fmt::layer();

@@ -56,7 +56,7 @@ impl Stream for Reader {
             }
             // While paused, `poll_fill` is pending and registers; what is decoded waits too.
             if !self.io.is_paused() {
-                match self.decoder.next() {
+                match self.decoder.decode() {
                     Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
                     Ok(None) => {}
                     Err(error) => {

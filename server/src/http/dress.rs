@@ -5,7 +5,7 @@
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
 
@@ -28,14 +28,17 @@ pub async fn dress(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let asked = request.request().clone();
-    let answer = match next.call(request).await {
-        Ok(answer) => answer.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(asked.clone(), error.error_response()),
-    };
+    // Made before the call: routing needs the request to itself.
+    let headers = headers(request.request());
+    // Routes and the layers inside answer their errors themselves; none comes as `Err`.
+    let answer = next.call(request).await?.map_into_boxed_body();
     let mut answer = in_one_shape(answer);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        put_headers(&asked, answer.headers_mut());
+        for (name, value) in headers {
+            if name != header::CACHE_CONTROL || !answer.headers().contains_key(&name) {
+                answer.headers_mut().insert(name, value);
+            }
+        }
     }
     Ok(answer)
 }
@@ -60,24 +63,24 @@ fn in_one_shape(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     answer.into_response(problem)
 }
 
-fn put_headers(asked: &HttpRequest, headers: &mut HeaderMap) {
-    let state = state_of(asked);
-    let network = &state.settings.network;
-    for (name, value) in ALWAYS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+/// Gives the headers that the answer to a request wears.
+fn headers(asked: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
+    let network = &state_of(asked).settings.network;
+    let always = ALWAYS.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value)));
+    let mut headers: Vec<_> = always.collect();
     if network.public_url.as_ref().is_some_and(|url| url.secure) {
         let year = HeaderValue::from_static("max-age=31536000");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+        headers.push((header::STRICT_TRANSPORT_SECURITY, year));
     }
-    if asked.path().starts_with(API) && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if asked.path().starts_with(API) {
+        headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     }
     // Older browsers do not count a WebSocket under 'self'.
     let socket = origins::own_origin(network, asked).map(|own| own.websocket(""));
     if let Ok(policy) = HeaderValue::try_from(policy(&socket.unwrap_or_default())) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers.push((header::CONTENT_SECURITY_POLICY, policy));
     }
+    headers
 }
 
 fn policy(socket: &str) -> String {
