@@ -1,0 +1,155 @@
+//! What tests of whole nodes share: a real server process, and clients on real sockets.
+//!
+//! Every wait has one deadline and ends in a panic that shows what did come; nothing waits
+//! for a duration.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
+
+pub mod client;
+pub mod http;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use client::Client;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server process with a data folder of its own.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    flags: Vec<String>,
+    data: TempDir,
+}
+
+impl Server {
+    /// Starts a demo node with small time-outs and room for tests that log in a lot.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a node with further flags; the last of two wins is not a rule, so name each once.
+    pub fn with(flags: &[&str]) -> Self {
+        let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
+        for flag in [
+            "--demo",
+            "--rate-logins-per-minute-user=100000",
+            "--rate-logins-per-minute-address=100000",
+            "--rate-registers-per-minute-address=100000",
+            "--rate-requests-per-second-address=100000",
+            "--rate-requests-burst-address=100000",
+            "--rate-requests-per-second-user=100000",
+            "--rate-requests-burst-user=100000",
+            "--drain-ms=200",
+        ] {
+            let name = flag.split('=').next().unwrap();
+            if !flags.iter().any(|given| given.split('=').next() == Some(name)) {
+                all.push(flag.to_owned());
+            }
+        }
+        let data = tempfile::tempdir().unwrap();
+        let (child, address) = spawn(data.path(), "127.0.0.1:0", &all);
+        Self { child, address, flags: all, data }
+    }
+
+    /// Gives the folder of its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// Gives the process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process as a power button would, as far as a process goes.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same address and data.
+    pub fn restart(&mut self) {
+        let address = self.address.to_string();
+        (self.child, self.address) = spawn(self.data.path(), &address, &self.flags);
+    }
+
+    /// Tells it to leave, and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Connects a new client of a demo user.
+    pub async fn join(&self, user: &str) -> Client {
+        Client::join(self.address, user).await
+    }
+
+    /// Gives the bytes of memory that the process holds.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Reads one value of `/metrics`, summed over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let page = http::get(self.address, "/metrics", None).await.1;
+        let lines = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(folder: &Path, listen: &str, flags: &[String]) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rally-server"))
+        .args(["--listen", listen, "--data-dir"])
+        .arg(folder.join("data"))
+        .args(flags)
+        .env("RALLY_LOG_FILTER", std::env::var("TEST_LOG").unwrap_or("warn".to_owned()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = lines.next().expect("the server ended before it was ready").unwrap();
+        if let Some(rest) = line.strip_prefix("Rally is ready at http://") {
+            break rest.split(' ').next().unwrap().parse().unwrap();
+        }
+        println!("server: {line}");
+    };
+    // Goes on reading, so that a chatty server never waits for its pipe.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| println!("server: {l}")));
+    (child, address)
+}
+
+/// Waits until `holds` does.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
