@@ -80,11 +80,18 @@ struct Watcher {
     missed: bool,
 }
 
-/// What is known of a watched user.
+/// What is known of a watched user, and shown to who may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     online: bool,
+    /// Nothing while online: then it is now.
     last_seen: Option<u64>,
+}
+
+impl State {
+    fn new(online: bool, last_seen: Option<u64>) -> Self {
+        Self { online, last_seen: last_seen.filter(|_| !online) }
+    }
 }
 
 struct Watched {
@@ -135,7 +142,7 @@ impl PresenceWatch {
             Some(_) if row.life != self.life => row.last_seen.max(self.store_ended_ms),
             _ => row.last_seen,
         };
-        State { online, last_seen: rows.iter().map(seen).max() }
+        State::new(online, rows.iter().map(seen).max())
     }
 
     fn reconsider(&mut self, user: UserId, ctx: &mut Context<Self>) {
@@ -163,7 +170,6 @@ impl Watched {
     /// Pushes the state to the watchers that `which` picks.
     fn tell(&mut self, user: UserId, which: impl Fn(&Watcher) -> bool) {
         let Some(State { online, last_seen }) = self.state else { return };
-        let last_seen = last_seen.filter(|_| !online);
         let frame = |online, last_seen| {
             Push::passing(&ServerFrame::from(Presence { user, online, last_seen }))
         };
@@ -245,11 +251,11 @@ impl Handler<Transition> for PresenceWatch {
     fn handle(&mut self, transition: Transition, _: &mut Self::Context) {
         let row = transition.row;
         let Some(watched) = self.watched.get_mut(&row.user) else { return };
-        let state = State { online: row.online_since.is_some(), last_seen: Some(row.last_seen) };
-        // An unchanged status is no news.
+        let state = State::new(row.online_since.is_some(), Some(row.last_seen));
+        // An unchanged status is no news, and to who may not know it none ever is.
         if watched.state != Some(state) {
             watched.state = Some(state);
-            watched.tell(row.user, |_| true);
+            watched.tell(row.user, |watcher| watcher.may_know);
         }
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! Knows nothing of what it runs.
 
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Signal, kill_process, set_parent_process_death_signal};
 
 use crate::proc::Pid;
 
@@ -26,10 +29,18 @@ impl Child {
         Ok(Self(started.with_context(|| format!("starting {}", program.display()))?))
     }
 
+    /// Gives a command that runs `program` and is ended by the kernel when this process ends,
+    /// however it does: by way of a hidden command of this binary, which then becomes it.
+    pub fn leashed(program: &Path) -> Result<Command> {
+        let mut command = Command::new(this_program()?);
+        command.arg("leashed").arg(program);
+        Ok(command)
+    }
+
     /// Starts a hidden command of this same binary and reads the address that it prints.
     pub fn own(arguments: &[&str]) -> Result<(Self, SocketAddr)> {
-        let program = std::env::current_exe().context("finding the path of this program")?;
-        let mut child = Self::start(Command::new(program).args(arguments).stdout(Stdio::piped()))?;
+        let mut command = Command::new(this_program()?);
+        let mut child = Self::start(command.args(arguments).stdout(Stdio::piped()))?;
         let stdout = child.0.stdout.take().context("the child's output is not piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -61,6 +72,17 @@ impl Child {
         }
         bail!("process {} did not end within {patience:?} of SIGTERM; killed", self.0.id())
     }
+}
+
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("finding the path of this program")
+}
+
+/// Ties this process to the life of its parent and becomes `program`; returns only to say why not.
+pub fn become_leashed(program: &Path, arguments: &[OsString]) -> Result<Infallible> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("starting {}", program.display()))
 }
 
 impl Drop for Child {

@@ -3,6 +3,7 @@
 //! The server and the kernel's own price are driven by this same loop, so that what it does
 //! (and costs) cancels out in their ratio. Knows a target only by [`Target`].
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
@@ -72,18 +73,25 @@ pub struct Outcome {
     pub lag: Histogram<u64>,
     /// CPU of the server over the measured window, in nanoseconds.
     pub server_cpu_ns: u64,
+    /// The same by the names of its threads.
+    pub threads_ns: BTreeMap<String, u64>,
     /// CPU of this process over the same window.
     pub own_cpu_ns: u64,
     /// Messages acknowledged in the window.
     pub messages: u64,
-    /// Whether the user stopped the run.
-    pub interrupted: bool,
 }
 
 impl Outcome {
     /// Gives the server's CPU a message, in microseconds.
     pub fn server_us(&self) -> f64 {
         self.server_cpu_ns as f64 / 1e3 / self.messages.max(1) as f64
+    }
+
+    /// Gives the CPU a message of each thread that used any worth showing, in microseconds.
+    pub fn threads_us(&self) -> impl Iterator<Item = (&str, f64)> {
+        let us = |ns: u64| ns as f64 / 1e3 / self.messages.max(1) as f64;
+        let threads = self.threads_ns.iter().map(move |(name, ns)| (name.as_str(), us(*ns)));
+        threads.filter(|(_, us)| *us >= 0.05)
     }
 
     /// Gives this process's CPU a message, in microseconds.
@@ -93,9 +101,10 @@ impl Outcome {
 }
 
 /// CPU clocks and acks at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Reading {
     server_ns: u64,
+    threads_ns: BTreeMap<String, u64>,
     own_ns: u64,
     acked: u64,
 }
@@ -104,10 +113,19 @@ impl Reading {
     fn take(server: Pid, ledger: &Ledger) -> Result<Self> {
         Ok(Self {
             server_ns: server.cpu_ns()?,
+            threads_ns: server.threads_ns()?,
             own_ns: Pid::own().cpu_ns()?,
             acked: ledger.acked(),
         })
     }
+}
+
+/// Gives what each thread used between two readings.
+fn spent(before: BTreeMap<String, u64>, mut after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    for (name, ns) in &mut after {
+        *ns = ns.saturating_sub(before.get(name).copied().unwrap_or(0));
+    }
+    after
 }
 
 /// Drives `target` through `schedule` with `senders` in turn, reading the CPU of `server`.
@@ -150,7 +168,7 @@ pub fn run(
         told.drain(..).for_each(|told| ledger.told(told, measured(told.seq)));
     }
     let end = Reading::take(server, &ledger)?;
-    let begin = begin.unwrap_or(end);
+    let begin = begin.unwrap_or_else(|| end.clone());
     let deadline = clock.ns() + DRAIN.as_nanos() as u64;
     while !ledger.is_settled() && clock.ns() < deadline {
         target.turn(Duration::from_millis(20), &clock, &mut told)?;
@@ -164,9 +182,9 @@ pub fn run(
         delivery,
         lag,
         server_cpu_ns: end.server_ns - begin.server_ns,
+        threads_ns: spent(begin.threads_ns, end.threads_ns),
         own_cpu_ns: end.own_ns - begin.own_ns,
         messages: end.acked - begin.acked,
-        interrupted: stop.asked(),
     })
 }
 

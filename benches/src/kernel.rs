@@ -18,7 +18,7 @@ use crate::ledger::{Told, What};
 use crate::load::Load;
 use crate::proc::Machine;
 use crate::report::Report;
-use crate::stop::Stop;
+use crate::stop::{Stop, runs};
 
 /// Measures the kernel's own price of a message.
 ///
@@ -43,34 +43,37 @@ pub fn command(args: &KernelArgs, stop: &Stop) -> Result<bool> {
     let load = &args.load;
     let folder = load.folder()?;
     let mut report = Report::new("kernel", Machine::look(folder.path()), load.to_string());
-    let mut clean = true;
-    for _ in 0..load.runs {
-        if stop.asked() {
-            break;
-        }
-        let fsync = fsync_ns(folder.path(), 200)?;
-        report.add("fsync p50", "ms", fsync.value_at_quantile(0.5) as f64 / 1e6);
+    let clean = runs(&mut report, load.runs, stop, |report, number| {
+        eprintln!("run {number} of {}: {load}", load.runs);
+        add_fsync(report, folder.path())?;
         let outcome = price(load, folder.path(), stop)?;
-        add(&mut report, "kernel", &outcome);
-        clean &= outcome.balance.is_clean();
-        report.note(format!("kernel: {}", outcome.balance.line()));
-    }
+        add(report, "kernel", &outcome);
+        Ok(outcome.balance.is_clean())
+    })?;
     report.publish(load.json.as_deref())?;
     Ok(clean)
+}
+
+/// Measures the disk and adds what one fsync takes; gives the median in milliseconds.
+pub fn add_fsync(report: &mut Report, folder: &Path) -> Result<f64> {
+    let ms = fsync_ns(folder, 200)?.value_at_quantile(0.5) as f64 / 1e6;
+    report.add("fsync p50", "ms", ms);
+    Ok(ms)
 }
 
 /// Adds what every run of the generator shows, under the name of what was driven.
 pub fn add(report: &mut Report, name: &str, outcome: &Outcome) {
     report.add(format!("{name} CPU a message"), "µs", outcome.server_us());
+    for (thread, us) in outcome.threads_us().filter(|_| outcome.threads_ns.len() > 1) {
+        report.add(format!("{name} CPU a message, {thread}"), "µs", us);
+    }
     report.add_latency(&format!("{name} ack"), &outcome.ack);
     report.add_latency(&format!("{name} delivered"), &outcome.delivery);
     report.add(format!("{name}: generator CPU a message"), "µs", outcome.own_us());
     let lag = |quantile| outcome.lag.value_at_quantile(quantile) as f64 / 1e6;
     report.add(format!("{name}: generator lag p50"), "ms", lag(0.5));
     report.add(format!("{name}: generator lag p99"), "ms", lag(0.99));
-    if outcome.interrupted {
-        report.note(format!("{name}: interrupted, the last run is incomplete"));
-    }
+    report.note(format!("{name}: {}", outcome.balance.line()));
 }
 
 /// Runs the bare loop once under the load.

@@ -61,8 +61,10 @@ pub struct Balance {
     pub unanswered: u64,
     /// Acknowledged more than once.
     pub acked_again: u64,
-    /// Delivered more than once.
+    /// Delivered again under another id: people would see it twice.
     pub doubled: u64,
+    /// Delivered again under the same id, which a client shows once. Catch-ups may do that.
+    pub repeated: u64,
     /// Delivered after a later message of the same sender.
     pub out_of_order: u64,
     /// Acknowledged and delivered under different ids.
@@ -86,6 +88,7 @@ impl Balance {
              out of order {out_of_order}, unanswered {unanswered}"
         );
         let rare = [
+            ("repeated", self.repeated),
             ("acked again", self.acked_again),
             ("with another id", self.other_id),
             ("strange", self.strange),
@@ -143,7 +146,10 @@ impl Ledger {
         let span = measured_from.map(|from| told.at_ns.saturating_sub(from));
         match told.what {
             What::Acked(_) if entry.acked => balance.acked_again += 1,
-            What::Delivered(_) if entry.delivered => balance.doubled += 1,
+            What::Delivered(id) if entry.delivered => match entry.id == Some(id) {
+                true => balance.repeated += 1,
+                false => balance.doubled += 1,
+            },
             What::Acked(id) => {
                 entry.acked = true;
                 balance.acked += 1;
@@ -248,10 +254,11 @@ mod tests {
         settle(&mut ledger, 1);
         settle(&mut ledger, 0);
         settle(&mut ledger, 4);
-        ledger.told(told(2, What::Delivered(2)), None);
+        ledger.told(told(2, What::Delivered(7)), None);
+        ledger.told(told(4, What::Delivered(4)), None);
         settle(&mut ledger, 3);
         let balance = ledger.close().0;
-        assert_eq!((balance.doubled, balance.out_of_order), (1, 1));
+        assert_eq!((balance.doubled, balance.repeated, balance.out_of_order), (1, 1, 1));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //!
 //! Knows nothing of what a process does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 /// The kernel's `USER_HZ`: the unit of `/proc/PID/stat`, fixed for programs on Linux.
@@ -33,27 +35,25 @@ impl Pid {
     pub fn cpu_ns(self) -> Result<u64> {
         let stat = self.read("stat")?;
         let ticks = stat_ticks(&stat).with_context(|| format!("bad /proc/{}/stat", self.0))?;
-        Ok(self.threads_ns()?.max(ticks * (1_000_000_000 / TICKS_PER_SECOND)))
+        let threads: u64 = self.threads_ns()?.values().sum();
+        Ok(threads.max(ticks * (1_000_000_000 / TICKS_PER_SECOND)))
     }
 
-    fn threads_ns(self) -> Result<u64> {
+    /// Gives the CPU time of its living threads, in nanoseconds, by their names; threads of one
+    /// name together.
+    pub fn threads_ns(self) -> Result<BTreeMap<String, u64>> {
         let folder = format!("/proc/{}/task", self.0);
         let threads = fs::read_dir(&folder)
             .with_context(|| format!("reading {folder}: is the process gone?"))?;
-        let mut sum = 0;
+        let mut sums = BTreeMap::new();
         for thread in threads {
+            let folder = thread?.path();
             // A thread may end between the listing and the reading.
-            if let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) {
-                sum += first_number(&text).unwrap_or(0);
-            }
+            let Ok(times) = fs::read_to_string(folder.join("schedstat")) else { continue };
+            let Ok(name) = fs::read_to_string(folder.join("comm")) else { continue };
+            *sums.entry(name.trim().to_owned()).or_default() += first_number(&times).unwrap_or(0);
         }
-        Ok(sum)
-    }
-
-    /// Gives how many threads it has.
-    pub fn threads(self) -> Result<u64> {
-        let status = self.read("status")?;
-        field(&status, "Threads:").context("no Threads in /proc/PID/status")
+        Ok(sums)
     }
 
     /// Gives its resident memory in bytes, its own share of shared pages included.
@@ -65,6 +65,21 @@ impl Pid {
         };
         Ok(kib.context("no resident size in /proc")? * 1024)
     }
+}
+
+/// Raises the soft limit of open files to the hard one, for this process and those it starts;
+/// refuses more connections than fit.
+pub fn room_for(connections: usize) -> Result<()> {
+    /// Files besides the connections: data, logs, listeners.
+    const BESIDES: u64 = 200;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    let most = limit.maximum.unwrap_or(u64::MAX).saturating_sub(BESIDES);
+    ensure!(
+        connections as u64 <= most,
+        "{connections} connections are too many: a process may open {most} here (see ulimit -Hn)"
+    );
+    Ok(())
 }
 
 /// Sums `utime` and `stime`; the name before them may hold spaces and brackets.
@@ -157,7 +172,7 @@ mod tests {
         }
         assert!(own.cpu_ns().unwrap() - cpu > 20_000_000);
         assert!(own.rss_bytes().unwrap() - rss > 16 << 20);
-        assert!(block.iter().any(|byte| *byte != 0) && own.threads().unwrap() >= 1);
+        assert!(block.iter().any(|byte| *byte != 0) && !own.threads_ns().unwrap().is_empty());
     }
 
     #[test]

@@ -5,7 +5,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Result;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use thiserror::Error;
+
+use crate::report::Report;
+
+/// Ends a preparation when the user asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("stopped")]
+pub struct Stopped;
 
 /// Tells whether the user asked to stop.
 #[derive(Debug, Clone, Default)]
@@ -27,4 +36,31 @@ impl Stop {
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+    /// Gives an error when it is time to stop.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.asked() { Err(Stopped) } else { Ok(()) }
+    }
+}
+
+/// Makes runs until they are done or the user stops; then what the finished ones showed is
+/// still there to be reported. Says whether every run was clean.
+pub fn runs(
+    report: &mut Report,
+    count: u32,
+    stop: &Stop,
+    mut run: impl FnMut(&mut Report, u32) -> Result<bool>,
+) -> Result<bool> {
+    let mut clean = true;
+    for number in 1..=count {
+        match run(report, number) {
+            Ok(was_clean) => clean &= was_clean,
+            Err(error) if error.is::<Stopped>() => {}
+            Err(error) => return Err(error),
+        }
+        if stop.asked() {
+            report.note(format!("interrupted in run {number} of {count}"));
+            break;
+        }
+    }
+    Ok(clean)
 }

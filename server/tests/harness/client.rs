@@ -134,6 +134,11 @@ impl Client {
         self.socket.send(Ws::text(frame.into().encode())).await.unwrap();
     }
 
+    /// Sends a frame to a server that may be dead.
+    pub async fn try_tell(&mut self, frame: impl Into<ClientFrame>) -> Result<(), ()> {
+        self.socket.send(Ws::text(frame.into().encode())).await.map_err(|_| ())
+    }
+
     /// Sends any text.
     pub async fn tell_raw(&mut self, text: &str) {
         self.socket.send(Ws::text(text)).await.unwrap();

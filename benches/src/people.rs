@@ -1,0 +1,107 @@
+//! The accounts that a bench acts for, and their way to a ticket.
+//!
+//! Knows the HTTP contract (log in, discover) and nothing of sockets.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use rally_schema::{ClientId, UserId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::http::Http;
+
+/// Everybody's password.
+const PASSWORD: &str = "rally-bench";
+
+/// Its argon2id hash at the least cost there is. What logging in costs is not measured here, and
+/// ten thousand hashes at the usual cost would take minutes.
+const HASH: &str =
+    "$argon2id$v=19$m=8,t=1,p=1$cmFsbHktYmVuY2gtc2FsdA$KuWyNF5Z161YIQUD3un2jQqvqMl76KoZaPHltzmqPqU";
+
+/// An account to be imported.
+#[derive(Debug, Clone, Serialize)]
+pub struct Account {
+    user: UserId,
+    hash: &'static str,
+}
+
+impl Account {
+    /// Makes the account of a user.
+    pub fn of(user: UserId) -> Self {
+        Self { user, hash: HASH }
+    }
+}
+
+/// Names user `n` of a bench.
+pub fn user(n: usize) -> UserId {
+    format!("user{n:06}").parse().expect("letters and at most 26 digits are a user id")
+}
+
+/// Who is logged in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user.
+    pub user: UserId,
+    token: String,
+}
+
+/// Where a client may open its socket, for the next 30 seconds.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The client that the ticket is for.
+    pub client: ClientId,
+    /// The path of the socket.
+    pub path: String,
+    /// For `hello`.
+    pub ticket: String,
+}
+
+/// The HTTP side of a server.
+#[derive(Debug)]
+pub struct Door(Http);
+
+impl Door {
+    /// Connects.
+    pub fn of(server: SocketAddr) -> Result<Self> {
+        Http::connect(server).map(Self)
+    }
+
+    /// Logs a user in.
+    pub fn log_in(&mut self, user: UserId) -> Result<Login> {
+        #[derive(Serialize)]
+        struct Question {
+            user: UserId,
+            password: &'static str,
+            bearer: bool,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            token: String,
+        }
+        let question = Question { user, password: PASSWORD, bearer: true };
+        let answer = self.0.post("/api/login", None, &serde_json::to_string(&question)?)?;
+        let Answer { token } = serde_json::from_str(&answer).context("logging in")?;
+        Ok(Login { user, token })
+    }
+
+    /// Asks where a new client of a user may connect.
+    pub fn discover(&mut self, login: &Login) -> Result<Place> {
+        #[derive(Serialize)]
+        struct Question {
+            client: ClientId,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            address: String,
+            ticket: String,
+        }
+        let client = ClientId::from(Uuid::new_v4());
+        let question = serde_json::to_string(&Question { client })?;
+        let answer = self.0.post("/api/discover", Some(&login.token), &question)?;
+        let Answer { address, ticket } = serde_json::from_str(&answer).context("discovering")?;
+        // The host is the one that was asked: a bench never leaves this machine.
+        let path = address.splitn(4, '/').nth(3).with_context(|| format!("no path in {address}"))?;
+        Ok(Place { client, path: format!("/{path}"), ticket })
+    }
+}
