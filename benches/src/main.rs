@@ -4,23 +4,33 @@
 //! A client like any other: knows the server by its protocol, its flags and `/proc`.
 
 // A load generator lives by the machine's clock; the one clock type is for what a simulation runs.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "it measures by the machine's own clock")]
 
 mod bare;
 mod child;
+mod crowd;
 mod dice;
 mod disk;
 mod fleet;
 mod generator;
+mod http;
+mod idle;
 mod kernel;
 mod ledger;
 mod load;
+mod message;
+mod pages;
+mod people;
 mod proc;
 mod report;
 mod schedule;
+mod scrape;
+mod server;
 mod stop;
+mod talk;
 mod ws;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,6 +50,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Kernel(kernel::KernelArgs),
+    Message(message::MessageArgs),
+    Idle(idle::IdleArgs),
+    Pages(pages::PagesArgs),
     /// The child of `kernel`: the bare loop itself.
     #[command(hide = true)]
     BareMessages {
@@ -53,6 +66,15 @@ enum Command {
         interval_ms: u64,
         /// Milliseconds between two turns of the sweep.
         tick_ms: u64,
+    },
+    /// Becomes a program that ends when the caller does.
+    #[command(hide = true)]
+    Leashed {
+        /// Which program.
+        program: PathBuf,
+        /// With which arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
 }
 
@@ -76,6 +98,12 @@ fn run(command: &Command) -> Result<bool> {
             let ms = Duration::from_millis;
             bare::pings(ms(*interval_ms), ms(*tick_ms)).map(|()| true)
         }
+        Command::Leashed { program, arguments } => {
+            match child::become_leashed(program, arguments)? {}
+        }
         Command::Kernel(args) => kernel::command(args, &Stop::on_signals()?),
+        Command::Message(args) => message::command(args, &Stop::on_signals()?),
+        Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
+        Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
     }
 }

@@ -41,8 +41,6 @@ pub fn user(n: usize) -> UserId {
 /// Who is logged in.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The user.
-    pub user: UserId,
     token: String,
 }
 
@@ -82,7 +80,7 @@ impl Door {
         let question = Question { user, password: PASSWORD, bearer: true };
         let answer = self.0.post("/api/login", None, &serde_json::to_string(&question)?)?;
         let Answer { token } = serde_json::from_str(&answer).context("logging in")?;
-        Ok(Login { user, token })
+        Ok(Login { token })
     }
 
     /// Asks where a new client of a user may connect.
@@ -101,7 +99,8 @@ impl Door {
         let answer = self.0.post("/api/discover", Some(&login.token), &question)?;
         let Answer { address, ticket } = serde_json::from_str(&answer).context("discovering")?;
         // The host is the one that was asked: a bench never leaves this machine.
-        let path = address.splitn(4, '/').nth(3).with_context(|| format!("no path in {address}"))?;
+        let path =
+            address.splitn(4, '/').nth(3).with_context(|| format!("no path in {address}"))?;
         Ok(Place { client, path: format!("/{path}"), ticket })
     }
 }

@@ -20,8 +20,6 @@ const LARGEST: usize = 16 * 1024 * 1024;
 pub enum Opcode {
     /// One text message.
     Text = 1,
-    /// A farewell.
-    Close = 8,
     /// An answer to a ping.
     Pong = 10,
 }
