@@ -125,7 +125,8 @@ async fn check(server: &Server, writer: &str, peer: &str, book: &Book) {
     for message in history.iter().filter(|message| message.sender.as_str() == writer) {
         let twice = by_ref.insert(message.r#ref, (message.id, &message.text));
         assert!(twice.is_none(), "{} is there twice", message.r#ref);
-        let known = book.acked.contains_key(&message.r#ref) || book.open.contains_key(&message.r#ref);
+        let known =
+            book.acked.contains_key(&message.r#ref) || book.open.contains_key(&message.r#ref);
         assert!(known, "{} was never sent", message.r#ref);
     }
     for (r#ref, (id, text)) in &book.acked {
