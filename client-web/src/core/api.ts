@@ -13,6 +13,8 @@ export interface Config {
     readonly users: readonly { readonly user: UserId; readonly name: string }[];
     readonly password: string;
   } | null;
+  /** Whether anybody may make an account. */
+  readonly registration: boolean;
   readonly version: string;
 }
 

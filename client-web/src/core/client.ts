@@ -322,6 +322,11 @@ export class Client {
     return this.#intents.again(ref);
   }
 
+  /** Learns whose lines of the inbox are on the screen: their presence is watched. */
+  look(users: readonly UserId[]): void {
+    this.#company.look(users);
+  }
+
   /** The user is writing in the open conversation. */
   writing(): void {
     this.#company.writing();

@@ -1,6 +1,6 @@
 /**
- * The peer of the open conversation: his presence is watched while it is open, he is told when
- * the user writes, and that he writes is shown for a while.
+ * The people on the screen: their presence is watched while they are there, the peer of the open
+ * conversation is told when the user writes, and that he writes is shown for a while.
  */
 
 import type { UserId } from '../wire.ts';
@@ -12,10 +12,11 @@ import { TYPING_MS } from './reducer.ts';
 /** The shortest time between two `typing` frames. */
 const TYPING_EVERY_MS = 3000;
 
-/** Watches the peer of the open conversation. */
+/** Watches who is on the screen. */
 export class Company {
   readonly #host: Host;
-  #watched: UserId | undefined;
+  #onScreen: readonly UserId[] = [];
+  readonly #watched = new Set<UserId>();
   #typingAt = 0;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 
@@ -26,21 +27,45 @@ export class Company {
 
   /** A session was lost, and with it what it watched. */
   disconnected(): void {
-    this.#watched = undefined;
+    this.#watched.clear();
   }
 
-  /** Sees to it that exactly the peer of the open conversation is watched. */
+  /** Learns whose lines of the inbox are on the screen. */
+  look(users: readonly UserId[]): void {
+    this.#onScreen = users;
+    this.update();
+  }
+
+  /** Sees to it that exactly who is on the screen is watched. */
   update(): void {
-    const { open, conversations, me, status } = this.#host.state();
-    if (status.phase !== 'live') return;
-    const conversation = open === undefined ? undefined : conversations[open];
+    if (this.#host.state().status.phase !== 'live') return;
+    const wanted = this.#wanted();
+    // Given up first: a session may watch so many and no more.
+    for (const user of this.#watched) {
+      if (wanted.has(user)) continue;
+      this.#watched.delete(user);
+      this.#host.send({ type: 'unwatch', user });
+    }
+    for (const user of wanted) {
+      if (this.#watched.has(user)) continue;
+      this.#watched.add(user);
+      this.#host.send({ type: 'watch', user });
+    }
+  }
+
+  /** Names whom to watch: the peer of the open conversation before all others. */
+  #wanted(): ReadonlySet<UserId> {
+    const { open, conversations, me, watches } = this.#host.state();
     // Only who shares a conversation may be watched, and it begins with its first message.
-    const begun = conversation !== undefined && headId(conversation) !== NONE;
-    const peer = begun && conversation.peer !== me ? conversation.peer : undefined;
-    if (peer === this.#watched) return;
-    if (this.#watched !== undefined) this.#host.send({ type: 'unwatch', user: this.#watched });
-    this.#watched = peer;
-    if (peer !== undefined) this.#host.send({ type: 'watch', user: peer });
+    const begun = new Set(
+      Object.values(conversations)
+        .filter((conversation) => headId(conversation) !== NONE)
+        .map(({ peer }) => peer),
+    );
+    const peer = open === undefined ? undefined : conversations[open]?.peer;
+    const seen = peer === undefined ? this.#onScreen : [peer, ...this.#onScreen];
+    const allowed = [...new Set(seen)].filter((user) => user !== me && begun.has(user));
+    return new Set(allowed.slice(0, watches));
   }
 
   /** The user is writing. */

@@ -125,7 +125,12 @@ function onStatus(state: State, status: Status): State {
 function onFrame(state: State, frame: ServerFrame, at: number): State {
   switch (frame.type) {
     case 'welcome':
-      return { ...state, store: frame.store, textBytes: frame.text_bytes };
+      return {
+        ...state,
+        store: frame.store,
+        textBytes: frame.text_bytes,
+        watches: frame.watches,
+      };
     case 'ack':
       return onAck(state, frame.ref, frame.id);
     case 'message': {

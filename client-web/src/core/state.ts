@@ -84,7 +84,10 @@ export interface State {
   readonly me: UserId;
   readonly status: Status;
   readonly store: StoreId | undefined;
+  /** Bytes that a text may have. */
   readonly textBytes: number;
+  /** Users that this session may watch. */
+  readonly watches: number;
   readonly conversations: Readonly<Record<ConversationId, Conversation>>;
   /** Down to which head the inbox is loaded; nothing before the first page. */
   readonly inboxFrom: MessageId | '' | undefined;
@@ -107,6 +110,7 @@ export function initialState(me: UserId): State {
     status: { phase: 'connecting' },
     store: undefined,
     textBytes: TEXT_BYTES,
+    watches: 0,
     conversations: {},
     inboxFrom: undefined,
     open: undefined,

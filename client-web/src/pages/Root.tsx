@@ -1,6 +1,78 @@
 /** Decides what is shown: the log-in page, or the chats of whoever is logged in. */
 
+import { useCallback, useEffect, useState } from 'react';
+import { Api, type Config, Problem } from '../core/api.ts';
+import { openSession, type Session } from '../session.ts';
+import { Chats } from './Chats.tsx';
+import { LogIn } from './LogIn.tsx';
+import { NoticeList } from './NoticeList.tsx';
+import { Notices } from './notices.ts';
+import { People } from './people.ts';
+import { SharedContext } from './shared.ts';
+
+const api = new Api();
+const notices = new Notices();
+const people = new People(api);
+
+type Stage =
+  | { readonly at: 'beginning' }
+  | { readonly at: 'stuck'; readonly why: string }
+  | { readonly at: 'log-in'; readonly config: Config }
+  | { readonly at: 'chats'; readonly config: Config; readonly session: Session };
+
+async function enter(): Promise<Stage> {
+  try {
+    const config = await api.config();
+    try {
+      const me = await api.me();
+      people.meet([me]);
+      const session = await openSession(api, me, notices.tell);
+      await session.client.start();
+      return { at: 'chats', config, session };
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return { at: 'log-in', config };
+      throw error;
+    }
+  } catch (error) {
+    return { at: 'stuck', why: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 /** Shows the page that fits. */
 export function Root() {
-  return <main>Rally</main>;
+  const [stage, setStage] = useState<Stage>({ at: 'beginning' });
+  const begin = useCallback(() => void enter().then(setStage), []);
+  useEffect(begin, [begin]);
+  return (
+    <>
+      <Page stage={stage} begin={begin} />
+      <NoticeList notices={notices} />
+    </>
+  );
+}
+
+function Page({ stage, begin }: { readonly stage: Stage; readonly begin: () => void }) {
+  switch (stage.at) {
+    case 'beginning':
+      return <main className="beginning" aria-busy="true" aria-label="Rally is starting" />;
+    case 'stuck':
+      return (
+        <main className="beginning">
+          <p role="alert">{stage.why}</p>
+          <button type="button" className="main" onClick={begin}>
+            Try again
+          </button>
+        </main>
+      );
+    case 'log-in':
+      return <LogIn api={api} config={stage.config} entered={begin} />;
+    case 'chats': {
+      const { config, session } = stage;
+      return (
+        <SharedContext value={{ api, config, session, people, notices }}>
+          <Chats />
+        </SharedContext>
+      );
+    }
+  }
 }

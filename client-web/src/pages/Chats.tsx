@@ -1,0 +1,85 @@
+/** The page of a logged-in user: inbox left, chat right; one of the two where room is scarce. */
+
+import { useEffect, useState } from 'react';
+import { unreadInAll } from '../core/views.ts';
+import type { UserId } from '../wire.ts';
+import { Announcer } from './Announcer.tsx';
+import { useAttention } from './attention.ts';
+import { useBlocks } from './blocks.ts';
+import { Chat } from './Chat.tsx';
+import { Inbox } from './Inbox.tsx';
+import { go, useOpenPeer } from './route.ts';
+import { useClientState, useShared } from './shared.ts';
+
+/** Sees to it that the conversation with `peer` is the open one. */
+function useOpenConversation(peer: UserId | undefined): void {
+  const { session, api, people, notices } = useShared();
+  const { client } = session;
+  useEffect(() => {
+    if (peer === undefined) {
+      client.close();
+      return;
+    }
+    const { conversations } = client.state();
+    const known = Object.values(conversations).find((held) => held.peer === peer);
+    if (known !== undefined) {
+      client.open(known.id, peer);
+      return;
+    }
+    client.close();
+    let left = false;
+    const look = async () => {
+      try {
+        const person = await api.person(peer);
+        people.meet([person]);
+        if (!left) client.open(person.conversation, peer);
+      } catch (error) {
+        if (left) return;
+        notices.failed(error);
+        go(undefined);
+      }
+    };
+    void look();
+    return () => {
+      left = true;
+    };
+  }, [peer, client, api, people, notices]);
+}
+
+/** Shows inbox and chat. */
+export function Chats() {
+  const { client } = useShared().session;
+  const state = useClientState();
+  const peer = useOpenPeer();
+  const blocks = useBlocks();
+  const [atBottom, setAtBottom] = useState(true);
+  useOpenConversation(peer);
+  useAttention(client, atBottom);
+
+  const unread = unreadInAll(state);
+  useEffect(() => {
+    document.title = unread > 0 ? `(${unread}) Rally` : 'Rally';
+  }, [unread]);
+
+  const { open } = state;
+  const conversation = open === undefined ? undefined : state.conversations[open];
+  const ready = peer !== undefined && conversation?.peer === peer;
+  return (
+    <div className={peer === undefined ? 'chats' : 'chats chats-open'}>
+      <Inbox peer={peer} />
+      {ready ? (
+        <Chat
+          key={conversation.id}
+          conversation={conversation}
+          blocks={blocks}
+          onBottom={setAtBottom}
+        />
+      ) : (
+        <main className="nobody" aria-busy={peer !== undefined}>
+          {peer === undefined && <p>Choose a chat, or find somebody to write to.</p>}
+        </main>
+      )}
+      <Announcer />
+    </div>
+  );
+}

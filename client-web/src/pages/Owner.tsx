@@ -1,0 +1,64 @@
+/** Who is logged in, his settings, and the ways out. */
+
+import { useState } from 'react';
+import { Avatar } from './Avatar.tsx';
+import { Confirm, type Question } from './Confirm.tsx';
+import { Menu } from './Menu.tsx';
+import { useShared } from './shared.ts';
+
+/** Shows the head of the inbox. */
+export function Owner() {
+  const { api, session, notices } = useShared();
+  const { me, client, forget } = session;
+  const [hides, setHides] = useState(me.hide_presence);
+  const [question, setQuestion] = useState<Question>();
+
+  const hide = async (hide_presence: boolean) => {
+    try {
+      setHides((await api.change({ hide_presence })).hide_presence);
+    } catch (error) {
+      notices.failed(error);
+    }
+  };
+  const leave = async (logout: () => Promise<void>) => {
+    try {
+      await logout();
+      await forget();
+      // From the beginning: nothing of this user's stays in the page.
+      location.replace('/');
+    } catch (error) {
+      notices.failed(error);
+    }
+  };
+  const askToLeave = (logout: () => Promise<void>) => {
+    const waiting = client.state().intents.length;
+    if (waiting === 0) return void leave(logout);
+    setQuestion({
+      title: 'Log out?',
+      text: `${waiting} of your changes have not reached the server and would be lost.`,
+      yes: 'Log out',
+      act: () => void leave(logout),
+    });
+  };
+
+  return (
+    <header className="bar">
+      <Avatar user={me.user} name={me.name} />
+      <h1>{me.name}</h1>
+      <Menu
+        label="Settings"
+        icon="more"
+        items={[
+          { label: 'Hide when I am online', checked: hides, act: () => void hide(!hides) },
+          { label: 'Log out', act: () => askToLeave(() => api.logout()) },
+          {
+            label: 'Log out everywhere',
+            grave: true,
+            act: () => askToLeave(() => api.logoutEverywhere()),
+          },
+        ]}
+      />
+      {question && <Confirm question={question} close={() => setQuestion(undefined)} />}
+    </header>
+  );
+}
