@@ -79,8 +79,8 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-async fn load(folder: &str, rate: u64, seconds: u64, gather_us: u64) {
-    let options = Options { gather_us, ..Options::default() };
+async fn load(folder: &str, rate: u64, seconds: u64, group_interval_us: u64) {
+    let options = Options { group_interval_us, ..Options::default() };
     let (store, running) = open(folder, options);
     let first = store.high_water_ms().saturating_sub(T0) * 1000;
     let mut waits = Vec::new();
@@ -108,7 +108,7 @@ async fn load(folder: &str, rate: u64, seconds: u64, gather_us: u64) {
     waits.sort_unstable();
     let count = waits.len() as u64;
     println!(
-        "asked {rate}/s gather {gather_us} us: {}/s, {} us CPU a message, wait p50 {:?} p99 {:?} max {:?}",
+        "asked {rate}/s gather {group_interval_us} us: {}/s, {} us CPU a message, wait p50 {:?} p99 {:?} max {:?}",
         count * 1000 / took.as_millis() as u64,
         cpu / count,
         percentile(&waits, 50),
@@ -157,7 +157,7 @@ async fn time<T>(what: &str, mut f: impl AsyncFnMut() -> T) {
 }
 
 async fn pages(folder: &str) {
-    let (store, running) = open(folder, Options { gather_us: 0, ..Options::default() });
+    let (store, running) = open(folder, Options { group_interval_us: 0, ..Options::default() });
     let (ana, ben) = (user(1), user(2));
     let conversation = ConversationId::direct(ana, ben);
     if store.history(conversation, None, 1).await.expect("read").is_empty() {

@@ -173,7 +173,7 @@ fn options(store: &config::Store) -> embedded::Options {
             config::value::Durability::Sync => embedded::Durability::Sync,
             config::value::Durability::Os => embedded::Durability::Os,
         },
-        gather_us: store.group_commit_us,
+        group_interval_us: store.group_interval_us,
         queue_bytes: store.commit_queue_bytes,
         ..embedded::Options::default()
     }

@@ -56,9 +56,11 @@ impl CommitLoop {
     /// Works until the store is closed, or until the last handle to it is gone; blocks its
     /// thread. A clean end leaves everything flushed, so that the next start has little to read.
     pub fn run(self) -> Result<(), CommitFailed> {
-        let gather = Duration::from_micros(self.options.gather_us);
-        let mut jobs = Vec::new();
-        while self.queue.take(gather, ENOUGH, &mut jobs) {
+        let space = Duration::from_micros(self.options.group_interval_us);
+        let (mut jobs, mut not_before) = (Vec::new(), Instant::now());
+        while self.queue.take(not_before, ENOUGH, &mut jobs) {
+            // Counted from beginning to beginning: who writes alone waits for nobody.
+            not_before = Instant::now() + space;
             if let Err(cause) = self.write(&mut jobs) {
                 return Err(self.fail(cause));
             }
@@ -103,7 +105,7 @@ impl CommitLoop {
         };
         // Whoever waits learns it from the end of his job.
         let mut jobs = Vec::new();
-        while self.queue.take(Duration::ZERO, 1, &mut jobs) {
+        while self.queue.take(Instant::now(), 1, &mut jobs) {
             jobs.clear();
         }
         let folder = self.folder.shown();

@@ -63,9 +63,10 @@ pub enum Durability {
 pub struct Options {
     /// What a write has survived when it returns.
     pub durability: Durability,
-    /// For how long the first write of a group waits for company, in microseconds. A sync
-    /// costs as much CPU as the rest of a message: sharing it is what this buys.
-    pub gather_us: u64,
+    /// The least time between the beginnings of two groups, in microseconds. A sync costs as
+    /// much CPU as the rest of a message: sharing it is what this buys. A lone write waits for
+    /// nobody.
+    pub group_interval_us: u64,
     /// How many bytes of writes may wait; what comes then is refused as busy.
     pub queue_bytes: usize,
     /// How many bytes of blocks read from disk are kept in memory.
@@ -76,7 +77,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Sync,
-            gather_us: 1_000,
+            group_interval_us: 1_000,
             queue_bytes: 32 << 20,
             cache_bytes: 64 << 20,
         }

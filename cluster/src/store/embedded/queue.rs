@@ -3,9 +3,8 @@
 //! Whoever writes pushes a job and waits elsewhere; the commit loop takes everything that
 //! waits as one group. Knows nothing of rows.
 
-use std::time::Duration;
-
 use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
 
 use super::super::StoreError;
 
@@ -52,9 +51,14 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Waits for a job, then for `gather` more unless `enough` wait already, and takes all into
+    /// Waits for a job, then until `not_before` unless `enough` wait already, and takes all into
     /// the empty `jobs`. Gives `false` once the queue is closed and empty.
-    pub(super) fn take(&self, gather: Duration, enough: usize, jobs: &mut Vec<Waiting<J>>) -> bool {
+    pub(super) fn take(
+        &self,
+        not_before: Instant,
+        enough: usize,
+        jobs: &mut Vec<Waiting<J>>,
+    ) -> bool {
         let mut state = self.state.lock();
         while state.jobs.is_empty() {
             if !state.open {
@@ -63,10 +67,13 @@ impl<J> Queue<J> {
             state.sleeping = true;
             self.arrived.wait(&mut state);
         }
-        if !gather.is_zero() && state.open && state.jobs.len() < enough {
-            drop(state);
-            std::thread::sleep(gather);
-            state = self.state.lock();
+        if state.open && state.jobs.len() < enough {
+            let pause = not_before.saturating_duration_since(Instant::now());
+            if !pause.is_zero() {
+                drop(state);
+                std::thread::sleep(pause);
+                state = self.state.lock();
+            }
         }
         std::mem::swap(&mut state.jobs, jobs);
         state.bytes = 0;
@@ -87,6 +94,8 @@ impl<J> Queue<J> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn waiting(job: u32, bytes: usize) -> Waiting<u32> {
@@ -95,7 +104,7 @@ mod tests {
 
     fn taken(queue: &Queue<u32>) -> Vec<u32> {
         let mut jobs = Vec::new();
-        queue.take(Duration::ZERO, 1, &mut jobs);
+        queue.take(Instant::now(), 1, &mut jobs);
         jobs.into_iter().map(|waiting| waiting.job).collect()
     }
 
@@ -126,7 +135,22 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(waiting(2, 1)), Err(StoreError::Busy));
         assert_eq!(taken(&queue), [1]);
-        assert!(!queue.take(Duration::ZERO, 1, &mut Vec::new()));
+        assert!(!queue.take(Instant::now(), 1, &mut Vec::new()));
+    }
+
+    #[test]
+    fn what_arrives_before_its_time_is_gathered_unless_enough_wait() {
+        let queue = Queue::new(100);
+        let begun = Instant::now();
+        let later = begun + Duration::from_millis(20);
+        let mut jobs = Vec::new();
+        queue.push(waiting(1, 1)).unwrap();
+        queue.take(later, 2, &mut jobs);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        jobs.clear();
+        (0..2).for_each(|n| queue.push(waiting(n, 1)).unwrap());
+        queue.take(begun + Duration::from_secs(3600), 2, &mut jobs);
+        assert_eq!(jobs.len(), 2);
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Running {
 /// Tests write one thing at a time, and company never comes.
 const ALONE: Options = Options {
     durability: Durability::Os,
-    gather_us: 0,
+    group_interval_us: 0,
     queue_bytes: 1 << 20,
     cache_bytes: 1 << 20,
 };
@@ -111,7 +111,7 @@ impl Fixture for Stopped {
     type Store = EmbeddedStore;
 
     async fn empty() -> Self {
-        let options = Options { durability: Durability::Sync, gather_us: 200, ..ALONE };
+        let options = Options { durability: Durability::Sync, group_interval_us: 200, ..ALONE };
         Self(Running::new(options))
     }
 
