@@ -22,7 +22,6 @@ use thiserror::Error;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -30,6 +29,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config;
 use crate::config::value::LogFormat;
@@ -77,26 +77,34 @@ impl Telemetry {
 pub fn start(settings: &config::Telemetry, node: NodeId) -> Result<Telemetry, TelemetryError> {
     let endpoint = settings.otlp_endpoint.as_ref().map(ToString::to_string);
     let provider = endpoint.map(|to| provider(to, settings.trace_ratio, node)).transpose()?;
-    let traced = provider.is_some();
-    let traces = provider.as_ref().map(|provider| {
-        let scope = InstrumentationScope::builder("rally").build();
-        let only = Targets::new().with_target(PATH, LevelFilter::TRACE);
-        tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer_with_scope(scope))
-            .with_location(false)
-            .with_threads(false)
-            .with_filter(only)
-    });
-    tracing_subscriber::registry().with(traces).with(logs(settings, traced)).try_init()?;
+    subscriber(settings, provider.as_ref()).try_init()?;
     Ok(Telemetry { provider })
 }
 
-type Boxed<S> = Box<dyn Layer<S> + Send + Sync>;
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn logs<S>(settings: &config::Telemetry, traced: bool) -> Boxed<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
+/// Puts the layers together. A list, not an `Option` of a layer: one that is absent has no
+/// filter, and has every span of the path made for nobody.
+fn subscriber(
+    settings: &config::Telemetry,
+    provider: Option<&SdkTracerProvider>,
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + use<> {
+    let layers = provider.map(traces).into_iter().chain([logs(settings, provider.is_some())]);
+    tracing_subscriber::registry().with(layers.collect::<Vec<Boxed>>())
+}
+
+fn traces(provider: &SdkTracerProvider) -> Boxed {
+    let scope = InstrumentationScope::builder("rally").build();
+    let only = Targets::new().with_target(PATH, LevelFilter::TRACE);
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer_with_scope(scope))
+        .with_location(false)
+        .with_threads(false)
+        .with_filter(only)
+        .boxed()
+}
+
+fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     // The path's spans are kept from the logs unless they give them their trace ids.
     let path = if traced { format!("{PATH}=trace") } else { format!("{PATH}=off") };
     let quiet = [
@@ -218,5 +226,39 @@ impl Visit for Fields<'_> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::subscriber::with_default;
+
+    use super::*;
+    use crate::config::value::Directives;
+
+    fn settings(filter: &str) -> config::Telemetry {
+        config::Telemetry {
+            log_format: LogFormat::Text,
+            log_filter: Directives(filter.to_owned()),
+            otlp_endpoint: None,
+            trace_ratio: 1.0,
+        }
+    }
+
+    #[test]
+    fn without_a_collector_the_path_s_spans_are_not_even_made() {
+        for filter in ["info", "trace", "rally_path=trace"] {
+            with_default(subscriber(&settings(filter), None), || {
+                assert!(tracing::info_span!(target: PATH, "send").is_disabled(), "{filter}");
+            });
+        }
+    }
+
+    #[test]
+    fn with_a_collector_they_are() {
+        let provider = SdkTracerProvider::builder().build();
+        with_default(subscriber(&settings("error"), Some(&provider)), || {
+            assert!(!tracing::info_span!(target: PATH, "send").is_disabled());
+        });
     }
 }
