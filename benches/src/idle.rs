@@ -31,7 +31,7 @@ const TIMES_BARE: f64 = 1.5;
 const PING: Duration = Duration::from_secs(10);
 
 /// How often the server's sweeper looks by default.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(500);
 
 /// Measures what connections cost that say nothing.
 ///
