@@ -13,7 +13,7 @@
 mod asking;
 mod catching_up;
 mod marking;
-mod reader;
+pub mod reader;
 mod sending;
 
 use std::pin::Pin;
