@@ -175,7 +175,7 @@ fn options(store: &config::Store) -> embedded::Options {
         },
         group_interval_us: store.group_interval_us,
         queue_bytes: store.commit_queue_bytes,
-        ..embedded::Options::default()
+        cache_bytes: store.cache_bytes,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every setting of the program, one line each.
 //!
-//! The table below is the only definition: flags, environment variables, keys of the file,
-//! `--help` and `SETTINGS.md` follow from it. A unit stands in the name. Knows nothing of
+//! The table below is the only definition: flags, environment variables, keys of the file and
+//! `--help` follow from it. A unit stands in the name. Knows nothing of
 //! where a value comes from.
 
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ settings! {
         origins: Vec<Origin> = "none";
         /// Proxies in front that append to X-Forwarded-For; rate limits then go by what the outermost saw.
         trusted_hops: u8 = "0" in 0..=8;
-        /// Threads that serve connections; auto is one a core.
+        /// Threads that serve connections; auto is one, which costs the least CPU a message.
         workers: Auto<usize> = "auto" in 1..=256;
         /// Connections that the node holds at once.
         max_connections: usize = "100000" in 1..=10_000_000;
