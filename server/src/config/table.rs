@@ -1,5 +1,5 @@
 //! The macro that turns one line into a setting: a typed field, a flag, an environment
-//! variable, a key of the file, a line of `--help` and a row of `SETTINGS.md`.
+//! variable, a key of the file and a line of `--help`.
 //!
 //! Knows nothing of any particular setting; those stand in `settings.rs`.
 

@@ -94,6 +94,18 @@ export type Table<T> = Omit<IDBObjectStore, 'get' | 'getAll' | 'put'> & {
 /** Gives the tables of a running transaction. */
 export type TableOf = <N extends keyof Tables>(name: N) => Table<Tables[N]>;
 
+/**
+ * Ends a transaction without waiting for the answers to its requests: a page that goes away the
+ * next moment has then stored it all the same.
+ */
+function commit(transaction: IDBTransaction): void {
+  try {
+    transaction.commit();
+  } catch {
+    // It has ended by itself: nothing was left to ask.
+  }
+}
+
 /** The open database. */
 export class Database {
   readonly #db: IDBDatabase;
@@ -124,6 +136,7 @@ export class Database {
     try {
       const table = ((name: keyof Tables) => transaction.objectStore(name)) as unknown as TableOf;
       const result = await work(table);
+      commit(transaction);
       await finished;
       return result;
     } catch (error) {
