@@ -7,7 +7,7 @@ const executablePath = process.env.RALLY_CHROMIUM;
 export default defineConfig({
   testDir: 'e2e',
   outputDir: 'test-results',
-  timeout: 120_000,
+  timeout: 60_000,
   expect: { timeout: 15_000 },
   workers: 2,
   fullyParallel: true,
@@ -15,6 +15,7 @@ export default defineConfig({
   reporter: 'list',
   use: {
     browserName: 'chromium',
+    actionTimeout: 15_000,
     launchOptions: {
       args: ['--no-sandbox'],
       ...(executablePath !== undefined && { executablePath }),
