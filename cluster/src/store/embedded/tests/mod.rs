@@ -14,10 +14,13 @@ use tempfile::TempDir;
 use super::{CommitFailed, Durability, EmbeddedStore, OpenError, Options};
 use crate::store::conformance::Fixture;
 
+/// The thread that writes.
+type Loop = JoinHandle<Result<(), CommitFailed>>;
+
 /// A store whose loop runs on a thread of its own, in a folder that goes with it.
 struct Running {
     store: EmbeddedStore,
-    thread: JoinHandle<Result<(), CommitFailed>>,
+    thread: Loop,
     dir: TempDir,
     options: Options,
 }
@@ -39,6 +42,12 @@ impl Running {
         let (store, commit_loop) = EmbeddedStore::open(dir.path(), options)?;
         let thread = thread::spawn(move || commit_loop.run());
         Ok(Self { store, thread, dir, options })
+    }
+
+    /// Opens a folder that stays when the store goes.
+    fn open_at(folder: &Path, options: Options) -> (EmbeddedStore, Loop) {
+        let (store, commit_loop) = EmbeddedStore::open(folder, options).unwrap();
+        (store, thread::spawn(move || commit_loop.run()))
     }
 
     /// Ends cleanly.
