@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::admit::subscriber;
 use super::caller::{Caller, no_cookie, session_cookie};
-use super::openapi::UserIdText;
+use super::object::Object;
+use super::openapi::{NameText, UserIdText};
 use super::problem::{Kind, Problem};
 use super::state::HttpState;
 use crate::passwords;
@@ -27,7 +28,7 @@ pub struct Register {
     #[schema(value_type = UserIdText)]
     user: UserId,
     /// The name shown to others; the user's id when absent.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     /// At least 8 characters, at most 1024 bytes.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]
@@ -73,9 +74,9 @@ pub struct Account {
 pub async fn register(
     request: HttpRequest,
     state: web::Data<HttpState>,
-    body: web::Json<Register>,
+    body: web::Json<Object<Register>>,
 ) -> Result<HttpResponse, Problem> {
-    let Register { user, name, password } = body.into_inner();
+    let Object(Register { user, name, password }) = body.into_inner();
     if !state.settings.accounts.registration {
         return Err(Problem::new(Kind::Closed, "ask the operator for an account"));
     }
@@ -106,9 +107,9 @@ pub async fn register(
 pub async fn login(
     request: HttpRequest,
     state: web::Data<HttpState>,
-    body: web::Json<Login>,
+    body: web::Json<Object<Login>>,
 ) -> Result<HttpResponse, Problem> {
-    let Login { user, password, bearer } = body.into_inner();
+    let Object(Login { user, password, bearer }) = body.into_inner();
     state.limits.logins_address.take(&subscriber(&request))?;
     state.limits.logins_user.take(&user)?;
     if password.expose().len() > passwords::LONGEST {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
+use super::object::Object;
 use super::openapi::UserIdText;
 use super::origins::own_origin;
 use super::problem::{Kind, Problem};
@@ -49,11 +50,12 @@ pub async fn discover(
     request: HttpRequest,
     caller: Caller,
     state: web::Data<HttpState>,
-    body: web::Json<Discover>,
+    body: web::Json<Object<Discover>>,
 ) -> Result<HttpResponse, Problem> {
+    let Object(Discover { client }) = body.into_inner();
     state.node.ready().map_err(|why| Problem::new(Kind::NotReady, why).retry_after(2))?;
     let address = own_origin(&state.settings.network, &request)?.websocket(SOCKET_PATH);
-    let ticket = state.tickets.issue(caller.user(), body.client, state.life);
+    let ticket = state.tickets.issue(caller.user(), client, state.life);
     state.metrics.tickets.inc();
     Ok(HttpResponse::Ok().json(Place { address, node: state.life.node, ticket }))
 }

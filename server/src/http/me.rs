@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use super::accounts::display_name;
 use super::caller::Caller;
-use super::openapi::UserIdText;
+use super::object::Object;
+use super::openapi::{NameText, UserIdText};
 use super::problem::{Kind, Problem};
 use super::state::HttpState;
 
@@ -28,7 +29,7 @@ pub struct Me {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct MeChange {
     /// A new name.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     /// Whether to hide presence and last seen.
     hide_presence: Option<bool>,
@@ -54,9 +55,9 @@ pub async fn get(caller: Caller) -> HttpResponse {
 pub async fn patch(
     caller: Caller,
     state: web::Data<HttpState>,
-    body: web::Json<MeChange>,
+    body: web::Json<Object<MeChange>>,
 ) -> Result<HttpResponse, Problem> {
-    let MeChange { name, hide_presence } = body.into_inner();
+    let Object(MeChange { name, hide_presence }) = body.into_inner();
     let name = name.as_deref().map(display_name).transpose()?;
     let change = UserChange { name, hide_presence, ..UserChange::default() };
     let row = state.store.change_user(caller.user(), change).await?;

@@ -15,6 +15,7 @@ mod health;
 mod me;
 mod measure;
 pub mod metrics;
+mod object;
 pub mod openapi;
 pub mod origins;
 pub mod problem;

@@ -22,6 +22,17 @@ use super::{accounts, blocks, config, discover, health, me, users};
 #[schema(as = Id, pattern = "^[a-z0-9][a-z0-9_.-]{0,31}$", example = "rafa")]
 pub struct UserIdText(String);
 
+/// How a display name looks: no control characters, and one at least that is no space.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(
+    as = Name,
+    min_length = 1,
+    max_length = 64,
+    pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f]*$",
+    example = "Rafa"
+)]
+pub struct NameText(String);
+
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -28,6 +29,7 @@ pub struct Server {
     pub address: SocketAddr,
     flags: Vec<String>,
     data: TempDir,
+    log: Log,
 }
 
 impl Server {
@@ -56,8 +58,9 @@ impl Server {
             }
         }
         let data = tempfile::tempdir().unwrap();
-        let (child, address) = spawn(data.path(), "127.0.0.1:0", &all);
-        Self { child, address, flags: all, data }
+        let log = Log::default();
+        let (child, address) = spawn(data.path(), "127.0.0.1:0", &all, &log);
+        Self { child, address, flags: all, data, log }
     }
 
     /// Gives the folder of its data.
@@ -79,7 +82,7 @@ impl Server {
     /// Starts it again on the same address and data.
     pub fn restart(&mut self) {
         let address = self.address.to_string();
-        (self.child, self.address) = spawn(self.data.path(), &address, &self.flags);
+        (self.child, self.address) = spawn(self.data.path(), &address, &self.flags, &self.log);
     }
 
     /// Tells it to leave, and gives its exit code.
@@ -92,6 +95,17 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Gives what it has written so far, to standard output and standard error.
+    pub fn log(&self) -> Vec<String> {
+        self.log.0.lock().unwrap().clone()
+    }
+
+    /// Ends the test if a thread of the server has panicked.
+    pub fn assert_no_panic(&self) {
+        let log = self.log();
+        assert!(!log.iter().any(|line| line.contains("panicked")), "{}", log.join("\n"));
     }
 
     /// Connects a new client of a demo user.
@@ -123,25 +137,59 @@ impl Drop for Server {
     }
 }
 
-fn spawn(folder: &Path, listen: &str, flags: &[String]) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rally-server"))
+/// What a server wrote, in the order in which it was read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn add(&self, line: String) {
+        println!("server: {line}");
+        self.0.lock().unwrap().push(line);
+    }
+
+    /// Reads on, so that a chatty server never waits for its pipe.
+    fn follow(&self, pipe: impl std::io::Read + Send + 'static) {
+        let log = self.clone();
+        std::thread::spawn(move || {
+            BufReader::new(pipe).lines().map_while(Result::ok).for_each(|line| log.add(line));
+        });
+    }
+}
+
+/// Names the server's program, without the settings of whoever runs the tests.
+pub fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rally-server"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RALLY_") {
+            program.env_remove(name);
+        }
+    }
+    program.env("RALLY_LOG_FILTER", std::env::var("TEST_LOG").unwrap_or("warn".to_owned()));
+    program
+}
+
+fn spawn(folder: &Path, listen: &str, flags: &[String], log: &Log) -> (Child, SocketAddr) {
+    let mut child = program()
         .args(["--listen", listen, "--data-dir"])
         .arg(folder.join("data"))
         .args(flags)
-        .env("RALLY_LOG_FILTER", std::env::var("TEST_LOG").unwrap_or("warn".to_owned()))
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    log.follow(child.stderr.take().unwrap());
+    let mut output = BufReader::new(child.stdout.take().unwrap());
     let address = loop {
-        let line = lines.next().expect("the server ended before it was ready").unwrap();
+        let mut line = String::new();
+        let read = output.read_line(&mut line).unwrap();
+        assert!(read > 0, "the server ended before it was ready: {:?}", log.0.lock().unwrap());
+        let line = line.trim_end().to_owned();
+        log.add(line.clone());
         if let Some(rest) = line.strip_prefix("Rally is ready at http://") {
             break rest.split(' ').next().unwrap().parse().unwrap();
         }
-        println!("server: {line}");
     };
-    // Goes on reading, so that a chatty server never waits for its pipe.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| println!("server: {l}")));
+    log.follow(output);
     (child, address)
 }
 
