@@ -10,7 +10,7 @@ use rally_schema::{ChangeId, MessageId, Ref, UserId};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{ALONE, EmbeddedStore, OpenError, Running};
+use super::{ALONE, EmbeddedStore, OpenError, Running, copy_folder, write_file};
 use crate::intent::{Intent, Pair};
 use crate::store::{MessageRow, Store, StoreError};
 
@@ -45,6 +45,20 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Makes a folder with messages in it.
 async fn folder() -> (TempDir, Vec<MessageRow>) {
+    let (running, all) = filled().await;
+    (running.stop().0, all)
+}
+
+/// The same as a kill leaves it.
+async fn killed_folder() -> (TempDir, Vec<MessageRow>) {
+    let (running, all) = filled().await;
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(running.dir.path(), copy.path());
+    running.stop();
+    (copy, all)
+}
+
+async fn filled() -> (Running, Vec<MessageRow>) {
     let running = Running::new(ALONE);
     let pair = pair();
     for nth in 0..MESSAGES {
@@ -62,8 +76,7 @@ async fn folder() -> (TempDir, Vec<MessageRow>) {
     }
     let all = running.store.history(pair.conversation, None, 1000).await.unwrap();
     assert_eq!(all.len() as u64, MESSAGES);
-    let (dir, _) = running.stop();
-    (dir, all)
+    (running, all)
 }
 
 #[tokio::test]
@@ -88,23 +101,44 @@ async fn a_later_format_is_refused_and_left_alone() {
 #[tokio::test]
 async fn damage_is_an_error_and_never_another_text() {
     let (dir, all) = folder().await;
+    look_at_damage(&dir, &all).await;
+}
+
+#[tokio::test]
+async fn damage_to_what_only_the_journal_has_is_an_error_too() {
+    let (dir, all) = killed_folder().await;
+    look_at_damage(&dir, &all).await;
+}
+
+async fn look_at_damage(dir: &TempDir, all: &[MessageRow]) {
     let whole = contents(dir.path());
     let mut noticed = 0;
-    for (path, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-        for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
+    for (path, bytes) in &whole {
+        // Journals are made larger than what is in them.
+        let Some(last) = last_written(bytes) else { continue };
+        for at in [0, last / 3, last / 2, last] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x55;
-            fs::write(path, &damaged).unwrap();
-            noticed += usize::from(notices(dir.path(), &all).await);
+            write_file(path, &damaged);
+            noticed += usize::from(notices(dir.path(), all).await);
             // The engine may have made files of its own while it looked.
             fs::remove_dir_all(dir.path().join("format-1")).unwrap();
             for (path, bytes) in &whole {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, bytes).unwrap();
+                write_file(path, bytes);
             }
         }
     }
     assert!(noticed > 4, "only {noticed} of many were noticed");
+}
+
+/// Finds the last byte that is not zero, by blocks first.
+fn last_written(bytes: &[u8]) -> Option<usize> {
+    const HOLE: [u8; 4096] = [0; 4096];
+    let written = |(_, block): &(usize, &[u8])| *block != &HOLE[..block.len()];
+    let blocks: Vec<_> = bytes.chunks(HOLE.len()).enumerate().filter(written).collect();
+    let (nth, block) = blocks.last()?;
+    Some(nth * HOLE.len() + block.iter().rposition(|byte| *byte != 0)?)
 }
 
 /// Opens a damaged folder and reads all of it: whether it says that something is wrong. What it
@@ -123,7 +157,9 @@ async fn notices(folder: &Path, all: &[MessageRow]) -> bool {
     let mut noticed = false;
     for row in all {
         match store.messages(row.conversation, vec![row.id]).await {
-            Ok(rows) => assert_eq!(rows, [row.clone()], "a text changed, or is gone in silence"),
+            Ok(rows) => {
+                assert_eq!(rows, std::slice::from_ref(row), "a text changed, or is gone in silence")
+            }
             Err(StoreError::Read(_) | StoreError::Damaged { .. }) => noticed = true,
             Err(other) => panic!("{other}"),
         }

@@ -73,25 +73,30 @@ impl Running {
     }
 }
 
-/// Copies a folder; holes stay holes, or each journal would cost 64 MiB.
+/// Copies a folder.
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &to);
-            continue;
+        } else {
+            write_file(&to, &fs::read(entry.path()).unwrap());
         }
-        let bytes = fs::read(entry.path()).unwrap();
-        let mut file = File::create(to).unwrap();
-        for (nth, block) in bytes.chunks(4096).enumerate() {
-            if block.iter().any(|byte| *byte != 0) {
-                file.seek(SeekFrom::Start(nth as u64 * 4096)).unwrap();
-                file.write_all(block).unwrap();
-            }
-        }
-        file.set_len(bytes.len() as u64).unwrap();
     }
+}
+
+/// Writes a file; holes stay holes, or each journal would cost 64 MiB.
+fn write_file(path: &Path, bytes: &[u8]) {
+    const HOLE: [u8; 4096] = [0; 4096];
+    let mut file = File::create(path).unwrap();
+    for (nth, block) in bytes.chunks(HOLE.len()).enumerate() {
+        if block != &HOLE[..block.len()] {
+            file.seek(SeekFrom::Start((nth * HOLE.len()) as u64)).unwrap();
+            file.write_all(block).unwrap();
+        }
+    }
+    file.set_len(bytes.len() as u64).unwrap();
 }
 
 /// Reopens as after a kill.
