@@ -1,5 +1,7 @@
 //! `PROTOCOL.md` says what the code says: every frame, every field of it, every error.
 
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
 use std::collections::BTreeSet;
 
 use rally_schema::ErrorCode;

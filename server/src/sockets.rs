@@ -1,7 +1,7 @@
 //! The way from a WebSocket handshake to a session.
 //!
 //! Checks who may try, takes the socket out of HTTP, waits for `hello`, and opens the
-//! session on the thread that owns the user. A thread that has [`ARRIVALS`] guests waiting
+//! session on the thread that owns the user. A thread that has 4,096 guests waiting
 //! takes no more: the socket is closed, and the client comes back after its own delay.
 
 use std::cell::OnceCell;
