@@ -2,7 +2,8 @@
 //!
 //! A *session* owns one client's socket; a *router* knows the sessions of one user;
 //! a *committer* makes intents durable; the *presence watch* tells who is online; the
-//! *sweeper* pings and ends silent sessions; the *drain* sends everybody away.
+//! *sweeper* pings and ends silent sessions; the *ingress* takes what other nodes send; the
+//! *drain* sends everybody away.
 //!
 //! Works on the traits of `rally-cluster`; knows no driver, no HTTP route, starts no
 //! thread, and asks no clock but the node's, so that whole nodes can be simulated.
@@ -11,7 +12,9 @@ pub mod admission;
 pub mod committer;
 pub mod drain;
 pub mod greet;
+pub mod ingress;
 pub mod io;
+pub mod link;
 pub mod metrics;
 pub mod node;
 pub mod presence_watch;

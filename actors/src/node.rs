@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::{Actor as _, Addr};
+use parking_lot::RwLock;
+use rally_cluster::broker::Broker;
 use rally_cluster::clock::Clock;
+use rally_cluster::homes::Homes;
 use rally_cluster::store::Store;
 use rally_schema::{ClientId, Cursor, Life, UserId};
 use tracing::Span;
 
 use crate::admission::Admission;
 use crate::committer::Committer;
+use crate::ingress::Ingress;
+use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::presence_watch::PresenceWatch;
 use crate::push::Push;
@@ -35,6 +40,8 @@ pub struct Parts {
     pub life: Life,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The way to other nodes.
+    pub broker: Arc<dyn Broker>,
     /// The one clock.
     pub clock: Clock,
     /// What the operator set.
@@ -53,6 +60,8 @@ pub struct Node {
     pub life: Life,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The way to other nodes.
+    pub broker: Arc<dyn Broker>,
     /// The one clock.
     pub clock: Clock,
     /// What the operator set.
@@ -73,6 +82,8 @@ pub struct Node {
     pub sends: Quota,
     /// How often a session may send frames.
     pub frames: Quota,
+    link: Link,
+    homes: RwLock<Homes>,
     draining: AtomicBool,
     sessions: AtomicU64,
 }
@@ -80,11 +91,14 @@ pub struct Node {
 impl Node {
     /// Puts a node together and starts its presence watch on the current thread.
     pub fn start(parts: Parts) -> Arc<Self> {
-        let Parts { life, store, clock, settings, metrics, gate, link_span } = parts;
+        let Parts { life, store, broker, clock, settings, metrics, gate, link_span } = parts;
         let routers = Routers::default();
         let presence = PresenceWatch::new(life, store.clone(), routers.clone()).start();
-        Arc::new(Self {
+        let node = Arc::new(Self {
             life,
+            link: Link::new(life, broker.clone()),
+            homes: RwLock::new(Homes::of([life])),
+            broker,
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
             frames: Quota::new(settings.frames_per_second, settings.frames_burst),
@@ -98,12 +112,22 @@ impl Node {
             presence,
             draining: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
-        })
+        });
+        Ingress::start(node.clone());
+        node
     }
 
-    /// Hands a push to the sessions of a user. Who has none needs none: the log has it.
+    /// Hands a push to the home of a user. Who has no session there needs none: the log has it.
     pub fn deliver(&self, user: UserId, push: Push) {
-        self.routers.deliver(user, push);
+        match self.homes.read().home(user) {
+            Some(home) if home != self.life => self.link.send(home, push.into_envelope(user)),
+            _ => self.routers.deliver(user, push),
+        }
+    }
+
+    /// Takes over who is ready, this life included, as the node sees it now.
+    pub fn set_lives(&self, lives: impl IntoIterator<Item = Life>) {
+        *self.homes.write() = Homes::of(lives);
     }
 
     /// Makes the cursor for a time.

@@ -2,7 +2,7 @@
 
 use actix::Message;
 use bytes::Bytes;
-use rally_schema::{ClientId, ServerFrame};
+use rally_schema::{ClientId, ENVELOPE_VERSION, Envelope, ServerFrame, UserId};
 use tracing::Span;
 
 use crate::wire;
@@ -47,6 +47,18 @@ impl Push {
     /// Serialises a frame that is worth nothing later.
     pub fn passing(frame: &ServerFrame) -> Self {
         Self { weight: Weight::Passing, ..Self::stored(frame) }
+    }
+
+    /// Makes what crosses to another node. The frame's text is taken out of its WebSocket message.
+    pub fn into_envelope(self, to: UserId) -> Envelope {
+        Envelope {
+            v: ENVELOPE_VERSION,
+            to,
+            except: self.except,
+            passing: self.weight == Weight::Passing,
+            frame: wire::text_of(&self.bytes).to_owned(),
+            traceparent: None,
+        }
     }
 
     /// Leaves out one client.

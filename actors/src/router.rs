@@ -79,6 +79,11 @@ pub struct EndAll {
     pub after_ms: Option<u64>,
 }
 
+/// Has the router look whether its user is in doubt.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct LookAtDoubt;
+
 /// What is shared with everybody who finds the router, without asking it.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -132,6 +137,15 @@ impl Routers {
         let sent = handle.addr.try_send(push);
         if weight == Weight::Stored && matches!(sent, Err(SendError::Full(_))) {
             handle.shared.doubt.store(true, Ordering::Release);
+        }
+    }
+
+    /// Has every session here catch up.
+    pub fn doubt_all(&self) {
+        for handle in self.0.read().values() {
+            handle.shared.doubt.store(true, Ordering::Release);
+            // A full mailbox holds pushes, after each of which the router looks anyway.
+            let _ = handle.addr.try_send(LookAtDoubt);
         }
     }
 
@@ -345,6 +359,14 @@ impl Handler<Push> for Router {
     fn handle(&mut self, push: Push, _: &mut Self::Context) {
         self.spread_doubt();
         self.fan_out(&push);
+    }
+}
+
+impl Handler<LookAtDoubt> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAtDoubt, _: &mut Self::Context) {
+        self.spread_doubt();
     }
 }
 

@@ -168,6 +168,16 @@ pub fn text(text: String) -> Bytes {
     encode(Message::Text(text.into()), len)
 }
 
+/// Reads back the text of a message that [`text`] wrote.
+pub fn text_of(message: &[u8]) -> &str {
+    let header = match message.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    std::str::from_utf8(&message[header..]).expect("it was written from a text")
+}
+
 /// Writes a pong that answers a ping.
 pub fn pong(bytes: Bytes) -> Bytes {
     let len = bytes.len();
@@ -192,6 +202,14 @@ pub fn close(code: Option<u16>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_written_text_can_be_read_back() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
+            let written = "é".repeat(len / 2);
+            assert_eq!(text_of(&text(written.clone())), written);
+        }
+    }
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];

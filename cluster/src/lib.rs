@@ -3,7 +3,10 @@
 //! Traits stand beside their implementations and the one conformance suite that
 //! all of them pass. Knows nothing of actors or HTTP, and starts no thread.
 
+pub mod broker;
 pub mod clock;
+pub mod homes;
 pub mod intent;
+pub mod links;
 pub mod store;
 pub mod twins;

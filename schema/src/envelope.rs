@@ -18,6 +18,8 @@ pub struct Envelope {
     pub to: UserId,
     /// The client that caused it and needs no push (it got the answer).
     pub except: Option<ClientId>,
+    /// Whether it is worth nothing later (typing), so that losing it is no doubt.
+    pub passing: bool,
     /// The frame as JSON text, the same bytes for every session.
     pub frame: String,
     /// W3C trace context of the cause.

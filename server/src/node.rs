@@ -20,6 +20,7 @@ use rally_actors::node::Parts;
 use rally_actors::presence_watch::{PresenceWatch, Reconsider};
 use rally_actors::router::EndAll;
 use rally_actors::{Gate, Metrics, Node};
+use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource as _};
 use rally_cluster::store::embedded::{self, EmbeddedStore, OpenError};
 use rally_cluster::store::{Store, StoreError, UserRow};
@@ -39,6 +40,9 @@ use crate::upgrade;
 
 /// A clock behind by more than this is a mistake that somebody must confirm.
 const DAY_MS: u64 = 86_400_000;
+
+/// Parcels that may wait for a life; there is no other life to send any yet.
+const QUEUE_PARCELS: usize = 1_024;
 
 /// How often expired entries of the change logs are dropped.
 const EXPIRY: Duration = Duration::from_secs(3_600);
@@ -109,6 +113,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let node = Node::start(Parts {
         life,
         store: shared.clone(),
+        broker: Arc::new(LocalBroker::new(QUEUE_PARCELS)),
         clock: clock.clone(),
         settings: actor_settings(&settings),
         metrics,

@@ -1,0 +1,109 @@
+//! Which life every user is at home in: rendezvous hashing over those that are ready.
+//!
+//! Nobody keeps a directory of users. Each node works the home out from the lives that it sees,
+//! so two that see the same agree, and when one goes or comes only its own share of the users
+//! moves. Two that see different ones both push, which does no harm. No I/O, no clock.
+
+use rally_schema::{Life, UserId};
+
+/// The lives that are ready, as one node sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Homes(Vec<(u64, Life)>);
+
+impl Homes {
+    /// Makes the map of these lives. Of two lives of one node the later one counts.
+    pub fn of(lives: impl IntoIterator<Item = Life>) -> Self {
+        let mut all: Vec<(u64, Life)> =
+            lives.into_iter().map(|life| (hash(life.node.as_str().as_bytes()), life)).collect();
+        all.sort_by_key(|(_, life)| (life.node, std::cmp::Reverse(life.generation)));
+        all.dedup_by_key(|(_, life)| life.node);
+        Self(all)
+    }
+
+    /// Gives the life that a user is at home in; `None` when there is none at all.
+    ///
+    /// The largest score wins (Thaler and Ravishankar, 1998). The node's name is hashed and not
+    /// its generation: a node that starts again gets its users back.
+    pub fn home(&self, user: UserId) -> Option<Life> {
+        if let [(_, only)] = self.0[..] {
+            return Some(only);
+        }
+        let user = hash(user.as_str().as_bytes());
+        let score = |(node, _): &&(u64, Life)| mix(node ^ user.rotate_left(32));
+        self.0.iter().max_by_key(score).map(|(_, life)| *life)
+    }
+}
+
+/// FNV-1a, then mixed: the same on every node of every version.
+fn hash(bytes: &[u8]) -> u64 {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
+}
+
+/// The finaliser of splitmix64: each bit of the input changes half of the output.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn life(node: &str, generation: u64) -> Life {
+        Life { node: node.parse().unwrap(), generation }
+    }
+
+    fn users() -> impl Iterator<Item = UserId> {
+        (0..10_000).map(|n| format!("user{n}").parse().unwrap())
+    }
+
+    fn nodes(count: usize) -> Vec<Life> {
+        (0..count).map(|n| life(&format!("node{n}"), 7)).collect()
+    }
+
+    #[test]
+    fn the_order_in_which_nodes_were_seen_does_not_matter() {
+        let (there, mut back) = (nodes(5), nodes(5));
+        back.reverse();
+        assert_eq!(Homes::of(there), Homes::of(back));
+    }
+
+    #[test]
+    fn users_are_spread_evenly() {
+        let homes = Homes::of(nodes(5));
+        let mut counts = BTreeMap::<Life, usize>::new();
+        users().for_each(|user| *counts.entry(homes.home(user).unwrap()).or_default() += 1);
+        assert_eq!(counts.len(), 5);
+        assert!(counts.values().all(|count| (1_800..2_200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn when_a_node_goes_only_its_own_users_move() {
+        let (before, after) = (Homes::of(nodes(5)), Homes::of(nodes(4)));
+        let gone = life("node4", 7);
+        for user in users() {
+            let home = before.home(user).unwrap();
+            assert!(home == gone || after.home(user) == Some(home), "{user} moved");
+        }
+    }
+
+    #[test]
+    fn a_node_that_starts_again_gets_its_users_back() {
+        let before = Homes::of(nodes(3));
+        let after = Homes::of(nodes(3).into_iter().chain([life("node1", 9)]));
+        for user in users() {
+            let (home, then) = (before.home(user).unwrap(), after.home(user).unwrap());
+            assert_eq!(home.node, then.node);
+            assert_eq!(then.generation, if then.node == life("node1", 0).node { 9 } else { 7 });
+        }
+    }
+
+    #[test]
+    fn nobody_is_at_home_where_there_is_no_node() {
+        assert_eq!(Homes::default().home("ana".parse().unwrap()), None);
+    }
+}
