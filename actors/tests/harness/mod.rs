@@ -1,0 +1,170 @@
+//! Nodes and clients in one process: actors over the model store, on real loopback sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::ws::{Codec, Frame, Message as WsMessage};
+use futures_util::{SinkExt as _, StreamExt as _};
+use prometheus_client::registry::Registry;
+use rally_actors::greet::Guest;
+use rally_actors::node::Parts;
+use rally_actors::session::Session;
+use rally_actors::wire::Decoder;
+use rally_actors::{Gate, Metrics, Node, Settings, Worker};
+use rally_cluster::broker::LocalBroker;
+use rally_cluster::clock::{Clock, MachineTime};
+use rally_cluster::store::{Model, Store, UserRow};
+use rally_schema::frame::{ClientFrame, Hello, Send, ServerFrame};
+use rally_schema::limits::FRAME_BYTES;
+use rally_schema::{ClientId, ConversationId, Life, Ref, UserId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::Framed;
+use uuid::Uuid;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Nobody comes in by a ticket here: guests are handed over.
+struct NoGate;
+
+impl Gate for NoGate {
+    fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
+        Err("no tickets here".to_owned())
+    }
+}
+
+/// One node.
+pub struct TestNode {
+    /// What its actors share.
+    pub node: Arc<Node>,
+    worker: std::rc::Rc<Worker>,
+}
+
+/// Makes the store's model with some accounts.
+pub async fn model() -> Model {
+    let model = Model::new(Uuid::new_v4().into(), [7; 32]);
+    for user in ["ana", "ben", "cid"].map(|name| name.parse::<UserId>().unwrap()) {
+        let (name, password) = (user.to_string(), None);
+        let row = UserRow { user, name, password, epoch: 0, hide_presence: false };
+        assert!(model.create_user(row).await.unwrap());
+    }
+    model
+}
+
+/// Names a life.
+pub fn life(node: &str) -> Life {
+    Life { node: node.parse().unwrap(), generation: 1 }
+}
+
+impl TestNode {
+    /// Starts a node on a store and a broker.
+    pub fn start(
+        name: &str,
+        store: Arc<dyn Store>,
+        broker: &LocalBroker,
+        settings: Settings,
+    ) -> Self {
+        let node = Node::start(Parts {
+            life: life(name),
+            store,
+            broker: Arc::new(broker.clone()),
+            clock: Clock::new(MachineTime::new(), 0, name.len() as u64),
+            settings,
+            metrics: Metrics::new(&mut Registry::default()),
+            gate: Arc::new(NoGate),
+            link_span: |_, _| {},
+        });
+        let worker = Worker::start(node.clone());
+        Self { node, worker }
+    }
+
+    /// Lets a user in with a new client, and waits until it is caught up.
+    pub async fn join(&self, user: &str) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let user: UserId = user.parse().unwrap();
+        let client = ClientId::from(Uuid::new_v4());
+        let hello = Hello { ticket: String::new(), client, cursor: None };
+        let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
+        Session::open(self.worker.clone(), Box::new(accepted.unwrap().0), guest);
+        let mut client = Client {
+            user,
+            wire: Framed::new(near.unwrap(), Codec::new().max_size(1 << 24).client_mode()),
+            clock: self.node.clock.clone(),
+            last: (0, 0),
+        };
+        client.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+        client
+    }
+}
+
+/// One client's end of a session.
+pub struct Client {
+    /// Whose.
+    pub user: UserId,
+    wire: Framed<TcpStream, Codec>,
+    clock: Clock,
+    last: (u64, u16),
+}
+
+impl Client {
+    /// Sends a frame.
+    pub async fn says(&mut self, frame: impl Into<ClientFrame>) {
+        let text = frame.into().encode().into();
+        self.wire.send(WsMessage::Text(text)).await.unwrap();
+    }
+
+    /// Makes a message to somebody, stamped now.
+    pub fn message(&mut self, to: &str, text: &str) -> Send {
+        let to: UserId = to.parse().unwrap();
+        let now = self.clock.now_ms();
+        self.last = if now > self.last.0 { (now, 0) } else { (self.last.0, self.last.1 + 1) };
+        Send {
+            r#ref: Ref::from(Uuid::new_v4()),
+            conversation: ConversationId::direct(self.user, to),
+            to: Some(to),
+            at: self.last.0,
+            n: self.last.1,
+            text: text.to_owned(),
+            after: None,
+            reply_to: None,
+            retry: false,
+            traceparent: None,
+        }
+    }
+
+    /// Waits for the frame that `find` finds, passing over others.
+    pub async fn hears<T>(&mut self, mut find: impl FnMut(ServerFrame) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                let frame = self.wire.next().await.expect("an open socket").expect("a frame");
+                let Frame::Text(text) = frame else { continue };
+                let text = std::str::from_utf8(&text).unwrap();
+                if let Some(found) = find(ServerFrame::decode(text).unwrap()) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.expect("it was heard in time")
+    }
+
+    /// Waits for a message of this text.
+    pub async fn hears_message(&mut self, text: &str) {
+        self.hears(|frame| match frame {
+            ServerFrame::Message(message) if message.text == text => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    /// Waits for what a send is answered with: the name of its error, if it is one.
+    pub async fn answer(&mut self, r#ref: Ref) -> Result<(), rally_schema::ErrorCode> {
+        self.hears(|frame| match frame {
+            ServerFrame::Ack(ack) if ack.r#ref == r#ref => Some(Ok(())),
+            ServerFrame::Error(error) if error.r#ref == Some(r#ref) => Some(Err(error.code)),
+            _ => None,
+        })
+        .await
+    }
+}

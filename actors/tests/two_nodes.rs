@@ -1,0 +1,62 @@
+//! Two nodes on one store: what is said at one is heard at the other.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod harness;
+
+use std::sync::Arc;
+
+use harness::{TestNode, life, model};
+use rally_actors::Settings;
+use rally_cluster::broker::{Broker as _, LocalBroker, Parcel};
+use rally_cluster::homes::Homes;
+use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::store::Store as _;
+use rally_schema::ids::Stamp;
+use rally_schema::{MessageId, Ref};
+use uuid::Uuid;
+
+/// Gives the node at which a user is at home, first, and the other one.
+fn at_home<'a>(user: &str, one: &'a TestNode, other: &'a TestNode) -> (&'a TestNode, &'a TestNode) {
+    let home = Homes::of([one.node.life, other.node.life]).home(user.parse().unwrap());
+    if home == Some(one.node.life) { (one, other) } else { (other, one) }
+}
+
+#[actix::test]
+async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
+    let (store, broker) = (model().await, LocalBroker::new(64));
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), &broker, Settings::default());
+    let (one, other) = (start("one"), start("other"));
+    for node in [&one, &other] {
+        node.node.set_lives([life("one"), life("other")]);
+    }
+    let (bens, another) = at_home("ben", &one, &other);
+    // Ana sits where Ben is not at home, and her other device where she is.
+    let (anas, _) = at_home("ana", &one, &other);
+    let mut ben = bens.join("ben").await;
+    let mut ana = another.join("ana").await;
+    let mut ana_at_home = anas.join("ana").await;
+
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ben.hears_message("hello").await;
+    ana_at_home.hears_message("hello").await;
+}
+
+#[actix::test]
+async fn a_gap_between_nodes_ends_in_a_catch_up() {
+    let (store, broker) = (model().await, LocalBroker::new(64));
+    let here = TestNode::start("here", Arc::new(store.clone()), &broker, Settings::default());
+    let mut ben = here.join("ben").await;
+    // Another node stored a message, and the parcel that told of it was lost.
+    let pair = Pair::direct("ana".parse().unwrap(), "ben".parse().unwrap());
+    let (at, text) = (here.node.clock.now_ms(), "you did not hear this");
+    let r#ref = Ref::from(Uuid::new_v4());
+    let id = MessageId::of(Stamp { at, n: 0 }, pair.actor, pair.conversation, r#ref, text);
+    let intent = Intent::Send { id, r#ref, text: text.to_owned(), reply_to: None };
+    store.commit(vec![intent.commit(pair, || here.node.clock.mint())]).await.unwrap();
+    let next = Parcel { from: life("other"), number: 2, envelopes: Vec::new() };
+    broker.publish(here.node.life, next).await.unwrap();
+    ben.hears_message(text).await;
+}

@@ -1,0 +1,177 @@
+//! A store that does not answer as one would wish: nothing is called failed that may have been
+//! written, nothing is acknowledged that was not.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod harness;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use harness::{Client, TestNode, model};
+use rally_actors::Settings;
+use rally_cluster::broker::LocalBroker;
+use rally_cluster::store::{
+    Change, Commit, InboxRow, Later, MessageRow, Model, PresenceRow, Store, StoreError, UserChange,
+    UserRow,
+};
+use rally_schema::ids::Stamp;
+use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, StoreId, UserId};
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// It is written, and nobody is told.
+    Silence,
+    /// Nothing is written, and nobody is told.
+    Loss,
+    /// Nothing is written, which is said.
+    Busy,
+}
+
+/// The model with faults in front of its commits.
+#[derive(Clone)]
+struct Uncertain {
+    model: Model,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    tried: Arc<Mutex<Vec<Vec<Commit>>>>,
+}
+
+impl Uncertain {
+    async fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
+        let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
+        Self { model: model().await, faults, tried: Arc::default() }
+    }
+}
+
+/// Hands methods on to the model.
+macro_rules! hand_on {
+    ($($method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+        $(fn $method(&self, $($name: $type),*) -> $answer {
+            self.model.$method($($name),*)
+        })*
+    };
+}
+
+impl Store for Uncertain {
+    fn commit(&self, commits: Vec<Commit>) -> Later<()> {
+        self.tried.lock().unwrap().push(commits.clone());
+        let fault = self.faults.lock().unwrap().pop_front();
+        let unknown = || StoreError::Unknown("no answer".to_owned());
+        let model = self.model.clone();
+        Box::pin(async move {
+            match fault {
+                None => model.commit(commits).await,
+                Some(Fault::Silence) => model.commit(commits).await.and(Err(unknown())),
+                Some(Fault::Loss) => Err(unknown()),
+                Some(Fault::Busy) => Err(StoreError::Busy),
+            }
+        })
+    }
+
+    hand_on! {
+        id() -> StoreId;
+        high_water_ms() -> u64;
+        messages(conversation: ConversationId, ids: Vec<MessageId>) -> Later<Vec<MessageRow>>;
+        stamped(conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>>;
+        history(conversation: ConversationId, before: Option<MessageId>, limit: usize)
+            -> Later<Vec<MessageRow>>;
+        newest_for(conversation: ConversationId, reader: UserId, alone: bool, id: MessageId)
+            -> Later<Option<MessageId>>;
+        unread(conversation: ConversationId, reader: UserId, up_to: Option<MessageId>, cap: u32)
+            -> Later<u32>;
+        inbox(user: UserId, before: Option<MessageId>, limit: usize)
+            -> Later<(Vec<InboxRow>, bool)>;
+        inbox_rows(user: UserId, conversations: Vec<ConversationId>) -> Later<Vec<InboxRow>>;
+        changes(user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
+        expire(before_ms: u64) -> Later<u64>;
+        create_user(row: UserRow) -> Later<bool>;
+        import_users(rows: Vec<UserRow>) -> Later<u64>;
+        user(user: UserId) -> Later<Option<UserRow>>;
+        change_user(user: UserId, change: UserChange) -> Later<Option<UserRow>>;
+        find_users(prefix: String, limit: usize) -> Later<Vec<UserRow>>;
+        set_block(user: UserId, blocked: UserId, on: bool) -> Later<()>;
+        blocks(user: UserId) -> Later<Vec<UserId>>;
+        is_blocked(user: UserId, blocked: UserId) -> Later<bool>;
+        set_presence(row: PresenceRow, folded: Vec<Life>) -> Later<()>;
+        presence(user: UserId) -> Later<Vec<PresenceRow>>;
+        revoke(token: uuid::Uuid, until_ms: u64) -> Later<()>;
+        is_revoked(token: uuid::Uuid) -> Later<bool>;
+        secret() -> [u8; 32];
+        check() -> Later<()>;
+    }
+}
+
+/// Ana and Ben at one node over an uncertain store, that gives up after `give_up_ms`.
+async fn ana_and_ben(store: &Uncertain, give_up_ms: u64) -> (Client, Client) {
+    let settings = Settings { commit_give_up_ms: give_up_ms, ..Settings::default() };
+    let broker = LocalBroker::new(64);
+    let node = TestNode::start("here", Arc::new(store.clone()), &broker, settings);
+    (node.join("ana").await, node.join("ben").await)
+}
+
+#[actix::test]
+async fn a_commit_that_is_not_confirmed_is_repeated_with_change_ids_of_its_own() {
+    let store = Uncertain::new([Fault::Loss, Fault::Silence]).await;
+    let (mut ana, mut ben) = ana_and_ben(&store, 20_000).await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ben.hears_message("hello").await;
+
+    let tried = store.tried.lock().unwrap().clone();
+    assert_eq!(tried.len(), 3);
+    let ids = |attempt: &Vec<Commit>| -> Vec<ChangeId> {
+        let members = attempt.iter().flat_map(|commit| &commit.members);
+        members.filter_map(|member| member.change).map(|change| change.change).collect()
+    };
+    for pair in tried.windows(2) {
+        assert_eq!(pair[0][0].message, pair[1][0].message, "the message stays what it is");
+        assert!(ids(&pair[0]).iter().max() < ids(&pair[1]).iter().min(), "change ids are new");
+    }
+    let conversation = hello.conversation;
+    assert_eq!(store.history(conversation, None, 10).await.unwrap().len(), 1);
+}
+
+#[actix::test]
+async fn an_unknown_outcome_is_told_holds_what_follows_and_is_resolved_by_a_retry() {
+    let store = Uncertain::new([Fault::Silence; 1]).await;
+    let (mut ana, mut ben) = ana_and_ben(&store, 0).await;
+    let (first, second) = (ana.message("ben", "first"), ana.message("ben", "second"));
+    ana.says(first.clone()).await;
+    assert_eq!(ana.answer(first.r#ref).await, Err(ErrorCode::Unknown));
+    ana.says(second.clone()).await;
+    assert_eq!(ana.answer(second.r#ref).await, Err(ErrorCode::Held));
+
+    let mut again = first.clone();
+    again.retry = true;
+    ana.says(again).await;
+    assert_eq!(ana.answer(first.r#ref).await, Ok(()));
+    ana.says(second.clone()).await;
+    assert_eq!(ana.answer(second.r#ref).await, Ok(()));
+    ben.hears_message("first").await;
+    ben.hears_message("second").await;
+    assert_eq!(store.history(first.conversation, None, 10).await.unwrap().len(), 2);
+}
+
+#[actix::test]
+async fn a_busy_store_is_told_as_busy_and_nothing_is_written() {
+    let store = Uncertain::new([Fault::Busy]).await;
+    let (mut ana, _ben) = ana_and_ben(&store, 20_000).await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Err(ErrorCode::Busy));
+    assert!(store.history(hello.conversation, None, 10).await.unwrap().is_empty());
+    // The same frame, as the answer says.
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+}
+
+#[actix::test]
+async fn busy_after_an_attempt_is_unknown_because_the_first_may_have_been_written() {
+    let store = Uncertain::new([Fault::Silence, Fault::Busy, Fault::Busy]).await;
+    let (mut ana, _ben) = ana_and_ben(&store, 50).await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Err(ErrorCode::Unknown));
+}
