@@ -532,6 +532,10 @@ macro_rules! frames {
 
             /// Reads one frame; says what is wrong with it, quoting no field's content.
             pub fn decode(text: &str) -> Result<Self, DecodeError> {
+                // serde takes an array for a struct, member by member; a frame is an object.
+                if !text.trim_ascii_start().starts_with('{') {
+                    return Err(DecodeError::Bad("a frame is a JSON object".to_owned()));
+                }
                 let tag: Tag<'_> = serde_json::from_str(text).map_err(|e| DecodeError::Bad(e.to_string()))?;
                 match tag.r#type.as_ref() {
                     $($wire => serde_json::from_str::<$body>(text)

@@ -193,12 +193,8 @@ impl Session {
         }
     }
 
-    fn receive(&mut self, text: &str, ctx: &mut Context<Self>) {
+    fn receive(&mut self, text: &str, received_us: u64, ctx: &mut Context<Self>) {
         let node = self.worker.node.clone();
-        let received_us = self.now_us();
-        if let Err(wait_ms) = self.frames.take(node.frames, received_us) {
-            self.pause_for(wait_ms, ctx);
-        }
         let frame = match ClientFrame::decode(text) {
             Ok(frame) => frame,
             Err(error) => return self.refuse(ErrorFrame::new(error.code(), error.to_string())),
@@ -368,9 +364,14 @@ impl StreamHandler<Result<Incoming, WireError>> for Session {
         if self.ended {
             return;
         }
-        self.io.heard_ms.set(self.worker.node.clock.monotonic_ms());
+        let received_us = self.now_us();
+        self.io.heard_ms.set(received_us / 1_000);
+        // Whatever it is: a flood of pings has to be held back as one of frames has.
+        if let Err(wait_ms) = self.frames.take(self.worker.node.frames, received_us) {
+            self.pause_for(wait_ms, ctx);
+        }
         match incoming {
-            Ok(Incoming::Text(text)) => self.receive(&text, ctx),
+            Ok(Incoming::Text(text)) => self.receive(&text, received_us, ctx),
             Ok(Incoming::Binary(_)) => {
                 let text = "a binary message: this protocol is text";
                 self.refuse(ErrorFrame::new(ErrorCode::BinaryFrame, text));

@@ -517,7 +517,7 @@ impl Batch {
     fn admit(&self, stamp: Stamp, retry: bool) -> Result<(), Refused> {
         let node = &self.worker.node;
         let (now, overlap) = (node.clock.now_ms(), node.settings.overlap);
-        if stamp.at + overlap.stamp_behind_ms() < now {
+        if stamp.at.saturating_add(overlap.stamp_behind_ms()) < now {
             let code = if retry { ErrorCode::Expired } else { ErrorCode::Clock };
             let text =
                 format!("the stamp {} is {} ms old: stamp it anew", stamp.at, now - stamp.at);

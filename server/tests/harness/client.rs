@@ -85,8 +85,21 @@ impl Client {
         client: ClientId,
         cursor: Option<String>,
     ) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::hello_on(stream, user, token, client, cursor).await
+    }
+
+    /// Opens a session on a connected stream and returns after `welcome`.
+    pub async fn hello_on(
+        stream: TcpStream,
+        user: &str,
+        token: String,
+        client: ClientId,
+        cursor: Option<String>,
+    ) -> Self {
+        let address = stream.peer_addr().unwrap();
         let ticket = http::ticket(address, &token, &client.to_string()).await;
-        let mut socket = open(address).await;
+        let mut socket = open_on(address, stream).await;
         let hello = ClientFrame::from(Hello { ticket, client, cursor: cursor.clone() });
         socket.send(Ws::text(hello.encode())).await.unwrap();
         let mut this = Self {
@@ -144,9 +157,20 @@ impl Client {
         self.socket.send(Ws::text(text)).await.unwrap();
     }
 
+    /// Sends a binary message, which the protocol does not have.
+    pub async fn tell_bytes(&mut self, bytes: &'static [u8]) {
+        self.socket.send(Ws::binary(bytes)).await.unwrap();
+    }
+
     /// Gives the socket, for tests that misuse it.
     pub fn into_socket(self) -> Socket {
         self.socket
+    }
+
+    /// Gives the bare stream, for tests that misuse it. What was received and not waited for
+    /// is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.socket.into_inner()
     }
 
     /// Gives the next frame; `None` when the connection has ended.
@@ -158,8 +182,10 @@ impl Client {
     }
 
     async fn receive(&mut self) -> Option<ServerFrame> {
+        // One deadline for the frame: pings come in between for as long as one waits.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            let message = tokio::time::timeout_at(deadline, self.socket.next()).await;
             match message.expect("no frame came within the test's patience") {
                 Some(Ok(Ws::Text(text))) => return Some(ServerFrame::decode(&text).unwrap()),
                 Some(Ok(Ws::Ping(_) | Ws::Pong(_))) => {}
