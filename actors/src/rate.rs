@@ -39,6 +39,18 @@ impl Taken {
             }
         }
     }
+
+    /// Takes one in any case: it has happened. Beyond the quota it says how many milliseconds
+    /// nothing more may happen.
+    pub fn charge(&self, quota: Quota, now_us: u64) -> Result<(), u64> {
+        let next = |arrival: u64| Some(arrival.max(now_us) + quota.interval_us);
+        let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let after = before.unwrap_or(0).max(now_us) + quota.interval_us;
+        match after.saturating_sub(now_us + quota.burst_us) {
+            0 => Ok(()),
+            debt_us => Err(debt_us.div_ceil(1000)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,5 +69,19 @@ mod tests {
             allowed += usize::from(taken.take(quota, now_us).is_ok());
         }
         assert!((99..=101).contains(&allowed), "{allowed} in ten seconds at ten a second");
+    }
+
+    #[test]
+    fn what_has_happened_is_paid_for_by_waiting() {
+        let (taken, quota) = (Taken::default(), Quota::new(10, 5));
+        let mut now_us = 1_000_000;
+        let mut happened = 0;
+        while now_us < 11_000_000 {
+            happened += 1;
+            if let Err(wait_ms) = taken.charge(quota, now_us) {
+                now_us += wait_ms * 1_000;
+            }
+        }
+        assert!((104..=106).contains(&happened), "{happened} in ten seconds at ten a second");
     }
 }

@@ -367,7 +367,7 @@ impl StreamHandler<Result<Incoming, WireError>> for Session {
         let received_us = self.now_us();
         self.io.heard_ms.set(received_us / 1_000);
         // Whatever it is: a flood of pings has to be held back as one of frames has.
-        if let Err(wait_ms) = self.frames.take(self.worker.node.frames, received_us) {
+        if let Err(wait_ms) = self.frames.charge(self.worker.node.frames, received_us) {
             self.pause_for(wait_ms, ctx);
         }
         match incoming {
