@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use harness::client::Client;
+use harness::measure::{is_near, peak, pulse};
 use harness::raw::{self, opcode};
 use harness::{Server, eventually, http};
 use rally_schema::frame::ServerFrame;
@@ -16,45 +17,11 @@ use rally_schema::{ClientFrame, MessageId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval};
 use uuid::Uuid;
 
 /// Who measures does it alone.
 static MEASURING: Mutex<()> = Mutex::const_new(());
-
-/// How much slower others may become: generous, for a machine that does other things too.
-fn is_near(slow: Duration, usual: Duration) -> bool {
-    slow <= usual * 4 + Duration::from_millis(25)
-}
-
-/// Writes from one client to another, at an even pace, until `end`; gives the median time from
-/// sending to hearing.
-async fn pulse(from: &mut Client, to: &mut Client, end: Instant) -> Duration {
-    let mut pace = interval(Duration::from_millis(60));
-    let mut times = Vec::new();
-    while Instant::now() < end {
-        pace.tick().await;
-        let text = format!("pulse {}", times.len());
-        let begun = Instant::now();
-        let draft = from.draft(to.user.as_str(), &text);
-        from.tell(draft.clone()).await;
-        to.hears(&text).await;
-        times.push(begun.elapsed());
-        from.acked(draft.r#ref).await;
-    }
-    times.sort();
-    times[times.len() / 2]
-}
-
-/// Samples the server's memory until `end`; gives the most.
-async fn peak(server: &Server, end: Instant) -> u64 {
-    let mut most = 0;
-    while Instant::now() < end {
-        most = most.max(server.rss());
-        sleep(Duration::from_millis(50)).await;
-    }
-    most
-}
 
 /// How much each of two people writes to the one who does not read.
 const WRITTEN: usize = 190;

@@ -1,10 +1,106 @@
-//! The few HTTP requests that socket tests need, each on a connection of its own.
+//! The HTTP requests that tests make, each on a connection of its own.
 
 use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::PATIENCE;
+
+/// What the server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Names in small letters, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+}
+
+impl Answer {
+    /// Gives a header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// Reads the body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// Gives the stable name of a problem, whose shape it checks.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let body = self.json();
+        assert_eq!(body["status"], self.status, "{self:?}");
+        assert!(body["title"].is_string() && body["detail"].is_string(), "{self:?}");
+        let name = body["type"].as_str().and_then(|name| name.strip_prefix("urn:rally:problem:"));
+        name.unwrap_or_else(|| panic!("{self:?}")).to_owned()
+    }
+
+    /// Gives the value of the cookie that was set.
+    pub fn cookie(&self) -> Option<&str> {
+        let set = self.header("set-cookie")?.strip_prefix("rally_session=")?;
+        Some(set.split(';').next().unwrap_or(set))
+    }
+}
+
+/// Sends a request with further headers; gives the whole answer.
+pub async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    let named = |wanted: &str| headers.iter().any(|(name, _)| *name == wanted);
+    if !named("host") {
+        head += &format!("host: {address}\r\n");
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let body = body.unwrap_or_default();
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A refusal may come before the body was taken.
+        let _ = stream.write_all(body.as_bytes()).await;
+        let mut bytes = Vec::new();
+        let read = stream.read_to_end(&mut bytes).await;
+        assert!(read.is_ok() || !bytes.is_empty(), "{method} {path}: {read:?}");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let text = timeout(PATIENCE, asking).await.expect("no answer within the test's patience");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    Answer { status: status.parse().unwrap(), headers, body: body.to_owned() }
+}
+
+/// Sends a request with a bearer token and a JSON body; gives the whole answer.
+pub async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<Value>,
+) -> Answer {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    let body = body.map(|body| body.to_string());
+    exchange(address, method, path, &headers, body.as_deref()).await
+}
 
 /// Sends a request; gives status and body.
 pub async fn request(
@@ -14,21 +110,8 @@ pub async fn request(
     token: Option<&str>,
     body: Option<Value>,
 ) -> (u16, String) {
-    let body = body.map_or(String::new(), |body| body.to_string());
-    let bearer = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n{bearer}\r\n",
-        body.len()
-    );
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let status = answer.split(' ').nth(1).expect("a status line").parse().unwrap();
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (status, body.to_owned())
+    let answer = ask(address, method, path, token, body).await;
+    (answer.status, answer.body)
 }
 
 /// Sends a GET.

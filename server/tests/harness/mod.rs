@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod http;
+pub mod measure;
 pub mod raw;
 
 use std::io::{BufRead as _, BufReader};
