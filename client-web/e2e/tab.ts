@@ -71,6 +71,21 @@ export class Tab {
     await expect.poll(() => this.texts(), { timeout }).toEqual(texts);
   }
 
+  /** Reads back to the first message, and sees exactly these in this order. */
+  async seesAll(texts: readonly string[], timeout = 15_000): Promise<void> {
+    const box = this.page.getByRole('region', { name: 'Messages' });
+    const readBack = async () => {
+      await box.evaluate((element) => {
+        element.scrollTop = 0;
+      });
+      return this.texts();
+    };
+    await expect.poll(readBack, { timeout }).toEqual(texts);
+    await box.evaluate((element) => {
+      element.scrollTop = element.scrollHeight;
+    });
+  }
+
   /** Sees how far one's own message got. */
   async seesTick(text: string, tick: TickWords): Promise<void> {
     await expect(this.message(text).getByRole('img', { name: tick, exact: true })).toBeVisible();

@@ -5,7 +5,8 @@ import type { UserId } from '../wire.ts';
 const COLOURS = 6;
 
 function colourOf(user: UserId): number {
-  return [...user].reduce((sum, letter) => sum + (letter.codePointAt(0) ?? 0), 0) % COLOURS;
+  const mixed = [...user].reduce((sum, letter) => (sum * 41 + letter.charCodeAt(0)) >>> 0, 0);
+  return mixed % COLOURS;
 }
 
 /** Draws somebody's sign, with a dot when he is online. */

@@ -24,7 +24,7 @@ export function Banner() {
   const lasting = useSettled(status.phase);
   const shown = lasting === status.phase || status.phase === 'ended' ? status : undefined;
   return (
-    <div role="status" aria-label="Connection">
+    <div className="connection" role="status" aria-label="Connection">
       {shown && (
         <Words
           status={shown}

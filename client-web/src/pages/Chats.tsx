@@ -5,6 +5,7 @@ import { unreadInAll } from '../core/views.ts';
 import type { UserId } from '../wire.ts';
 import { Announcer } from './Announcer.tsx';
 import { useAttention } from './attention.ts';
+import { Banner } from './Banner.tsx';
 import { useBlocks } from './blocks.ts';
 import { Chat } from './Chat.tsx';
 import { Inbox } from './Inbox.tsx';
@@ -66,6 +67,7 @@ export function Chats() {
   const ready = peer !== undefined && conversation?.peer === peer;
   return (
     <div className={peer === undefined ? 'chats' : 'chats chats-open'}>
+      <Banner />
       <Inbox peer={peer} />
       {ready ? (
         <Chat

@@ -1,10 +1,9 @@
-/** The left side: who is logged in, the connection, search, and the chats, newest first. */
+/** The left side: who is logged in, search, and the chats, newest first. */
 
 import { type UIEvent, useEffect, useMemo, useRef, useState } from 'react';
 import type { Person } from '../core/api.ts';
 import { inboxOf, type Line } from '../core/views.ts';
 import type { UserId } from '../wire.ts';
-import { Banner } from './Banner.tsx';
 import { Entry, Stranger } from './Entry.tsx';
 import { useFound } from './found.ts';
 import { Icon } from './icons.tsx';
@@ -66,7 +65,6 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
   return (
     <nav className="inbox" aria-label="Chats">
       <Owner />
-      <Banner />
       <search className="search">
         <Icon name="search" />
         <input
