@@ -80,22 +80,26 @@ impl Crowd {
     pub fn open(&mut self, logins: &[Login], stop: &Stop) -> Result<()> {
         let mut door = Door::of(self.server)?;
         let mut open = 0;
-        for (n, login) in logins.iter().enumerate() {
-            stop.check()?;
+        for (begun, login) in logins.iter().enumerate() {
+            open = self.wait_for(open, (begun + 1).saturating_sub(OPENING), stop)?;
             self.begin(&mut door, login)?;
-            while n - open >= OPENING {
-                open += self.opened(Duration::from_millis(10))?;
-            }
             open += self.opened(Duration::ZERO)?;
         }
+        self.wait_for(open, logins.len(), stop).map(|_| ())
+    }
+
+    /// Waits until of `open` sessions there are `enough`; gives how many there are.
+    fn wait_for(&mut self, mut open: usize, enough: usize, stop: &Stop) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
-        while open < logins.len() {
+        loop {
             stop.check()?;
-            let missing = logins.len() - open;
+            if open >= enough {
+                return Ok(open);
+            }
+            let missing = enough - open;
             ensure!(Instant::now() < deadline, "{missing} sessions did not open in {PATIENCE:?}");
             open += self.opened(Duration::from_millis(10))?;
         }
-        Ok(())
     }
 
     /// Begins to open one session; its first frames will come by [`Crowd::turn`].
