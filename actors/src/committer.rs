@@ -20,7 +20,7 @@ use rally_cluster::store::{ChangeKind, Store, StoreError};
 use rally_schema::limits::Overlap;
 use rally_schema::{ConversationId, UserId};
 use thiserror::Error;
-use tracing::{Instrument as _, Span, warn};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use crate::metrics::{Metrics, count};
 use crate::node::Node;
@@ -167,6 +167,7 @@ impl Core {
             Err(CommitError::Unknown) => "unknown",
         };
         count(&self.metrics.commits, name);
+        debug!(took_us, outcome = name, "commit ended");
         outcome
     }
 

@@ -113,6 +113,8 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
         "fjall=warn",
         "lsm_tree=warn",
         "actix_server=warn",
+        // An error each time that a stranger sends what is no HTTP.
+        "actix_http=off",
         &path,
     ]
     .map(|directive| directive.parse().expect("the directives above are well formed"));

@@ -548,6 +548,8 @@ async fn random_bytes_never_end_the_server() {
     }
     assert_eq!(get(&server, "/readyz", None).await.status, 200);
     server.assert_no_panic();
+    // Nor does a stranger write to the operator's log.
+    assert!(!server.log().iter().any(|line| line.contains("ERROR")), "{:?}", server.log());
 }
 
 #[tokio::test]

@@ -398,6 +398,7 @@ impl Handler<Push> for Session {
     fn handle(&mut self, push: Push, ctx: &mut Self::Context) {
         if !self.ended {
             let _span = info_span!(target: "rally_path", parent: &push.span, "deliver").entered();
+            debug!(user = %self.user, bytes = push.bytes.len(), "push taken");
             match push.weight {
                 Weight::Stored => self.take_push(push, ctx),
                 Weight::Passing if self.io.is_congested() => {
