@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -30,9 +31,14 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     flags: Vec<String>,
-    data: TempDir,
+    home: PathBuf,
     log: Log,
+    /// Removed with the server, if the folder was made for it.
+    _temporary: Option<TempDir>,
 }
+
+/// How a server ended that did not become ready: its code, and what it wrote.
+pub type Refused = (Option<i32>, Vec<String>);
 
 impl Server {
     /// Starts a demo node with small time-outs and room for tests that log in a lot.
@@ -42,6 +48,19 @@ impl Server {
 
     /// Starts a node with further flags; the last of two wins is not a rule, so name each once.
     pub fn with(flags: &[&str]) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut server = Self::on(temporary.path(), flags);
+        server._temporary = Some(temporary);
+        server
+    }
+
+    /// Starts a node that keeps its data below a folder.
+    pub fn on(home: &Path, flags: &[&str]) -> Self {
+        Self::try_on(home, flags).unwrap_or_else(|refused| panic!("{refused:?}"))
+    }
+
+    /// Starts a node that may refuse its data.
+    pub fn try_on(home: &Path, flags: &[&str]) -> Result<Self, Refused> {
         let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         for flag in [
             "--demo",
@@ -59,15 +78,14 @@ impl Server {
                 all.push(flag.to_owned());
             }
         }
-        let data = tempfile::tempdir().unwrap();
         let log = Log::default();
-        let (child, address) = spawn(data.path(), "127.0.0.1:0", &all, &log);
-        Self { child, address, flags: all, data, log }
+        let (child, address) = spawn(home, "127.0.0.1:0", &all, &log)?;
+        Ok(Self { child, address, flags: all, home: home.to_owned(), log, _temporary: None })
     }
 
     /// Gives the folder of its data.
     pub fn data_dir(&self) -> PathBuf {
-        self.data.path().join("data")
+        self.home.join("data")
     }
 
     /// Gives the process id.
@@ -84,12 +102,20 @@ impl Server {
     /// Starts it again on the same address and data.
     pub fn restart(&mut self) {
         let address = self.address.to_string();
-        (self.child, self.address) = spawn(self.data.path(), &address, &self.flags, &self.log);
+        let started = spawn(&self.home, &address, &self.flags, &self.log);
+        (self.child, self.address) = started.unwrap_or_else(|refused| panic!("{refused:?}"));
     }
 
     /// Tells it to leave, and gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    /// Waits until it has ended by itself, and gives its exit code.
+    pub async fn wait(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        eventually("the server has ended", async || child.try_wait().unwrap().is_some()).await;
         self.child.wait().unwrap().code()
     }
 
@@ -150,17 +176,22 @@ impl Log {
     }
 
     /// Reads on, so that a chatty server never waits for its pipe.
-    fn follow(&self, pipe: impl std::io::Read + Send + 'static) {
+    fn follow(&self, pipe: impl std::io::Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         std::thread::spawn(move || {
             BufReader::new(pipe).lines().map_while(Result::ok).for_each(|line| log.add(line));
-        });
+        })
     }
 }
 
 /// Names the server's program, without the settings of whoever runs the tests.
 pub fn program() -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_rally-server"));
+    program_at(Path::new(env!("CARGO_BIN_EXE_rally-server")))
+}
+
+/// The same, of a copy elsewhere.
+pub fn program_at(path: &Path) -> Command {
+    let mut program = Command::new(path);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RALLY_") {
             program.env_remove(name);
@@ -170,29 +201,37 @@ pub fn program() -> Command {
     program
 }
 
-fn spawn(folder: &Path, listen: &str, flags: &[String], log: &Log) -> (Child, SocketAddr) {
+fn spawn(
+    home: &Path,
+    listen: &str,
+    flags: &[String],
+    log: &Log,
+) -> Result<(Child, SocketAddr), Refused> {
     let mut child = program()
         .args(["--listen", listen, "--data-dir"])
-        .arg(folder.join("data"))
+        .arg(home.join("data"))
         .args(flags)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    log.follow(child.stderr.take().unwrap());
+    let errors = log.follow(child.stderr.take().unwrap());
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let address = loop {
+    loop {
         let mut line = String::new();
-        let read = output.read_line(&mut line).unwrap();
-        assert!(read > 0, "the server ended before it was ready: {:?}", log.0.lock().unwrap());
+        if output.read_line(&mut line).unwrap() == 0 {
+            let code = child.wait().unwrap().code();
+            errors.join().unwrap();
+            return Err((code, log.0.lock().unwrap().clone()));
+        }
         let line = line.trim_end().to_owned();
         log.add(line.clone());
         if let Some(rest) = line.strip_prefix("Rally is ready at http://") {
-            break rest.split(' ').next().unwrap().parse().unwrap();
+            let address = rest.split(' ').next().unwrap().parse().unwrap();
+            log.follow(output);
+            return Ok((child, address));
         }
-    };
-    log.follow(output);
-    (child, address)
+    }
 }
 
 /// Waits until `holds` does.
