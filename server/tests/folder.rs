@@ -48,7 +48,7 @@ impl Refusal {
 }
 
 /// Starts a program that is expected to end by itself; gives what it said.
-fn refusal(mut program: Command, folder: &Path) -> Refusal {
+async fn refusal(mut program: Command, folder: &Path) -> Refusal {
     let mut child = program
         .args(["--demo", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder)
@@ -56,13 +56,13 @@ fn refusal(mut program: Command, folder: &Path) -> Refusal {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let deadline = std::time::Instant::now() + harness::PATIENCE;
+    let deadline = tokio::time::Instant::now() + harness::PATIENCE;
     while child.try_wait().unwrap().is_none() {
-        if std::time::Instant::now() > deadline {
+        if tokio::time::Instant::now() > deadline {
             child.kill().unwrap();
             panic!("it served {folder:?}: {:?}", child.wait_with_output());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let output = child.wait_with_output().unwrap();
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -117,7 +117,7 @@ async fn killed_server() -> Server {
 async fn a_folder_in_use_names_who_uses_it_and_he_goes_on() {
     let server = Server::start();
     let folder = server.data_dir();
-    let refused = refusal(harness::program(), &folder);
+    let refused = refusal(harness::program(), &folder).await;
     let by = format!("in use by process {}", server.pid());
     refused.names(&folder).says(&[&by, "stop that one, or name another folder"]);
     let mut rafa = server.join("rafa").await;
@@ -131,9 +131,10 @@ async fn what_is_no_folder_of_ours_is_left_alone() {
     fs::write(&thesis, "forty years of work").unwrap();
     let before = contents(place.path());
     refusal(harness::program(), place.path())
+        .await
         .names(place.path())
         .says(&["thesis.txt", "name another folder"]);
-    refusal(harness::program(), &thesis).names(&thesis).says(&["is not a folder"]);
+    refusal(harness::program(), &thesis).await.names(&thesis).says(&["is not a folder"]);
     assert_eq!(contents(place.path()), before);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing was left there");
 }
@@ -149,7 +150,7 @@ async fn a_folder_of_another_version_says_which_versions_and_stays() {
         .unwrap();
     fs::rename(&ours, folder.join("format-7")).unwrap();
     let before = contents(&folder);
-    refusal(harness::program(), &folder).names(&folder).says(&[
+    refusal(harness::program(), &folder).await.names(&folder).says(&[
         "format 7",
         "reads format 1",
         "start the version that made it",
@@ -199,7 +200,7 @@ async fn a_folder_that_may_not_be_written_says_so_and_stays() {
     }
     forbid_writing(&folder, is_root.then_some(NOBODY));
     let before = contents(&folder);
-    refusal(program, &folder).names(&folder).says(&["cannot be written", "write access"]);
+    refusal(program, &folder).await.names(&folder).says(&["cannot be written", "write access"]);
     assert_eq!(contents(&folder), before);
     let writable = |path: PathBuf| fs::set_permissions(path, fs::Permissions::from_mode(0o700));
     writable(folder.clone()).unwrap();
@@ -265,6 +266,7 @@ async fn a_full_disk_is_named_and_what_was_acknowledged_is_there_once_it_has_roo
 
     let before = contents(&folder);
     refusal(harness::program(), &folder)
+        .await
         .names(&folder)
         .says(&["is full", "free some space and start again"]);
     assert_eq!(contents(&folder), before);

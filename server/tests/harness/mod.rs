@@ -201,6 +201,7 @@ pub fn program_at(path: &Path) -> Command {
     program
 }
 
+#[expect(clippy::zombie_processes, reason = "whoever gets the child waits for it")]
 fn spawn(
     home: &Path,
     listen: &str,
