@@ -85,7 +85,7 @@ test('an acknowledged message keeps its place and is there once, pushed before o
   const ack = heard({ type: 'ack', ref: refOf(5), conversation: TALK, id: idAt(5) });
   const push = pushed(own(5, { text: 'sending 5' }));
   for (const order of [[ack], [push], [ack, push], [push, ack]]) {
-    const state = after(ASKED, intents, page([theirs(1)]), ...order);
+    const state = after(...loaded([theirs(1)]), intents, ...order);
     expect(texts(state)).toEqual(['theirs 1', 'sending 5']);
     expect(ticks(state)).toEqual([undefined, 'sent']);
     expect(state.intents).toEqual([]);
@@ -180,12 +180,7 @@ test('a message that comes after a missing one makes a hole that a catch-up clos
 });
 
 test('a message that comes after one that is held makes no hole', () => {
-  const state = after(
-    ASKED,
-    page([theirs(1), own(2)]),
-    LIVE,
-    pushed(theirs(3, { after: idAt(2) })),
-  );
+  const state = after(...loaded([theirs(1), own(2)]), LIVE, pushed(theirs(3, { after: idAt(2) })));
   expect(state.holes).toEqual({});
 });
 

@@ -1,0 +1,139 @@
+import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { beforeEach, expect, test } from 'vitest';
+import { Cache } from '../src/core/store/cache.ts';
+import { type Claim, openDatabase } from '../src/core/store/idb.ts';
+import { Outbox } from '../src/core/store/outbox.ts';
+import { CLIENT, entry, idAt, ME, own, PEER, STORE, sending, TALK, theirs } from './given.ts';
+
+globalThis.IDBKeyRange = IDBKeyRange;
+
+const OTHER = '00000000-0000-4000-8000-00000000beef';
+const SCOPE = { user: ME, store: STORE };
+const EMPTY = { messages: [], edits: [], deletions: [], entries: [], receipts: [] };
+
+let browser: IDBFactory;
+
+beforeEach(() => {
+  browser = new IDBFactory();
+});
+
+/** Opens the database as a page does that was just loaded. */
+const opened = () => openDatabase(browser);
+
+function claim(more: Partial<Claim> = {}): Claim {
+  return {
+    ...SCOPE,
+    client: CLIENT,
+    cursor: 'c1',
+    inboxFrom: '',
+    windows: {},
+    savedAt: 1,
+    ...more,
+  };
+}
+
+test('what was meant survives a reload, as it was and in its order', async () => {
+  const first = new Outbox(await opened());
+  const meant = [sending(1), sending(2, { attempted: true }), sending(10)];
+  await first.put([meant[2] as never, meant[0] as never]);
+  await first.put([meant[1] as never]);
+  expect(await new Outbox(await opened()).of(ME, CLIENT)).toEqual(meant);
+});
+
+test('what was confirmed is gone after a reload, and only that', async () => {
+  const outbox = new Outbox(await opened());
+  await outbox.put([sending(1), sending(2)]);
+  await outbox.remove(ME, [sending(1).ref]);
+  expect(await new Outbox(await opened()).of(ME, CLIENT)).toEqual([sending(2)]);
+});
+
+test('tabs see only their own, and what a dead one left is adopted once', async () => {
+  const outbox = new Outbox(await opened());
+  await outbox.put([sending(1, { client: OTHER }), sending(2, { client: OTHER }), sending(3)]);
+  const both = [outbox.adopt(ME, OTHER, CLIENT, 5), outbox.adopt(ME, OTHER, 'third', 5)];
+  const [mine, others] = await Promise.all(both);
+  expect(mine?.map(({ ref, order }) => [ref, order])).toEqual([
+    [sending(1).ref, 5],
+    [sending(2).ref, 6],
+  ]);
+  expect(others).toEqual([]);
+  expect(await outbox.owners(ME)).toEqual([CLIENT]);
+});
+
+test("another user's outbox in the same browser is not touched", async () => {
+  const outbox = new Outbox(await opened());
+  const his = sending(1, { user: PEER });
+  await outbox.put([his, sending(2)]);
+  await outbox.adopt(ME, CLIENT, OTHER, 1);
+  await new Cache(await opened()).forget(ME);
+  expect(await outbox.of(PEER, CLIENT)).toEqual([his]);
+  expect(await outbox.owners(ME)).toEqual([]);
+});
+
+test('rows and the claim that covers them are stored together or not at all', async () => {
+  const cache = new Cache(await opened());
+  const unstorable = { ...theirs(2), text: (() => {}) as never };
+  const batch = { ...EMPTY, messages: [theirs(1), unstorable] };
+  await expect(cache.commit(SCOPE, batch, claim())).rejects.toThrow();
+  expect(await cache.claimants(ME)).toEqual([]);
+  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([]);
+});
+
+test('a row that is written again undoes neither an edit nor a deletion', async () => {
+  const cache = new Cache(await opened());
+  const edit = { conversation: TALK, id: idAt(1), edit: idAt(9), text: 'new' };
+  const gone = { conversation: TALK, id: idAt(2) };
+  await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1), theirs(2)] });
+  await cache.commit(SCOPE, { ...EMPTY, edits: [edit], deletions: [gone] });
+  await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1), theirs(2)] });
+  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toMatchObject([
+    { id: idAt(2), deleted: true, text: '' },
+    { id: idAt(1), edit: idAt(9), text: 'new' },
+  ]);
+});
+
+test('a page ends where the window does, and says from where on it has no gap', async () => {
+  const cache = new Cache(await opened());
+  const messages = [1, 2, 3, 4, 5].map((ms) => theirs(ms));
+  await cache.commit(SCOPE, { ...EMPTY, messages });
+  const newest = await cache.page(SCOPE, TALK, idAt(2), 3);
+  expect(newest.messages.map(({ id }) => id)).toEqual([idAt(5), idAt(4), idAt(3)]);
+  expect(newest.from).toBe(idAt(3));
+  const older = await cache.page(SCOPE, TALK, idAt(2), 3, newest.from);
+  expect(older).toMatchObject({ messages: [{ id: idAt(2) }], from: idAt(2) });
+});
+
+test('rows of another store are not shown, and are deleted when asked', async () => {
+  const cache = new Cache(await opened());
+  await cache.commit({ user: ME, store: 'older' }, { ...EMPTY, messages: [theirs(1)] });
+  await cache.commit(SCOPE, { ...EMPTY, messages: [own(2)] });
+  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([own(2)]);
+  await cache.forget(ME, STORE);
+  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toHaveLength(1);
+  const old = await cache.page({ user: ME, store: 'older' }, TALK, '', 10);
+  expect(old.messages).toEqual([]);
+});
+
+test('a new tab begins with what the newest of the others may conclude', async () => {
+  const cache = new Cache(await opened());
+  await cache.commit(SCOPE, { ...EMPTY, entries: [entry(1)] }, claim({ client: 'one' }));
+  await cache.commit(SCOPE, EMPTY, claim({ client: 'two', cursor: 'c2', savedAt: 2 }));
+  expect(await cache.claimOf(ME, CLIENT)).toMatchObject({ client: CLIENT, cursor: 'c2' });
+  const { entries } = await cache.inbox(claim());
+  expect(entries).toEqual([entry(1)]);
+});
+
+test('the cached marks move forward only, and a mark at the head clears the count', async () => {
+  const cache = new Cache(await opened());
+  await cache.commit(SCOPE, { ...EMPTY, entries: [entry(3, { unread: 2 })] });
+  const receipts = [
+    { conversation: TALK, user: PEER, read_up_to: idAt(2) },
+    { conversation: TALK, user: PEER, read_up_to: idAt(1) },
+    { conversation: TALK, user: ME, read_up_to: idAt(3) },
+  ];
+  await cache.commit(SCOPE, { ...EMPTY, receipts });
+  const { entries } = await cache.inbox(claim());
+  expect(entries).toMatchObject([
+    { unread: 0, read_up_to: idAt(3), peer_read_up_to: idAt(2), peer_delivered_up_to: idAt(2) },
+  ]);
+});
