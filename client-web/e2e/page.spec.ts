@@ -1,0 +1,123 @@
+/** The ways in and out, finding people, and a long thread. */
+
+import { expect } from '@playwright/test';
+import { test } from './fixture.ts';
+import { Tab } from './tab.ts';
+
+test('somebody new registers, finds a user by the beginning of his name, and writes to him', async ({
+  browser,
+  server,
+  enter,
+}) => {
+  const roger = await enter('Roger');
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(server.url);
+  await page.getByRole('button', { name: 'Create an account' }).click();
+  await page.getByLabel('User name').fill('Stan');
+  await page.getByLabel('Name shown to others').fill('Stan the Man');
+  await page.getByLabel('Password').fill('backhand!');
+  await page.getByRole('button', { name: 'Create account' }).click();
+  const stan = new Tab(page);
+  // All of it by keys.
+  await page.getByRole('searchbox', { name: 'Find a user' }).fill('rog');
+  await expect(stan.line('Roger')).toBeVisible();
+  await expect(stan.line('Rafa')).toHaveCount(0);
+  await page.keyboard.press('Enter');
+  await expect(stan.field()).toBeFocused();
+  await page.keyboard.type('Allez');
+  await page.keyboard.press('Enter');
+  await expect(roger.line('Stan the Man')).toContainText('Allez');
+});
+
+test('a wrong password is told, and nobody is logged in', async ({ browser, server }) => {
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(server.url);
+  await page.getByLabel('User name').fill('rafa');
+  await page.getByLabel('Password').fill('wrong');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(page.getByRole('alert')).toBeVisible();
+  await expect(page.getByRole('navigation')).toHaveCount(0);
+});
+
+test('who logs out everywhere is out in every tab', async ({ server, enter }) => {
+  const rafa = await enter('Rafa');
+  const other = await Tab.another(rafa.page.context(), server);
+  await rafa.page.getByRole('button', { name: 'Settings' }).click();
+  await rafa.page.getByRole('menuitem', { name: 'Log out everywhere' }).click();
+  await expect(rafa.page.getByRole('button', { name: 'Log in' })).toBeVisible();
+  await expect(other.page.getByText('You are logged out.')).toBeVisible();
+  await other.page.getByRole('button', { name: 'Log in' }).click();
+  await expect(other.page.getByLabel('Password')).toBeVisible();
+});
+
+test('a tab that is taken over says so, and takes the session back when asked', async ({
+  browser,
+  server,
+  enter,
+}) => {
+  const rafa = await enter('Rafa');
+  const client = await rafa.page.evaluate(() => sessionStorage.getItem('rally.client') ?? '');
+  const context = await browser.newContext({
+    storageState: await rafa.page.context().storageState(),
+  });
+  await context.addInitScript((id) => sessionStorage.setItem('rally.client', id), client);
+  const copy = await Tab.another(context, server);
+  await expect(rafa.page.getByText('open in another window')).toBeVisible();
+  await rafa.page.getByRole('button', { name: 'Use here' }).click();
+  await expect(copy.page.getByText('open in another window')).toBeVisible();
+  await expect(rafa.page.getByText('open in another window')).toHaveCount(0);
+});
+
+test('who hides his presence is not shown as online', async ({ enter }) => {
+  const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
+  await rafa.opens('Roger');
+  await rafa.says('hello');
+  await expect(roger.line('Rafa').getByRole('img', { name: 'online' })).toBeVisible();
+  await rafa.page.getByRole('button', { name: 'Settings' }).click();
+  await rafa.page.getByRole('menuitemcheckbox', { name: 'Hide when I am online' }).click();
+  await rafa.page.getByRole('button', { name: 'Settings' }).click();
+  await expect(rafa.page.getByRole('menuitemcheckbox')).toHaveAttribute('aria-checked', 'true');
+  await roger.page.reload();
+  await roger.opens('Rafa');
+  await roger.says('are you there?');
+  await roger.seesTick('are you there?', 'Delivered');
+  await expect(roger.page.locator('.presence')).toHaveText('');
+});
+
+test('a long thread: older messages load above without a jump, new ones wait below', async ({
+  enter,
+}) => {
+  const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
+  await rafa.opens('Roger');
+  const all = Array.from({ length: 90 }, (_, i) => `message ${i + 1}`);
+  for (const text of all) await rafa.says(text);
+  await rafa.seesTick('message 90', 'Delivered');
+
+  // A browser that has nothing yet loads the newest page.
+  await roger.opens('Rafa');
+  await expect(roger.message('message 90')).toBeInViewport();
+  const box = roger.page.getByRole('region', { name: 'Messages' });
+  const topOf = async (text: string) => (await roger.message(text).boundingBox())?.y ?? 0;
+  await box.evaluate((element) => {
+    element.scrollTop = 900;
+  });
+  const shown = (await roger.texts())[25] ?? '';
+  const before = (await roger.texts()).length;
+  const top = await topOf(shown);
+  await roger.page.mouse.move(800, 300);
+  await roger.page.mouse.wheel(0, -200);
+  await expect.poll(() => roger.texts().then((texts) => texts.length)).toBeGreaterThan(before);
+  expect(Math.abs((await topOf(shown)) - top - 200)).toBeLessThan(3);
+
+  await rafa.says('news');
+  await expect(roger.page.getByRole('button', { name: '1 new message' })).toBeVisible();
+  expect(Math.abs((await topOf(shown)) - top - 200)).toBeLessThan(3);
+  await expect(roger.line('Rafa')).toContainText('1 unread');
+  await roger.page.getByRole('button', { name: '1 new message' }).click();
+  await expect(roger.message('news')).toBeInViewport();
+  await rafa.seesTick('news', 'Read');
+  // At the bottom it stays there.
+  for (const text of ['more', 'and more']) await rafa.says(text);
+  await expect(roger.message('and more')).toBeInViewport();
+  await roger.seesAll([...all, 'news', 'more', 'and more']);
+});
