@@ -67,12 +67,12 @@ export class Tab {
   }
 
   /** Sees exactly these messages, in this order. */
-  async sees(texts: readonly string[], timeout = 15_000): Promise<void> {
+  async sees(texts: readonly string[], timeout = 30_000): Promise<void> {
     await expect.poll(() => this.texts(), { timeout }).toEqual(texts);
   }
 
   /** Reads back to the first message, and sees exactly these in this order. */
-  async seesAll(texts: readonly string[], timeout = 15_000): Promise<void> {
+  async seesAll(texts: readonly string[], timeout = 30_000): Promise<void> {
     const box = this.page.getByRole('region', { name: 'Messages' });
     const readBack = async () => {
       await box.evaluate((element) => {
