@@ -68,6 +68,19 @@ test('a tab that is taken over says so, and takes the session back when asked', 
   await expect(rafa.page.getByText('open in another window')).toHaveCount(0);
 });
 
+test('a question that is declined changes nothing and gives the focus back', async ({ enter }) => {
+  const rafa = await enter('Rafa');
+  await rafa.opens('Roger');
+  await rafa.says('to be kept');
+  await rafa.does('Delete', 'to be kept');
+  await rafa.page.keyboard.press('Escape');
+  await expect(rafa.page.getByRole('dialog')).toHaveCount(0);
+  await expect(
+    rafa.message('to be kept').getByRole('button', { name: 'What to do with this message' }),
+  ).toBeFocused();
+  await rafa.sees(['to be kept']);
+});
+
 test('who hides his presence is not shown as online', async ({ enter }) => {
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');

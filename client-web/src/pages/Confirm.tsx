@@ -15,19 +15,21 @@ export function Confirm({ question, close }: { question: Question; close: () => 
   const dialog = useRef<HTMLDialogElement>(null);
   const title = useId();
   useEffect(() => dialog.current?.showModal(), []);
+  // Closed by the browser, which gives the focus back to where it was; `close` hears of it.
+  const end = () => dialog.current?.close();
   return (
     <dialog ref={dialog} className="confirm" aria-labelledby={title} onClose={close}>
       <h2 id={title}>{question.title}</h2>
       <p>{question.text}</p>
       <div className="actions">
-        <button type="button" onClick={close}>
+        <button type="button" onClick={end}>
           Cancel
         </button>
         <button
           type="button"
           className="main"
           onClick={() => {
-            close();
+            end();
             question.act();
           }}
         >
