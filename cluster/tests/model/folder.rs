@@ -39,7 +39,6 @@ impl Cut {
 
     /// Takes from `after` what did not arrive, if it was being written at all.
     fn apply(&self, before: &[u8], after: &mut [u8]) {
-        let written = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
         let (begin, end) = (written(before), written(after));
         let from = begin + end.saturating_sub(begin) * usize::from(self.from) / 65_536;
         let to = if self.one_page { (from / PAGE + 1) * PAGE } else { end };
@@ -47,6 +46,13 @@ impl Cut {
             after[from..to.min(end)].fill(0);
         }
     }
+}
+
+/// Tells where zeros begin that go on to the end, looking at whole pages first.
+fn written(bytes: &[u8]) -> usize {
+    let empty = bytes.rchunks(PAGE).take_while(|page| [0; PAGE].starts_with(page));
+    let bytes = &bytes[..bytes.len() - empty.map(<[u8]>::len).sum::<usize>()];
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
 }
 
 impl Running {

@@ -3,13 +3,14 @@
 //!
 //! A process that dies while commits are under way leaves those that it acknowledged and, of
 //! the others, the first so many: each whole or not at all. `acts.rs` says what people do,
-//! `folder.rs` how a process ends, `picture.rs` what is compared.
+//! `folder.rs` how a process ends, `picture.rs` what is compared, `truth.rs` what both must say.
 
 #![allow(clippy::disallowed_methods, reason = "tests run outside of any simulation")]
 
 mod acts;
 mod folder;
 mod picture;
+mod truth;
 
 use std::fmt;
 
@@ -151,7 +152,9 @@ impl Both {
         }
     }
 
-    /// Finds how many of `commits` survived, and has the model know those: at least `acked`.
+    /// Finds how many of `commits` survived, at least `acked`. Then whoever was not answered
+    /// sends again: a mark that survived may show only once its conversation has a head, so
+    /// that nobody can tell yet whether it did.
     async fn find(&mut self, commits: Vec<Vec<Commit>>, acked: usize) {
         let embedded = picture(&self.embedded.store).await;
         let mut differences = Vec::new();
@@ -161,7 +164,12 @@ impl Both {
             let model = model_of(&written).await;
             match difference(&embedded, &picture(&model).await) {
                 None => {
+                    let again = commits[acked..].iter().cloned();
                     (self.model, self.written) = (model, written);
+                    for commit in again {
+                        self.embedded.store.commit(commit.clone()).await.unwrap();
+                        self.believe(vec![commit]).await;
+                    }
                     return;
                 }
                 Some(found) => differences.push(format!("{survived} survived: {found}")),
@@ -175,6 +183,11 @@ impl Both {
         if let Some(difference) = difference(&embedded.await, &model.await) {
             panic!("{difference}");
         }
+        let commits = self.written.iter().filter_map(|written| match written {
+            Written::Commit(commits) => Some(commits),
+            Written::Expire(_) => None,
+        });
+        truth::judge(&self.embedded.store, &commits.flatten().collect::<Vec<_>>()).await;
     }
 }
 

@@ -17,6 +17,7 @@ mod encode;
 mod expire;
 mod folder;
 mod group;
+mod journal;
 mod keys;
 mod metrics;
 mod open;

@@ -14,7 +14,7 @@ use super::commit_loop::CommitLoop;
 use super::folder::{Folder, OpenError};
 use super::group::Rows;
 use super::keys::{self, Key};
-use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode};
+use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode, journal};
 
 /// Opens the store in `folder`, or makes one.
 pub(super) fn open(
@@ -25,6 +25,10 @@ pub(super) fn open(
     if !exists {
         create(&folder, options)?;
     }
+    let mended = journal::mend(&folder.engine(), options.durability);
+    mended
+        .map_err(|error| OpenError::io(folder.path(), error))?
+        .map_err(|what| damaged(&folder, what))?;
     let rows = engine(&folder, &folder.engine(), options)?;
     let id = known(&folder, &rows, &keys::meta("id"))?;
     let secret = known(&folder, &rows, &keys::meta("secret"))?;

@@ -1,8 +1,7 @@
-//! The embedded store against the suite, the model, crashes and bad folders.
+//! The embedded store against the suite, crashes and bad folders.
 
 mod crash;
 mod folder;
-mod random;
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
