@@ -34,15 +34,20 @@ const MAGIC: [u8; 4] = *b"FJL\x03";
 pub(super) fn mend(folder: &Path, durability: Durability) -> io::Result<Result<(), String>> {
     let mut journals = journals(folder)?;
     let last = journals.pop();
+    let mut number = 0;
     let sealed = journals.iter().map(|path| (path, true));
     for (path, sealed) in sealed.chain(last.iter().map(|path| (path, false))) {
         let bytes = fs::read(path)?;
-        let end = whole(&bytes);
+        let end = whole(&bytes, &mut number);
         let rest = without_zeros(&bytes[end..]);
         if rest.is_empty() {
             continue;
         }
-        let goes_on = durability == Durability::Sync && has_batch(rest);
+        let goes_on = match durability {
+            Durability::Sync => has_batch(rest),
+            // Whole, and yet refused for its number.
+            Durability::Os => batch(rest).is_some(),
+        };
         if sealed || goes_on {
             let name = path.file_name().unwrap_or_default().display();
             return Ok(Err(format!("journal {name} cannot be read from byte {end} on")));
@@ -70,11 +75,13 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Tells where the whole batches at the beginning of a journal end.
-fn whole(bytes: &[u8]) -> usize {
+/// Tells where the whole batches at the beginning of a journal end. Their numbers, which the
+/// checksum does not cover, never fall below `number`, the last one so far.
+fn whole(bytes: &[u8], number: &mut u64) -> usize {
     let mut end = 0;
-    while let Some(len) = batch(&bytes[end..]) {
-        end += len;
+    while let Some(batch) = batch(&bytes[end..]).filter(|batch| batch.number >= *number) {
+        end += batch.len;
+        *number = batch.number;
     }
     end
 }
@@ -93,12 +100,18 @@ fn has_batch(bytes: &[u8]) -> bool {
     starts.map(|(at, _)| at).any(|at| batch(&bytes[at..]).is_some())
 }
 
-/// Reads the batch at the beginning; gives its length if it is whole.
-fn batch(bytes: &[u8]) -> Option<usize> {
+/// A batch that is whole.
+struct Batch {
+    len: usize,
+    number: u64,
+}
+
+/// Reads the batch at the beginning, if there is a whole one.
+fn batch(bytes: &[u8]) -> Option<Batch> {
     let mut rest = bytes;
     let [START] = take(&mut rest)? else { return None };
     let count = u32::from_le_bytes(take(&mut rest)?);
-    let _sequence: [u8; 8] = take(&mut rest)?;
+    let number = u64::from_le_bytes(take(&mut rest)?);
     let first = rest;
     for _ in 0..count {
         item(&mut rest)?;
@@ -107,7 +120,7 @@ fn batch(bytes: &[u8]) -> Option<usize> {
     let [END] = take(&mut rest)? else { return None };
     let checksum = u64::from_le_bytes(take(&mut rest)?);
     let whole = take(&mut rest)? == MAGIC && checksum == xxh3_64(items);
-    whole.then_some(bytes.len() - rest.len())
+    whole.then_some(Batch { len: bytes.len() - rest.len(), number })
 }
 
 /// Skips an item of a batch.
@@ -133,4 +146,127 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk()?;
     *rest = tail;
     Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// How many batches a journal holds, beside those of the engine itself.
+    const BATCHES: usize = 4;
+
+    /// Makes a journal with the engine; gives its bytes.
+    fn written() -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::builder(dir.path()).open().unwrap();
+        let rows = db.keyspace("rows", KeyspaceCreateOptions::default).unwrap();
+        for nth in 0..BATCHES {
+            let mut batch = db.batch().durability(Some(PersistMode::Buffer));
+            batch.insert(&rows, [1, nth as u8], "short");
+            batch.insert(&rows, [2, nth as u8], "so long that the engine packs it ".repeat(200));
+            batch.remove(&rows, [3, nth as u8]);
+            batch.commit().unwrap();
+        }
+        let [journal] = &journals(dir.path()).unwrap()[..] else { panic!("one journal") };
+        fs::read(journal).unwrap()
+    }
+
+    /// Where each batch ends.
+    fn ends(bytes: &[u8]) -> Vec<usize> {
+        let next = |end: &usize| batch(&bytes[*end..]).map(|batch| end + batch.len);
+        std::iter::successors(Some(0), next).skip(1).collect()
+    }
+
+    /// Puts journals of these bytes into a folder of their own.
+    fn folder(journals: &[&[u8]]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (nth, bytes) in journals.iter().enumerate() {
+            fs::write(dir.path().join(format!("{nth}.jnl")), bytes).unwrap();
+        }
+        dir
+    }
+
+    fn read(dir: &TempDir, nth: usize) -> Vec<u8> {
+        fs::read(dir.path().join(format!("{nth}.jnl"))).unwrap()
+    }
+
+    #[test]
+    fn what_the_engine_writes_is_whole_and_left_alone() {
+        let bytes = written();
+        let used = without_zeros(&bytes);
+        assert!(ends(&bytes).len() >= BATCHES);
+        assert_eq!(ends(&bytes).last(), Some(&used.len()));
+        let (finished, last) = bytes.split_at(ends(used)[2]);
+        let dir = folder(&[finished, last]);
+        mend(dir.path(), Durability::Sync).unwrap().unwrap();
+        assert!(read(&dir, 0) == finished && read(&dir, 1) == last);
+    }
+
+    #[test]
+    fn a_batch_that_did_not_arrive_whole_is_cut_off() {
+        let bytes = written();
+        let used = without_zeros(&bytes);
+        let ends = ends(used);
+        let before = ends[ends.len() - 2];
+        for cut in before..used.len() {
+            // Not all of it, and then not some page of it.
+            let mut torn = used.to_vec();
+            torn[cut..].fill(0);
+            let mut holed = used.to_vec();
+            holed[cut..used.len().min(cut + 512)].fill(0);
+            for torn in [torn, holed] {
+                let dir = folder(&[&torn]);
+                mend(dir.path(), Durability::Sync).unwrap().unwrap();
+                let left = read(&dir, 0);
+                // A hole may fall where zeros were.
+                assert!(torn == used || without_zeros(&left) == &used[..before], "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_byte_before_a_whole_batch_is_damage_and_left_alone() {
+        let bytes = written();
+        let used = without_zeros(&bytes);
+        let ends = ends(used);
+        for at in 0..ends[ends.len() - 2] {
+            let mut damaged = used.to_vec();
+            damaged[at] ^= 0x55;
+            let dir = folder(&[&damaged]);
+            let error = mend(dir.path(), Durability::Sync).unwrap().unwrap_err();
+            assert!(error.starts_with("journal 0.jnl cannot be read from byte "), "{error}");
+            assert!(read(&dir, 0) == damaged);
+        }
+    }
+
+    #[test]
+    fn a_wrong_byte_in_a_journal_that_was_finished_is_damage() {
+        let bytes = written();
+        let used = without_zeros(&bytes);
+        let (finished, last) = used.split_at(ends(used)[2]);
+        for at in 0..finished.len() {
+            let mut damaged = finished.to_vec();
+            damaged[at] ^= 0x55;
+            let dir = folder(&[&damaged, last]);
+            for durability in [Durability::Sync, Durability::Os] {
+                mend(dir.path(), durability).unwrap().unwrap_err();
+            }
+            assert!(read(&dir, 0) == damaged);
+        }
+    }
+
+    #[test]
+    fn unsynced_batches_after_a_hole_are_what_a_power_cut_leaves() {
+        let bytes = written();
+        let used = without_zeros(&bytes);
+        let ends = ends(used);
+        let mut holed = used.to_vec();
+        holed[ends[1] + 20..ends[1] + 60].fill(0);
+        let dir = folder(&[&holed]);
+        mend(dir.path(), Durability::Os).unwrap().unwrap();
+        assert!(read(&dir, 0) == used[..ends[1]]);
+    }
 }
