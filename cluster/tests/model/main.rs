@@ -36,7 +36,8 @@ enum Step {
     Expire { at: u64 },
     /// The process is killed when so many of these commits were acknowledged, or some more.
     KillAmid { commits: Vec<Vec<Act>>, acked: usize },
-    /// The power goes while these commits are being written, and some of it is not on the disk.
+    /// The power goes while the last of these commits is being written: it is not acknowledged,
+    /// and some of it is not on the disk.
     PowerCutAmid { commits: Vec<Vec<Act>>, cut: Cut },
 }
 
@@ -134,11 +135,13 @@ impl Both {
             }
             Step::PowerCutAmid { commits, cut } => {
                 let commits = self.meant(commits);
-                let before = self.embedded.files();
-                let all = commits.iter().map(|commit| self.embedded.store.commit(commit.clone()));
+                let (last, acked) = commits.split_last().expect("never empty");
+                let all = acked.iter().map(|commit| self.embedded.store.commit(commit.clone()));
                 join_all(all).await.into_iter().for_each(|done| done.unwrap());
+                let before = self.embedded.files();
+                self.embedded.store.commit(last.clone()).await.unwrap();
                 self.embedded = self.embedded.power_cut(&before, cut);
-                self.find(commits, 0).await;
+                self.find(commits.clone(), commits.len() - 1).await;
             }
         }
         self

@@ -3,8 +3,11 @@
 //! The engine takes what it cannot read in a journal for its end, and cuts the file there: one
 //! wrong byte in the middle would take everything after it away, in silence. And a batch that
 //! was being written when the power went may have lost a page, on which the engine gives up.
-//! So this tells the two apart first. What a power cut leaves is cut off; it was acknowledged
-//! to nobody. Everything else is damage, and stays as it is.
+//! So this tells the two apart first. A batch that is not whole at the very end was not
+//! synced, and acknowledged to nobody: it is cut off. Anything else is damage, and stays.
+//!
+//! Who does not sync ([`Durability::Os`](super::Durability)) may find after a power cut that a
+//! later batch arrived and an earlier one did not: damage too, and people have to decide.
 //!
 //! Reads the journal format of fjall 3: batches of a start with a count, as many items, and an
 //! end with a checksum; then zeros up to the end of the file. Knows nothing of rows.
@@ -17,8 +20,6 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Durability;
-
 /// The first byte of each entry, and what an end ends with.
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -27,11 +28,8 @@ const CLEAR: u8 = 4;
 const MAGIC: [u8; 4] = *b"FJL\x03";
 
 /// Looks at every journal of the engine's folder. Cuts off the end of the last one if it is
-/// torn; says what is damaged, if anything is, and touches nothing then.
-///
-/// With [`Durability::Sync`] only one batch is ever on its way to the disk, so that a whole one
-/// after what cannot be read means damage. With [`Durability::Os`] a power cut leaves that too.
-pub(super) fn mend(folder: &Path, durability: Durability) -> io::Result<Result<(), String>> {
+/// torn. What is damaged is an error of the kind `InvalidData`, and nothing is touched then.
+pub(super) fn mend(folder: &Path) -> io::Result<()> {
     let mut journals = journals(folder)?;
     let last = journals.pop();
     let mut number = 0;
@@ -43,21 +41,17 @@ pub(super) fn mend(folder: &Path, durability: Durability) -> io::Result<Result<(
         if rest.is_empty() {
             continue;
         }
-        let goes_on = match durability {
-            Durability::Sync => has_batch(rest),
-            // Whole, and yet refused for its number.
-            Durability::Os => batch(rest).is_some(),
-        };
-        if sealed || goes_on {
+        if sealed || has_batch(rest) {
             let name = path.file_name().unwrap_or_default().display();
-            return Ok(Err(format!("journal {name} cannot be read from byte {end} on")));
+            let what = format!("{name} goes on after byte {end}, from where it cannot be read");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         warn!(journal = %path.display(), byte = end, "journal torn, its end is cut off");
         let file = File::options().write(true).open(path)?;
         file.set_len(end as u64)?;
         file.sync_all()?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Finds the journals, in the order in which they were written.
@@ -201,7 +195,7 @@ mod tests {
         assert_eq!(ends(&bytes).last(), Some(&used.len()));
         let (finished, last) = bytes.split_at(ends(used)[2]);
         let dir = folder(&[finished, last]);
-        mend(dir.path(), Durability::Sync).unwrap().unwrap();
+        mend(dir.path()).unwrap();
         assert!(read(&dir, 0) == finished && read(&dir, 1) == last);
     }
 
@@ -219,7 +213,7 @@ mod tests {
             holed[cut..used.len().min(cut + 512)].fill(0);
             for torn in [torn, holed] {
                 let dir = folder(&[&torn]);
-                mend(dir.path(), Durability::Sync).unwrap().unwrap();
+                mend(dir.path()).unwrap();
                 let left = read(&dir, 0);
                 // A hole may fall where zeros were.
                 assert!(torn == used || without_zeros(&left) == &used[..before], "cut at {cut}");
@@ -236,8 +230,8 @@ mod tests {
             let mut damaged = used.to_vec();
             damaged[at] ^= 0x55;
             let dir = folder(&[&damaged]);
-            let error = mend(dir.path(), Durability::Sync).unwrap().unwrap_err();
-            assert!(error.starts_with("journal 0.jnl cannot be read from byte "), "{error}");
+            let error = mend(dir.path()).unwrap_err().to_string();
+            assert!(error.starts_with("0.jnl goes on after byte "), "{error}");
             assert!(read(&dir, 0) == damaged);
         }
     }
@@ -251,22 +245,8 @@ mod tests {
             let mut damaged = finished.to_vec();
             damaged[at] ^= 0x55;
             let dir = folder(&[&damaged, last]);
-            for durability in [Durability::Sync, Durability::Os] {
-                mend(dir.path(), durability).unwrap().unwrap_err();
-            }
+            mend(dir.path()).unwrap_err();
             assert!(read(&dir, 0) == damaged);
         }
-    }
-
-    #[test]
-    fn unsynced_batches_after_a_hole_are_what_a_power_cut_leaves() {
-        let bytes = written();
-        let used = without_zeros(&bytes);
-        let ends = ends(used);
-        let mut holed = used.to_vec();
-        holed[ends[1] + 20..ends[1] + 60].fill(0);
-        let dir = folder(&[&holed]);
-        mend(dir.path(), Durability::Os).unwrap().unwrap();
-        assert!(read(&dir, 0) == used[..ends[1]]);
     }
 }

@@ -55,7 +55,8 @@ pub enum Durability {
     /// A power cut: each group of writes is synced to the disk before its callers hear of it.
     #[default]
     Sync,
-    /// The death of the process, but no power cut: the system writes when it likes.
+    /// The death of the process, but no power cut: the system writes when it likes. What a cut
+    /// leaves may miss the last seconds, or be refused as damaged where it misses its middle.
     Os,
 }
 

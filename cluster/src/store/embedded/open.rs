@@ -1,5 +1,6 @@
 //! How a store comes into being, and how it is opened again.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,10 +26,10 @@ pub(super) fn open(
     if !exists {
         create(&folder, options)?;
     }
-    let mended = journal::mend(&folder.engine(), options.durability);
-    mended
-        .map_err(|error| OpenError::io(folder.path(), error))?
-        .map_err(|what| damaged(&folder, what))?;
+    journal::mend(&folder.engine()).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => damaged(&folder, error.to_string()),
+        _ => OpenError::io(folder.path(), error),
+    })?;
     let rows = engine(&folder, &folder.engine(), options)?;
     let id = known(&folder, &rows, &keys::meta("id"))?;
     let secret = known(&folder, &rows, &keys::meta("secret"))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -116,11 +117,11 @@ async fn look_at_damage(dir: &TempDir, all: &[MessageRow]) {
     for (path, bytes) in &whole {
         // Journals are made larger than what is in them.
         let Some(last) = last_written(bytes) else { continue };
-        for at in [0, last / 3, last / 2, last] {
+        for at in [0, last / 5, last / 3, last / 2, last * 2 / 3, last * 9 / 10] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x55;
             write_file(path, &damaged);
-            noticed += usize::from(notices(dir.path(), all).await);
+            noticed += usize::from(notices(dir.path(), all, (path, &damaged)).await);
             // The engine may have made files of its own while it looked.
             fs::remove_dir_all(dir.path().join("format-1")).unwrap();
             for (path, bytes) in &whole {
@@ -142,14 +143,16 @@ fn last_written(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Opens a damaged folder and reads all of it: whether it says that something is wrong. What it
-/// gives must be what was written.
-async fn notices(folder: &Path, all: &[MessageRow]) -> bool {
+/// gives must be what was written, and a file on whose account it refuses must stay as it was.
+async fn notices(folder: &Path, all: &[MessageRow], damaged: (&PathBuf, &[u8])) -> bool {
     let (store, commit_loop) = match EmbeddedStore::open(folder, ALONE) {
         Ok(opened) => opened,
         Err(error) => {
             let told = error.to_string();
             assert!(matches!(error, OpenError::Damaged { .. }), "{told}");
             assert!(told.contains(&folder.display().to_string()), "{told}");
+            let (path, bytes) = damaged;
+            assert!(fs::read(path).unwrap() == bytes, "{} was changed: {told}", path.display());
             return true;
         }
     };
@@ -215,6 +218,37 @@ async fn a_read_only_folder_is_refused_and_left_alone() {
     assert!(matches!(error, OpenError::ReadOnly { .. }), "{error}");
     assert!(contents(mounted.path()) == before);
     assert!(run("mount", &["-o", "remount,rw", path]));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_refused_and_its_store_left_alone() {
+    let Some(mounted) = Mounted::new("size=80m") else { return };
+    let (store, thread) = Running::open_at(mounted.path(), ALONE);
+    store.close();
+    thread.join().unwrap().unwrap();
+    drop(store);
+    let before = contents(mounted.path());
+    let filler = mounted.path().join("lost+found");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    drop(file);
+    let error = refused(mounted.path());
+    assert!(matches!(error, OpenError::Full { .. }), "{error}");
+    assert!(error.to_string().contains(mounted.path().to_str().unwrap()), "{error}");
+    fs::remove_file(&filler).unwrap();
+    assert!(contents(mounted.path()) == before);
+    let (store, thread) = Running::open_at(mounted.path(), ALONE);
+    store.close();
+    thread.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_place_for_a_new_store() {
+    let Some(mounted) = Mounted::new("size=1m") else { return };
+    let error = refused(mounted.path());
+    assert!(matches!(error, OpenError::Full { .. }), "{error}");
+    let left: Vec<PathBuf> = contents(mounted.path()).into_keys().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
