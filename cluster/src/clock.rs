@@ -5,9 +5,15 @@
 //! earlier one. Nothing that a client sends moves it. Everything that needs a time
 //! takes it from here, so that a simulation can put its own time underneath.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 use rally_schema::ChangeId;
 use rally_schema::ids::{MAX_N, Stamp};
 
@@ -124,8 +130,30 @@ impl Clock {
     }
 }
 
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("now_ms", &self.now_ms()).finish()
+    }
+}
+
+/// Shows how far the clock is ahead of the machine's: an operator has to set that one.
+impl Collector for Clock {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let ahead = ConstGauge::new(self.ahead_of_wall_ms() as f64 / 1e3);
+        let help = "How far this node's clock is ahead of the machine's, which was set back";
+        let name = "clock_ahead_of_machine";
+        let unit = Some(&Unit::Seconds);
+        ahead.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+    use proptest::prelude::*;
+    use rally_schema::ids::MAX_MS;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -191,5 +219,97 @@ mod tests {
         let (_, clock) = clock_at(5_000, 0);
         let minted: Vec<ChangeId> = (0..10_000).map(|_| clock.mint()).collect();
         assert!(minted.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn how_far_it_is_ahead_is_shown() {
+        let (hands, clock) = clock_at(5_000, 0);
+        hands.set(1_000, 300);
+        let mut registry = Registry::with_prefix("rally");
+        registry.register_collector(Box::new(clock));
+        let mut shown = String::new();
+        text::encode(&mut shown, &registry).unwrap();
+        let line = "rally_clock_ahead_of_machine_seconds 4.2";
+        assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    }
+
+    #[test]
+    fn ids_minted_at_once_on_many_threads_are_all_different() {
+        let (_, clock) = clock_at(5_000, 0);
+        let mint = || (0..5_000).map(|_| clock.mint()).collect::<Vec<_>>();
+        let mut minted: Vec<ChangeId> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(mint)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        minted.sort_unstable();
+        assert!(minted.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    /// What happens to a clock.
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// Time goes by.
+        Pass { ms: u64 },
+        /// Somebody sets the machine's clock.
+        SetWall { to_ms: u64 },
+        /// So many ids are minted; the last ones of them may never become durable.
+        Mint { count: usize, durable: usize },
+        /// The process ends and starts again, on another monotonic count.
+        Restart { monotonic_ms: u64 },
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        // Around now, give or take a month; or anything that a machine may believe.
+        let wall = prop_oneof![1_787_000_000_000..1_793_000_000_000_u64, 0..MAX_MS / 2];
+        let event = prop_oneof![
+            3 => (0..100_000_u64).prop_map(|ms| Event::Pass { ms }),
+            2 => wall.prop_map(|to_ms| Event::SetWall { to_ms }),
+            // More than a millisecond has room for, at times.
+            4 => (1..6_000_usize, 0..6_000_usize)
+                .prop_map(|(count, durable)| Event::Mint { count, durable }),
+            1 => (0..1_000_000_u64).prop_map(|monotonic_ms| Event::Restart { monotonic_ms }),
+        ];
+        prop::collection::vec(event, 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_sets_it_back_and_nothing_is_minted_below_what_is_durable(events in events()) {
+            let (mut wall, mut monotonic, mut high_water) = (1_790_000_000_000, 7, 0);
+            let hands = Hands::default();
+            hands.set(wall, monotonic);
+            let (mut clock, mut life) = (Clock::new(hands.clone(), high_water, 0), 0);
+            let (mut last, mut durable, mut told) = (None, None, 0);
+            for event in events {
+                match event {
+                    Event::Pass { ms } => (wall, monotonic) = (wall + ms, monotonic + ms),
+                    Event::SetWall { to_ms } => wall = to_ms,
+                    Event::Mint { count, durable: kept } => {
+                        for nth in 0..count {
+                            let id = clock.mint();
+                            prop_assert!(Some(id) > last, "{id} is not above {last:?}");
+                            prop_assert!(Some(id) > durable, "{id} is not above {durable:?}");
+                            last = Some(id);
+                            if nth < kept {
+                                (durable, high_water) = (last, id.at());
+                            }
+                        }
+                    }
+                    Event::Restart { monotonic_ms } => {
+                        (monotonic, life) = (monotonic_ms, life + 1);
+                        hands.set(wall, monotonic);
+                        // What was not durable was told to nobody.
+                        (last, told) = (None, high_water);
+                        clock = Clock::new(hands.clone(), high_water, life);
+                    }
+                }
+                hands.set(wall, monotonic);
+                let now = clock.now_ms();
+                prop_assert!(now >= told, "{now} was told after {told}");
+                prop_assert!(now >= wall, "{now} is behind a wall that says {wall}");
+                prop_assert_eq!(clock.ahead_of_wall_ms(), now - wall);
+                told = now;
+            }
+        }
     }
 }

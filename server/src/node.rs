@@ -107,6 +107,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let mut registry = Registry::with_prefix("rally");
     let metrics = Metrics::new(&mut registry);
     store.metrics().register(registry.sub_registry_with_prefix("store"));
+    registry.register_collector(Box::new(clock.clone()));
     let http_metrics = HttpMetrics::new(&mut registry);
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));

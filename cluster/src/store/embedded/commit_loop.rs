@@ -71,7 +71,6 @@ impl CommitLoop {
 
     /// Writes one group and tells its callers.
     fn write(&self, jobs: &mut Vec<Waiting<Job>>) -> Result<(), fjall::Error> {
-        let began = Instant::now();
         let before = self.high_water_ms.load(Ordering::Relaxed);
         let mut group = Group::new(&self.rows, before);
         let waiting: Vec<Done> = jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();
@@ -83,6 +82,7 @@ impl CommitLoop {
             Durability::Sync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
         };
+        let began = Instant::now();
         let result = group.write(mode);
         let outcome = match &result {
             Ok(()) => Ok(()),

@@ -130,11 +130,6 @@ impl EmbeddedStore {
         &self.0.metrics
     }
 
-    /// Tells how many bytes of writes wait for the loop.
-    pub fn waiting_bytes(&self) -> usize {
-        self.0.queue.waiting_bytes()
-    }
-
     /// Queues a write of about `bytes`; what it gives arrives once its group is durable.
     fn write<T: Send + 'static>(
         &self,

@@ -38,7 +38,7 @@ pub(super) fn open(
     let folder = Arc::new(folder);
     let queue = Arc::new(Queue::new(options.queue_bytes));
     let high_water_ms = Arc::new(AtomicU64::new(high_water_ms));
-    let metrics = Metrics::default();
+    let metrics = Metrics::of(queue.clone());
     let inner = Inner {
         id,
         secret,

@@ -86,9 +86,10 @@ impl<J> Queue<J> {
         self.arrived.notify_one();
     }
 
-    /// Tells how many bytes wait.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.state.lock().bytes
+    /// Tells how many jobs wait, and how many bytes they keep.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.jobs.len(), state.bytes)
     }
 }
 
@@ -112,9 +113,9 @@ mod tests {
     fn all_that_waits_is_one_group_in_order() {
         let queue = Queue::new(100);
         (0..3).for_each(|n| queue.push(waiting(n, 10)).unwrap());
-        assert_eq!(queue.waiting_bytes(), 30);
+        assert_eq!(queue.waiting(), (3, 30));
         assert_eq!(taken(&queue), [0, 1, 2]);
-        assert_eq!(queue.waiting_bytes(), 0);
+        assert_eq!(queue.waiting(), (0, 0));
     }
 
     #[test]
