@@ -168,7 +168,8 @@ test('a reset forgets what was told, and keeps what is open and what was meant',
 });
 
 test('an answer to a question of before the reset changes nothing', () => {
-  const state = after(inbox(entry(1)), ASKED, heard({ type: 'reset', cursor: 'c' }));
+  const open = { type: 'opened', conversation: TALK, peer: PEER } as const;
+  const state = after(open, ASKED, heard({ type: 'reset', cursor: 'c' }));
   expect(reduce(state, page([theirs(1)])).conversations).toEqual(state.conversations);
 });
 
