@@ -186,12 +186,7 @@ impl Log {
 
 /// Names the server's program, without the settings of whoever runs the tests.
 pub fn program() -> Command {
-    program_at(Path::new(env!("CARGO_BIN_EXE_rally-server")))
-}
-
-/// The same, of a copy elsewhere.
-pub fn program_at(path: &Path) -> Command {
-    let mut program = Command::new(path);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rally-server"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RALLY_") {
             program.env_remove(name);
