@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -83,15 +83,69 @@ pub fn check_hash(hash: &str) -> Result<(), HashError> {
 
 /// Hashes a password here and now, whatever it costs: for commands, not for requests.
 pub fn hash_now(password: &Secret<String>) -> String {
-    let hash: argon2::password_hash::Result<PasswordHash> =
-        hasher().hash_password(password.expose().as_bytes());
-    hash.expect("a salt of the recommended length, and a password of fewer than 4 GiB").to_string()
+    Scratch::default().hash(password)
 }
 
-fn hasher() -> Argon2<'static> {
-    let (m, t, p) = COST;
-    let params = Params::new(m, t, p, None).expect("the costs are within argon2's own bounds");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+/// The memory in which a hash is made. It is used again: an allocator may keep what is freed
+/// for each thread that ever made one.
+#[derive(Default)]
+struct Scratch(Vec<Block>);
+
+impl Scratch {
+    fn hash(&mut self, password: &Secret<String>) -> String {
+        let (m, t, p) = COST;
+        let params = Params::new(m, t, p, None).expect("the costs are within argon2's own bounds");
+        let salt: [u8; 16] = rand::random();
+        let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+        let shown = ParamsString::try_from(&params).expect("three small numbers");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        self.fill(&argon2, password, &salt, &mut hash)
+            .expect("a salt of the recommended length, and a password of fewer than 4 GiB");
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: shown,
+            salt: Some(Salt::new(&salt).expect("a salt of the recommended length")),
+            hash: Some(Output::new(&hash).expect("a hash of the usual length")),
+        };
+        hash.to_string()
+    }
+
+    /// Tells whether a hash in PHC form is the password's; a damaged one is nobody's.
+    fn fits(&mut self, password: &Secret<String>, stored: &str) -> bool {
+        self.same(password, stored).unwrap_or(false)
+    }
+
+    fn same(&mut self, password: &Secret<String>, stored: &str) -> Option<bool> {
+        let stored = PasswordHash::new(stored).ok()?;
+        let (salt, expected) = (stored.salt.as_ref()?, stored.hash.as_ref()?);
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+        let version = stored.version.map(Version::try_from).transpose().ok()?.unwrap_or_default();
+        let params = Params::try_from(&stored).ok()?;
+        let mut hash = [0; Output::MAX_LENGTH];
+        let hash = hash.get_mut(..expected.as_bytes().len())?;
+        let argon2 = Argon2::new(algorithm, version, params);
+        self.fill(&argon2, password, salt, hash).ok()?;
+        // Outputs are compared in constant time.
+        Some(Output::new(hash).ok()? == *expected)
+    }
+
+    fn fill(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &Secret<String>,
+        salt: &[u8],
+        hash: &mut [u8],
+    ) -> argon2::Result<()> {
+        let blocks = argon2.params().block_count();
+        self.0.resize(blocks, Block::new());
+        argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, hash, &mut self.0)
+    }
+
+    /// Tells whether it is no larger than most need; what an imported hash took beyond is freed.
+    fn is_usual(&self) -> bool {
+        self.0.len() <= COST.0 as usize
+    }
 }
 
 /// Hashes and checks passwords, so many at a time.
@@ -100,6 +154,8 @@ pub struct Passwords {
     running: Arc<Semaphore>,
     /// One permit for each that runs or waits; who finds none is turned away.
     admitted: Arc<Semaphore>,
+    /// What those that run use; never more than run at once.
+    free: Arc<Mutex<Vec<Scratch>>>,
 }
 
 impl Passwords {
@@ -108,12 +164,13 @@ impl Passwords {
         Self {
             running: Arc::new(Semaphore::new(at_once)),
             admitted: Arc::new(Semaphore::new(at_once + waiting)),
+            free: Arc::default(),
         }
     }
 
     /// Hashes a password for storing.
     pub async fn hash(&self, password: Secret<String>) -> Result<String, Busy> {
-        self.run(move || hash_now(&password)).await
+        self.run(move |scratch| scratch.hash(&password)).await
     }
 
     /// Tells whether `password` is the one of `hash`; takes as long when there is none.
@@ -122,9 +179,8 @@ impl Passwords {
         password: Secret<String>,
         hash: Option<String>,
     ) -> Result<bool, Busy> {
-        self.run(move || {
-            let stored = hash.as_deref().unwrap_or(NOBODY);
-            let fits = hasher().verify_password(password.expose().as_bytes(), stored).is_ok();
+        self.run(move |scratch| {
+            let fits = scratch.fits(&password, hash.as_deref().unwrap_or(NOBODY));
             fits && hash.is_some()
         })
         .await
@@ -134,12 +190,17 @@ impl Passwords {
     /// caller who hangs up does not make room while his hash still runs.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Scratch) -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| Busy)?;
         let running = self.running.clone().acquire_owned().await.expect("never closed");
+        let free = self.free.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let result = work();
+            let mut scratch = free.lock().pop().unwrap_or_default();
+            let result = work(&mut scratch);
+            if scratch.is_usual() {
+                free.lock().push(scratch);
+            }
             drop((running, admitted));
             result
         });
@@ -183,7 +244,7 @@ mod tests {
         let storm = (0..40).map(|_| {
             let (passwords, now, peak) = (passwords.clone(), now.clone(), peak.clone());
             async move {
-                let work = move || {
+                let work = move |_: &mut Scratch| {
                     peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(5));
                     now.fetch_sub(1, Ordering::SeqCst);
@@ -194,7 +255,37 @@ mod tests {
         let outcomes = futures_util::future::join_all(storm).await;
         assert_eq!(peak.load(Ordering::SeqCst), 2);
         assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 12, "two run and ten wait");
-        assert_eq!(passwords.run(|| 7).await, Ok(7), "room again");
+        assert_eq!(passwords.run(|_| 7).await, Ok(7), "room again");
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_hashes_is_bounded_and_used_again() {
+        let passwords = Passwords::new(2, 10);
+        let storm = (0..8).map(|_| passwords.verify(secret("x"), None));
+        futures_util::future::join_all(storm).await;
+        assert!((1..=2).contains(&passwords.free.lock().len()));
+        // Checked in memory that others have used, and in more than is kept.
+        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        assert!(passwords.verify(secret("correct horse"), Some(hash)).await.unwrap());
+        let costly = "$argon2id$v=19$m=32768,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA";
+        assert_eq!(check_hash(costly), Ok(()));
+        assert!(!passwords.verify(secret("x"), Some(costly.to_owned())).await.unwrap());
+        assert!(passwords.free.lock().iter().all(Scratch::is_usual));
+    }
+
+    #[test]
+    fn hashes_are_what_argon2_itself_makes_and_reads() {
+        use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+        let params = Params::new(64, 3, 2, Some(24)).unwrap();
+        let theirs = Argon2::new(Algorithm::Argon2i, Version::V0x10, params);
+        let hash = theirs.hash_password(b"correct horse").unwrap().to_string();
+        assert!(Scratch::default().fits(&secret("correct horse"), &hash), "{hash}");
+        assert!(!Scratch::default().fits(&secret("wrong horse"), &hash));
+        let ours = Scratch::default().hash(&secret("correct horse"));
+        assert!(
+            Argon2::default().verify_password(b"correct horse", ours.as_str()).is_ok(),
+            "{ours}"
+        );
     }
 
     #[test]

@@ -563,3 +563,16 @@ async fn a_head_that_does_not_end_is_given_up() {
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
+
+#[tokio::test]
+async fn log_ins_cost_the_memory_of_those_that_run_at_once() {
+    const HASH: u64 = 19 * 1024 * 1024;
+    let server = Server::with(&["--password-hash-concurrency=2"]);
+    let before = server.rss();
+    for _ in 0..8 {
+        let few = (0..5).map(|_| post_login(server.address, "rafa", "rally-demo", true));
+        assert!(join_all(few).await.iter().all(|answer| answer.status == 200));
+    }
+    let grown = server.rss().saturating_sub(before);
+    assert!(grown < 2 * HASH + HASH / 2, "40 log-ins took {grown} bytes");
+}
