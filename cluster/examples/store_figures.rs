@@ -6,11 +6,14 @@
 //! load FOLDER RATE SECONDS GATHER_US   commits at a rate: wait, and CPU of the whole process
 //! fill FOLDER MESSAGES                 as fast as it goes, then stays until it is killed
 //! open FOLDER                          time to open, then a clean stop
+//! kill FOLDER MESSAGES                 fills, kills, and opens what is left
 //! pages FOLDER                         history of 50,000, inboxes, catch-up among 10,000
 //! ```
 
 use std::env::args;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -126,34 +129,58 @@ async fn fill(folder: &str, messages: u64) {
         let commits = (first..messages.min(first + 256)).map(among_200).collect();
         store.commit(commits).await.expect("committed");
     }
-    println!("{messages} messages in {:?}; kill me", began.elapsed());
-    std::future::pending::<()>().await;
+    println!("{messages} messages in {:?}", began.elapsed());
+    // Until it is killed.
+    for nth in messages.. {
+        store.commit(vec![among_200(nth)]).await.expect("committed");
+    }
+}
+
+/// Fills a folder in another process, kills that one amid its writes, and opens what is left.
+fn kill(folder: &str, messages: &str) {
+    let me = std::env::current_exe().expect("this program");
+    let mut child = Command::new(me)
+        .args(["fill", folder, messages])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let said = child.stdout.take().expect("piped");
+    let filled = BufReader::new(said).lines().next().expect("a line").expect("read");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    println!("{filled}");
+    reopen(folder);
+    reopen(folder);
 }
 
 fn reopen(folder: &str) {
     let began = Instant::now();
     let (store, running) = open(folder, Options::default());
-    println!("opened in {:?}", began.elapsed());
+    let opened = began.elapsed();
+    let one = ConversationId::direct(user(0), user(100));
+    let read = futures_util::future::FutureExt::now_or_never(store.history(one, None, 1));
+    read.expect("at once").expect("read");
+    println!("opened in {opened:?}, first page after {:?}", began.elapsed());
     let began = Instant::now();
     store.close();
     running.join().expect("joined").expect("written");
     println!("closed in {:?}", began.elapsed());
 }
 
-/// Times `f` a few times, the first apart: it may read the disk.
+/// Times `f` many times, the first apart: it may read the disk.
 async fn time<T>(what: &str, mut f: impl AsyncFnMut() -> T) {
     let began = Instant::now();
     f().await;
     let first = began.elapsed();
     let mut times = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..500 {
         let began = Instant::now();
         f().await;
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    let (p50, worst) = (percentile(&times, 50), percentile(&times, 100));
-    println!("{what}: first {first:?}, p50 {p50:?}, worst {worst:?}");
+    let [p50, p99, worst] = [50, 99, 100].map(|percent| percentile(&times, percent));
+    println!("{what}: first {first:?}, p50 {p50:?}, p99 {p99:?}, worst {worst:?}");
 }
 
 async fn pages(folder: &str) {
@@ -216,9 +243,11 @@ async fn main() {
         }
         ["fill", folder, messages] => fill(folder, number(messages)).await,
         ["open", folder] => reopen(folder),
+        ["kill", folder, messages] => kill(folder, messages),
         ["pages", folder] => pages(folder).await,
         _ => println!(
-            "load FOLDER RATE SECONDS GATHER_US | fill FOLDER MESSAGES | open FOLDER | pages FOLDER"
+            "load FOLDER RATE SECONDS GATHER_US | fill FOLDER MESSAGES | open FOLDER | \
+             kill FOLDER MESSAGES | pages FOLDER"
         ),
     }
 }

@@ -59,6 +59,12 @@ pub(super) fn head_id(key: &[u8], bytes: &[u8]) -> Result<Option<MessageId>, Sto
     head.map(|(id, _)| id).map_err(|error| damaged(key, &error.to_string()))
 }
 
+/// Reads only the sender of a message's row, if there is a message: counting needs no more.
+pub(super) fn sender(key: &[u8], bytes: &[u8]) -> Result<Option<UserId>, StoreError> {
+    let sender = postcard::take_from_bytes(body(key, bytes)?);
+    sender.map(|(sender, _)| sender).map_err(|error| damaged(key, &error.to_string()))
+}
+
 fn body<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
     match bytes.split_first() {
         Some((&ROW_VERSION, body)) => Ok(body),
@@ -106,6 +112,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_row_begins_with_its_sender_while_there_is_a_message() {
+        let (id, sender) = (MessageId::first_of(7), "ana".parse().unwrap());
+        let mut row = cells();
+        assert_eq!(super::sender(&[1], &encode(&row)), Ok(Some(sender)));
+        row.apply(MessageWrite::Delete { id });
+        assert_eq!(super::sender(&[1], &encode(&row)), Ok(Some(sender)));
+        row.apply(MessageWrite::Remove { id });
+        assert_eq!(super::sender(&[1], &encode(&row)), Ok(None));
+        assert_eq!(super::sender(&[1], &encode(&MessageCells::default())), Ok(None));
+    }
+
+    #[test]
     fn an_error_names_table_and_key() {
         let key = keys::meta("id");
         let error = decode::<u64>(&key, &[9, 1]).unwrap_err().to_string();
@@ -124,7 +142,7 @@ mod tests {
                 let _ = decode::<ChangeValue>(&key, bytes);
                 let _ = decode::<PresenceValue>(&key, bytes);
                 let _ = decode::<UserRow>(&key, bytes);
-                let _ = head_id(&key, bytes);
+                let _ = (head_id(&key, bytes), sender(&key, bytes));
             }
             let _ = (keys::owner(&key), keys::life(&key, 3), keys::last_name(&key, 2));
         }

@@ -12,7 +12,7 @@ use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
 
 use super::super::{Change, InboxRow, MessageCells, MessageRow, PresenceRow, StoreError, UserRow};
-use super::encode::{ChangeValue, InboxValue, PresenceValue, damaged, decode, head_id};
+use super::encode::{ChangeValue, InboxValue, PresenceValue, damaged, decode, head_id, sender};
 use super::group::{Rows, read_failed};
 use super::keys::{self, Key};
 
@@ -35,6 +35,20 @@ impl Rows {
         self.all
             .range::<Key, _>(ids)
             .filter_map(move |entry| message(conversation, entry).transpose())
+    }
+
+    /// Walks the messages of a conversation that exist, reading of each only who wrote it.
+    fn senders(
+        &self,
+        ids: impl RangeBounds<Key>,
+    ) -> impl DoubleEndedIterator<Item = Result<(MessageId, UserId), StoreError>> {
+        let read = |entry: Guard| {
+            let (key, value) = entry.into_inner().map_err(read_failed)?;
+            let id = keys::last_id(&key).ok_or_else(|| damaged(&key, "no id in the key"))?;
+            let sender = sender(&key, &value)?;
+            Ok(sender.map(|sender| (MessageId::from_bytes(id), sender)))
+        };
+        self.all.range::<Key, _>(ids).filter_map(move |entry| read(entry).transpose())
     }
 
     pub(super) fn messages(
@@ -82,10 +96,10 @@ impl Rows {
         id: MessageId,
     ) -> Result<Option<MessageId>, StoreError> {
         let first = keys::message(conversation, MessageId::from_bytes(FIRST));
-        for row in self.walk(conversation, first..=keys::message(conversation, id)).rev() {
-            let row = row?;
-            if alone || row.sender != reader {
-                return Ok(Some(row.id));
+        for entry in self.senders(first..=keys::message(conversation, id)).rev() {
+            let (id, sender) = entry?;
+            if alone || sender != reader {
+                return Ok(Some(id));
             }
         }
         Ok(None)
@@ -101,13 +115,13 @@ impl Rows {
         let from = read_up_to.unwrap_or(MessageId::from_bytes(FIRST));
         let last = keys::message(conversation, MessageId::from_bytes(LAST));
         let mut unread = HashSet::new();
-        for row in self.walk(conversation, keys::message(conversation, from)..=last) {
+        for entry in self.senders(keys::message(conversation, from)..=last) {
             if unread.len() >= cap as usize {
                 break;
             }
-            let row = row?;
-            if row.sender != reader && Some(row.id) > read_up_to {
-                unread.insert((row.sender, row.id.low()));
+            let (id, sender) = entry?;
+            if sender != reader && Some(id) > read_up_to {
+                unread.insert((sender, id.low()));
             }
         }
         Ok(unread.len() as u32)
