@@ -17,7 +17,7 @@ use super::folder::Folder;
 use super::group::{Group, Rows};
 use super::metrics::Metrics;
 use super::queue::{Queue, Waiting};
-use super::{Durability, Options, keys};
+use super::{Durability, Options, journal, keys};
 
 /// Stages writes, and gives what tells its caller how they ended.
 pub(super) type Job = Box<dyn FnOnce(&mut Group<'_>) -> Done + Send>;
@@ -113,19 +113,25 @@ impl CommitLoop {
         CommitFailed { folder, cause }
     }
 
-    /// Writes what memory holds into its final files, then syncs.
+    /// Writes what memory holds into its final files. The journals, which hold the same, are
+    /// emptied then: the next start would read them for nothing.
     fn flush(&self) {
-        let flushed = self.rows.all.rotate_memtable().and_then(|rotated| {
-            let mut looks = if rotated { FLUSH_LOOKS } else { 0 };
-            while self.rows.all.sealed_memtable_count() > 0 && looks > 0 {
+        let (folder, all) = (self.folder.shown(), &self.rows.all);
+        let flushed = all.rotate_memtable().and_then(|rotated| {
+            let mut looks = FLUSH_LOOKS;
+            while all.sealed_memtable_count() > 0 && looks > 0 {
                 std::thread::sleep(FLUSH_LOOK);
                 looks -= 1;
             }
             debug!(rotated, looks, "store flushed");
-            self.rows.db.persist(PersistMode::SyncAll)
+            self.rows.db.persist(PersistMode::SyncAll)?;
+            match all.sealed_memtable_count() {
+                0 => Ok(journal::empty(&self.folder.engine())?),
+                _ => Ok(()),
+            }
         });
         match flushed {
-            Ok(()) => info!(folder = %self.folder.shown(), "store closed"),
+            Ok(()) => info!(folder, "store closed"),
             // Nothing is lost: the journal has it, and the next start reads the journal.
             Err(error) => error!(%error, "store not flushed, next start takes longer"),
         }

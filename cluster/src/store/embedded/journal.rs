@@ -47,11 +47,24 @@ pub(super) fn mend(folder: &Path) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         warn!(journal = %path.display(), byte = end, "journal torn, its end is cut off");
-        let file = File::options().write(true).open(path)?;
-        file.set_len(end as u64)?;
-        file.sync_all()?;
+        cut(path, end as u64)?;
     }
     Ok(())
+}
+
+/// Empties every journal. Only right while nothing is written, and all is in its final files.
+pub(super) fn empty(folder: &Path) -> io::Result<()> {
+    for path in journals(folder)? {
+        cut(&path, 0)?;
+    }
+    Ok(())
+}
+
+/// Cuts a journal off, durably. The engine finds its numbers by the file, so that one has to stay.
+fn cut(path: &Path, len: u64) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_len(len)?;
+    file.sync_all()
 }
 
 /// Finds the journals, in the order in which they were written.

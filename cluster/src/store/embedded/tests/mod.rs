@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::{CommitFailed, Durability, EmbeddedStore, OpenError, Options};
 use crate::store::conformance::Fixture;
+use crate::store::{Store as _, UserRow};
 
 /// The thread that writes.
 type Loop = JoinHandle<Result<(), CommitFailed>>;
@@ -96,6 +97,28 @@ fn write_file(path: &Path, bytes: &[u8]) {
         }
     }
     file.set_len(bytes.len() as u64).unwrap();
+}
+
+#[tokio::test]
+async fn a_clean_stop_leaves_no_journal_to_read_and_loses_nothing() {
+    let mut running = Running::new(ALONE);
+    let users = |running: &Running| running.store.find_users("".into(), 100);
+    for (life, name) in ["ana", "ben", "cid", "dan"].into_iter().enumerate() {
+        let user = name.parse().unwrap();
+        let (name, password) = (name.to_owned(), None);
+        let row = UserRow { user, name, password, epoch: 0, hide_presence: false };
+        assert!(running.store.create_user(row).await.unwrap());
+        // A life that ends with a kill reads what the one before it left, and adds to it.
+        running = if life == 2 { running.crash() } else { running };
+        let (dir, options) = running.stop();
+        for file in fs::read_dir(dir.path().join("format-1")).unwrap().map(Result::unwrap) {
+            let journal = file.path().extension().is_some_and(|extension| extension == "jnl");
+            assert!(!journal || file.metadata().unwrap().len() == 0, "{:?}", file.path());
+        }
+        running = Running::open(dir, options).unwrap();
+        assert_eq!(users(&running).await.unwrap().len(), life + 1);
+    }
+    running.stop();
 }
 
 /// Reopens as after a kill.
