@@ -12,7 +12,7 @@ use rally_schema::limits::{HISTORY_PAGE, INBOX_PAGE, UNREAD_CAP};
 use rally_schema::{ErrorCode, MessageId, Ref, UserId};
 use tracing::{Span, warn};
 
-use super::{Session, sending};
+use super::{Session, peers};
 use crate::committer::Write;
 use crate::io::Pause;
 use crate::metrics::count;
@@ -84,7 +84,7 @@ impl Session {
             let store = &worker.node.store;
             let peer = match known {
                 Some(peer) => Some(peer),
-                None => sending::find_peer(store.clone(), user, conversation).await?,
+                None => peers::find_peer(store.clone(), user, conversation).await?,
             };
             let Some(peer) = peer else {
                 let text = format!("unknown conversation {conversation}");

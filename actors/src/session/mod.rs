@@ -2,8 +2,8 @@
 //!
 //! It owns the client's socket (by [`Io`]), decodes frames, and writes what the router
 //! hands it. What it stores goes through the committer; what it reads it reads from the
-//! store. `sending.rs`, `marking.rs`, `asking.rs` and `catching_up.rs` beside this file
-//! hold what each kind of frame means, as plain functions around one more handler each.
+//! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs` and `catching_up.rs`
+//! beside this file hold what each kind of frame means.
 //!
 //! Mailbox: 64 pushes. When it is full, or the outgoing budget is spent, pushes are dropped
 //! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
@@ -11,8 +11,10 @@
 //! is *lagging*: it catches up when it has drained. Knows nothing of HTTP or other nodes.
 
 mod asking;
+mod batch;
 mod catching_up;
 mod marking;
+mod peers;
 pub mod reader;
 mod sending;
 
@@ -88,7 +90,7 @@ pub struct Session {
     frames: Taken,
     catching: Catching,
     lanes: sending::Lanes,
-    peers: sending::Peers,
+    peers: peers::Peers,
     marks: marking::Pending,
     questions: asking::Questions,
     watches: Vec<UserId>,
@@ -113,7 +115,7 @@ impl Session {
             frames: Taken::default(),
             catching: Catching::from_hello(hello.cursor.as_deref()),
             lanes: sending::Lanes::default(),
-            peers: sending::Peers::default(),
+            peers: peers::Peers::default(),
             marks: marking::Pending::default(),
             questions: asking::Questions::default(),
             watches: Vec::new(),
@@ -231,7 +233,7 @@ impl Session {
     }
 
     fn typing(&mut self, conversation: ConversationId, ctx: &mut Context<Self>) {
-        let found = sending::find_peer(self.worker.node.store.clone(), self.user, conversation);
+        let found = peers::find_peer(self.worker.node.store.clone(), self.user, conversation);
         let known = self.peers.known(conversation);
         let frame = PeerTyping { conversation, user: self.user };
         let push = move || Push::passing(&ServerFrame::from(frame));
