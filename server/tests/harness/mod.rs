@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::Client;
@@ -134,6 +135,16 @@ impl Server {
     pub fn assert_no_panic(&self) {
         let log = self.log();
         assert!(!log.iter().any(|line| line.contains("panicked")), "{}", log.join("\n"));
+    }
+
+    /// Asks with a GET.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> http::Answer {
+        http::ask(self.address, "GET", path, token, None).await
+    }
+
+    /// Asks with a POST.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: Value) -> http::Answer {
+        http::ask(self.address, "POST", path, token, Some(body)).await
     }
 
     /// Connects a new client of a demo user.
