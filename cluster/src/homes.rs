@@ -92,6 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_comes_takes_its_share_and_nobody_else_moves() {
+        let (before, after) = (Homes::of(nodes(4)), Homes::of(nodes(5)));
+        let come = life("node4", 7);
+        let moved = users().filter(|user| before.home(*user) != after.home(*user));
+        let moved: Vec<UserId> = moved.collect();
+        assert!(moved.iter().all(|user| after.home(*user) == Some(come)));
+        assert!((1_800..2_200).contains(&moved.len()), "{} of 10,000 moved", moved.len());
+    }
+
+    #[test]
     fn a_node_that_starts_again_gets_its_users_back() {
         let before = Homes::of(nodes(3));
         let after = Homes::of(nodes(3).into_iter().chain([life("node1", 9)]));

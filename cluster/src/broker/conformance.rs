@@ -64,6 +64,19 @@ pub async fn parcels_arrive_whole_and_in_order<F: Fixture>() {
     }
 }
 
+/// A publisher need not wait for one confirmation before the next parcel, or for any.
+pub async fn parcels_that_nobody_waits_for_arrive_in_order<F: Fixture>() {
+    let fixture = F::empty().await;
+    let (ana, ben) = (life("ana", 1), life("ben", 1));
+    let mut arrivals = fixture.broker().open(ben);
+    for number in 1..=CAPACITY as u64 {
+        drop(fixture.broker().publish(ben, parcel(ana, number)));
+    }
+    for number in 1..=CAPACITY as u64 {
+        assert_eq!(next(&mut arrivals).await, Some(parcel(ana, number)));
+    }
+}
+
 /// Two lives of one node are two receivers.
 pub async fn a_life_gets_nothing_that_was_meant_for_another<F: Fixture>() {
     let fixture = F::empty().await;
@@ -130,6 +143,7 @@ macro_rules! checks {
 
 checks! {($)
     parcels_arrive_whole_and_in_order
+    parcels_that_nobody_waits_for_arrive_in_order
     a_life_gets_nothing_that_was_meant_for_another
     a_parcel_to_nobody_is_returned
     a_queue_goes_with_its_receiver

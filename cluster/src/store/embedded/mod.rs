@@ -8,6 +8,9 @@
 //! covers it: it survives a power cut. With [`Durability::Os`] it returns once the system has
 //! it: it survives the death of the process, and a power cut may take the last seconds.
 //!
+//! **When it starts** it looks at the journals before the engine does: an end that a power cut
+//! tore is cut off, damage is refused and left as it is. A clean stop leaves nothing to read.
+//!
 //! **Threads.** None is started here but those of the engine, which write memory into files
 //! and compact them: the owner runs the loop on a thread of its own. Page reads that may walk
 //! many rows go to tokio's blocking pool; the rest runs where it is called.

@@ -128,7 +128,8 @@ impl Rows {
     }
 
     /// Reads the partition of a user: of each row only the id of its head, then the newest
-    /// `limit` rows whole.
+    /// `limit` rows whole. With 10, 1,000 and 10,000 conversations it takes 0.03, 0.6 and 6 ms
+    /// (`examples/store_figures.rs` on two cores of a small machine).
     pub(super) fn inbox(
         &self,
         user: UserId,
