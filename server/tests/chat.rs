@@ -220,6 +220,7 @@ async fn marks_from_the_future_cover_what_is_there_and_never_go_back() {
     let chat = rafa.chat("roger");
     let first = rafa.say("roger", "one").await;
     let second = rafa.say("roger", "two").await;
+    roger.hears("two").await;
     let mine = roger.say("rafa", "mine").await;
     assert!(mine > second);
     let future: MessageId = "ffffffff-ffff-7fff-bfff-ffffffffffff".parse().unwrap();

@@ -187,7 +187,15 @@ impl Client {
         loop {
             let message = tokio::time::timeout_at(deadline, self.socket.next()).await;
             match message.expect("no frame came within the test's patience") {
-                Some(Ok(Ws::Text(text))) => return Some(ServerFrame::decode(&text).unwrap()),
+                Some(Ok(Ws::Text(text))) => {
+                    let frame = ServerFrame::decode(&text).unwrap();
+                    if let ServerFrame::Message(message) = &frame {
+                        // What it shows, the next stamp has to be above.
+                        let shown = message.id.stamp();
+                        self.stamped = self.stamped.max((shown.at, shown.n));
+                    }
+                    return Some(frame);
+                }
                 Some(Ok(Ws::Ping(_) | Ws::Pong(_))) => {}
                 Some(Ok(Ws::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(other)) => panic!("{other:?} is no frame of Rally's"),
