@@ -131,7 +131,7 @@ impl CommitLoop {
             }
         });
         match flushed {
-            Ok(()) => info!(folder, "store closed"),
+            Ok(()) => info!(%folder, "store closed"),
             // Nothing is lost: the journal has it, and the next start reads the journal.
             Err(error) => error!(%error, "store not flushed, next start takes longer"),
         }
