@@ -111,17 +111,19 @@ mod tests {
 
     use super::*;
 
-    fn answered(answers: &'static str) -> Http {
+    /// A connection on which these answers wait, and its other end: closed before the questions
+    /// are asked, it would refuse them.
+    fn answered(answers: &'static str) -> (Http, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let http = Http::connect(listener.local_addr().unwrap()).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(answers.as_bytes()).unwrap();
-        http
+        (http, peer)
     }
 
     #[test]
     fn bodies_by_length_and_in_chunks_follow_each_other_on_one_connection() {
-        let mut http = answered(
+        let (mut http, _peer) = answered(
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi\
              HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n\
              HTTP/1.1 204 No Content\r\n\r\n",
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_an_error_that_quotes_it() {
-        let mut http = answered("HTTP/1.1 429 Slow\r\ncontent-length: 4\r\n\r\nwait");
+        let (mut http, _peer) = answered("HTTP/1.1 429 Slow\r\ncontent-length: 4\r\n\r\nwait");
         let error = http.get("/a").unwrap_err().to_string();
         assert_eq!(error, "/a was answered with 429: wait");
     }

@@ -82,7 +82,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Sync,
-            group_interval_us: 1_000,
+            group_interval_us: 1_200,
             queue_bytes: 32 << 20,
             cache_bytes: 64 << 20,
         }
