@@ -30,14 +30,12 @@ pub fn check(text: &str) -> Result<(), TextError> {
 
 /// Gives the beginning of a text as an inbox shows it: one line of at most [`PREVIEW_CHARS`].
 pub fn preview(text: &str) -> String {
-    let mut line: String = text
-        .trim_start()
-        .chars()
-        .take(PREVIEW_CHARS)
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .collect();
-    line.truncate(line.trim_end().len());
-    line
+    let text = text.trim_start();
+    let end = text.char_indices().nth(PREVIEW_CHARS).map_or(text.len(), |(end, _)| end);
+    let line = text[..end].trim_end();
+    // Most lines need no other blank than a space: those are copied whole.
+    let bent = |c: char| c != ' ' && c.is_whitespace();
+    if line.contains(bent) { line.replace(bent, " ") } else { line.to_owned() }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Batch {
                 }
             }
         }
-        let stored = self.store(&prepared).await;
+        let stored = self.store(&mut prepared).await;
         if stored.is_err() {
             // Whatever was refused before came after these.
             let first = prepared.iter().find(|item| item.is_send);
@@ -127,12 +127,13 @@ impl Batch {
     }
 
     /// Commits everything that is not stored already.
-    async fn store(&self, prepared: &[Prepared]) -> Result<(), CommitError> {
+    async fn store(&self, prepared: &mut [Prepared]) -> Result<(), CommitError> {
         let mut items = prepared.iter().filter(|item| item.intent.is_some());
         let Some(first) = items.next() else { return Ok(()) };
-        let intents = prepared.iter().filter_map(|item| item.intent.clone()).collect();
+        let pair = first.pair;
         let span = info_span!(target: "rally_path", parent: &first.span, "commit");
-        let write = Write { pair: first.pair, intents, span };
+        let intents = prepared.iter_mut().filter_map(|item| item.intent.take()).collect();
+        let write = Write { pair, intents, span };
         self.worker.committer.send(write).await.unwrap_or(Err(CommitError::Unknown))
     }
 

@@ -17,6 +17,7 @@ use super::folder::Folder;
 use super::group::{Group, Rows};
 use super::metrics::Metrics;
 use super::queue::{Queue, Waiting};
+use super::recent::Recent;
 use super::{Durability, Options, journal, keys};
 
 /// Stages writes, and gives what tells its caller how they ended.
@@ -57,11 +58,12 @@ impl CommitLoop {
     /// thread. A clean end leaves everything flushed, so that the next start has little to read.
     pub fn run(self) -> Result<(), CommitFailed> {
         let space = Duration::from_micros(self.options.group_interval_us);
-        let (mut jobs, mut not_before) = (Vec::new(), Instant::now());
+        let (mut jobs, mut recent) = (Vec::new(), Recent::new());
+        let mut not_before = Instant::now();
         while self.queue.take(not_before, ENOUGH, &mut jobs) {
             // Counted from beginning to beginning: who writes alone waits for nobody.
             not_before = Instant::now() + space;
-            if let Err(cause) = self.write(&mut jobs) {
+            if let Err(cause) = self.write(&mut jobs, &mut recent) {
                 return Err(self.fail(cause));
             }
         }
@@ -70,9 +72,13 @@ impl CommitLoop {
     }
 
     /// Writes one group and tells its callers.
-    fn write(&self, jobs: &mut Vec<Waiting<Job>>) -> Result<(), fjall::Error> {
+    fn write(
+        &self,
+        jobs: &mut Vec<Waiting<Job>>,
+        recent: &mut Recent,
+    ) -> Result<(), fjall::Error> {
         let before = self.high_water_ms.load(Ordering::Relaxed);
-        let mut group = Group::new(&self.rows, before);
+        let mut group = Group::new(&self.rows, recent, before);
         let waiting: Vec<Done> = jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();
         let high_water_ms = group.high_water_ms();
         if high_water_ms > before {

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::{Database, Keyspace, PersistMode, Slice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::StoreError;
 use super::encode::{decode, encode};
 use super::keys::Key;
+use super::recent::Recent;
 
 /// The engine's handles: one database with one ordered key space.
 ///
@@ -40,18 +41,19 @@ pub(super) fn read_failed(error: fjall::Error) -> StoreError {
 /// Writes that become durable together; `None` removes a row.
 pub(super) struct Group<'a> {
     rows: &'a Rows,
-    staged: BTreeMap<Key, Option<Vec<u8>>>,
+    recent: &'a mut Recent,
+    staged: BTreeMap<Key, Option<Slice>>,
     /// What the running job replaced, newest last.
-    undo: Vec<(Key, Option<Option<Vec<u8>>>)>,
+    undo: Vec<(Key, Option<Option<Slice>>)>,
     high_water_ms: u64,
     undo_high_water_ms: u64,
 }
 
 impl<'a> Group<'a> {
     /// Begins an empty group.
-    pub(super) fn new(rows: &'a Rows, high_water_ms: u64) -> Self {
+    pub(super) fn new(rows: &'a Rows, recent: &'a mut Recent, high_water_ms: u64) -> Self {
         let (staged, undo) = (BTreeMap::new(), Vec::new());
-        Self { rows, staged, undo, high_water_ms, undo_high_water_ms: high_water_ms }
+        Self { rows, recent, staged, undo, high_water_ms, undo_high_water_ms: high_water_ms }
     }
 
     /// Runs one job: all that it staged stays, or nothing of it.
@@ -75,17 +77,24 @@ impl<'a> Group<'a> {
     }
 
     /// Reads the row at `key` as it will be.
-    pub(super) fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError> {
-        match self.staged.get(key) {
-            Some(Some(bytes)) => decode(key, bytes).map(Some),
-            Some(None) => Ok(None),
-            None => self.rows.get(key),
+    pub(super) fn get<T: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<T>, StoreError> {
+        if let Some(staged) = self.staged.get(key) {
+            return staged.as_ref().map(|bytes| decode(key, bytes)).transpose();
         }
+        if let Some(bytes) = self.recent.get(key) {
+            return decode(key, bytes).map(Some);
+        }
+        let bytes = self.rows.all.get(key).map_err(read_failed)?;
+        bytes.map(|bytes| {
+            self.recent.keep(*key, &bytes);
+            decode(key, &bytes)
+        })
+        .transpose()
     }
 
     /// Stages a row.
     pub(super) fn put(&mut self, key: Key, row: &impl Serialize) {
-        self.stage(key, Some(encode(row)));
+        self.stage(key, Some(encode(row).into()));
     }
 
     /// Stages the removal of a row.
@@ -93,7 +102,7 @@ impl<'a> Group<'a> {
         self.stage(key, None);
     }
 
-    fn stage(&mut self, key: Key, value: Option<Vec<u8>>) {
+    fn stage(&mut self, key: Key, value: Option<Slice>) {
         let before = self.staged.insert(key, value);
         self.undo.push((key, before));
     }
@@ -110,14 +119,16 @@ impl<'a> Group<'a> {
 
     /// Writes everything at once and, unless `mode` says otherwise, syncs it.
     pub(super) fn write(self, mode: PersistMode) -> fjall::Result<()> {
-        let batch = self.rows.db.batch().durability(Some(mode));
-        let fill = |mut batch: fjall::OwnedWriteBatch, (key, value): (Key, Option<Vec<u8>>)| {
+        let Self { rows, recent, staged, .. } = self;
+        let batch = rows.db.batch().durability(Some(mode));
+        let fill = |mut batch: fjall::OwnedWriteBatch, (key, value): (Key, Option<Slice>)| {
+            recent.replace(&key, value.as_ref());
             match value {
-                Some(value) => batch.insert(&self.rows.all, &*key, value),
-                None => batch.remove(&self.rows.all, &*key),
+                Some(value) => batch.insert(&rows.all, &*key, value),
+                None => batch.remove(&rows.all, &*key),
             }
             batch
         };
-        self.staged.into_iter().fold(batch, fill).commit()
+        staged.into_iter().fold(batch, fill).commit()
     }
 }

@@ -26,6 +26,7 @@ mod metrics;
 mod open;
 mod queue;
 mod reads;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod writes;

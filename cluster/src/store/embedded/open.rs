@@ -17,6 +17,10 @@ use super::group::Rows;
 use super::keys::{self, Key};
 use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode, journal};
 
+/// How many bytes of rows are gathered in memory before they become a file. The engine's own
+/// 64 MiB is searched slower than it saves: 5 % more CPU a message than this.
+const MEMORY_BYTES: u64 = 16 << 20;
+
 /// Opens the store in `folder`, or makes one.
 pub(super) fn open(
     folder: &Path,
@@ -79,7 +83,8 @@ fn secret() -> [u8; 32] {
 fn engine(folder: &Folder, path: &Path, options: Options) -> Result<Rows, OpenError> {
     let open = || {
         let db = Database::builder(path).cache_size(options.cache_bytes).open()?;
-        let all = db.keyspace("rows", KeyspaceCreateOptions::default)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMORY_BYTES);
+        let all = db.keyspace("rows", options)?;
         Ok(Rows { db, all })
     };
     match catch_unwind(AssertUnwindSafe(open)) {
