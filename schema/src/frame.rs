@@ -547,7 +547,10 @@ macro_rules! frames {
 
             /// Writes the frame as the JSON text of one WebSocket message.
             pub fn encode(&self) -> String {
-                serde_json::to_string(self).expect("frames hold nothing that JSON cannot")
+                let mut json = Vec::with_capacity(USUAL_FRAME_BYTES);
+                serde_json::to_writer(&mut json, self)
+                    .expect("frames hold nothing that JSON cannot");
+                String::from_utf8(json).expect("JSON is UTF-8")
             }
         }
 
@@ -558,6 +561,9 @@ macro_rules! frames {
         })*
     };
 }
+
+/// What most frames fit into, so that writing one takes memory once.
+const USUAL_FRAME_BYTES: usize = 512;
 
 /// A mark that says "got", so that both marks are one struct and two types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
