@@ -72,11 +72,7 @@ impl CommitLoop {
     }
 
     /// Writes one group and tells its callers.
-    fn write(
-        &self,
-        jobs: &mut Vec<Waiting<Job>>,
-        recent: &mut Recent,
-    ) -> Result<(), fjall::Error> {
+    fn write(&self, jobs: &mut Vec<Waiting<Job>>, recent: &mut Recent) -> Result<(), fjall::Error> {
         let before = self.high_water_ms.load(Ordering::Relaxed);
         let mut group = Group::new(&self.rows, recent, before);
         let waiting: Vec<Done> = jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();

@@ -85,11 +85,12 @@ impl<'a> Group<'a> {
             return decode(key, bytes).map(Some);
         }
         let bytes = self.rows.all.get(key).map_err(read_failed)?;
-        bytes.map(|bytes| {
-            self.recent.keep(*key, &bytes);
-            decode(key, &bytes)
-        })
-        .transpose()
+        bytes
+            .map(|bytes| {
+                self.recent.keep(*key, &bytes);
+                decode(key, &bytes)
+            })
+            .transpose()
     }
 
     /// Stages a row.
