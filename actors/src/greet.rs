@@ -16,6 +16,7 @@ use crate::metrics::count;
 use crate::node::Node;
 use crate::socket::Socket;
 use crate::wire::{self, Decoder, Incoming};
+use rally_cluster::membership::Status;
 
 /// Who was let in.
 pub struct Guest {
@@ -94,7 +95,7 @@ async fn hello(
         }
         Err(error) => return Err(refuse(error.code(), error.to_string(), ByeReason::Protocol)),
     };
-    if node.is_draining() {
+    if node.status() == Status::Draining {
         return Err(Refusal { error: None, reason: ByeReason::Draining, code: 1001 });
     }
     match node.gate.admit(&hello.ticket, hello.client) {

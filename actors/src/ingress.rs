@@ -1,36 +1,79 @@
 //! Takes what other nodes send to this life, and hands it to the routers here.
 //!
-//! A gap in a sender's numbers, or an envelope of a version that is not known here, is doubt:
+//! A gap in a sender's numbers, or an envelope of a kind that is not known here, is doubt:
 //! every user with a session here catches up. Its mailbox holds nothing: parcels wait in the broker's
 //! queue, which is bounded, and which refuses what is new when this actor is behind. Knows
 //! nothing of how parcels travel.
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, StreamHandler};
+use actix::{Actor, Addr, Context, StreamHandler};
 use rally_cluster::broker::Parcel;
 use rally_cluster::links::{Heard, Incoming};
-use rally_schema::ENVELOPE_VERSION;
-use tracing::{Span, warn};
+use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
+use tracing::warn;
 
+use crate::gossip::{Asked, Gossip, Sign};
 use crate::node::Node;
-use crate::push::{Push, Weight};
-use crate::wire;
+use crate::push::Push;
+use crate::router::{About, Said};
 
 /// The actor that receives.
 pub struct Ingress {
     node: Arc<Node>,
+    gossip: Addr<Gossip>,
     numbers: Incoming,
 }
 
 impl Ingress {
     /// Starts receiving what arrives for the node's life, on the current thread.
-    pub fn start(node: Arc<Node>) {
+    pub fn start(node: Arc<Node>, gossip: Addr<Gossip>) {
         let arrivals = node.broker.open(node.life);
         Self::create(|ctx| {
             Self::add_stream(arrivals, ctx);
-            Self { node, numbers: Incoming::default() }
+            Self { node, gossip, numbers: Incoming::default() }
         });
+    }
+
+    fn take(&self, from: Life, envelope: Envelope) {
+        match envelope {
+            Envelope::Push(pushed) => self.push(pushed),
+            // An edge needs a router here even when no session of the user is.
+            Envelope::Attach { user, at } => {
+                self.node.routers.join(user, &self.node);
+                self.say(user, from, About::Attach { at });
+            }
+            Envelope::Attached { user, at } => self.say(user, from, About::Attached { at }),
+            Envelope::Detach { user } => self.say(user, from, About::Detach),
+            Envelope::Doubt { users, stage } => {
+                users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
+            }
+            Envelope::Ping {} => self.node.tell(from, Envelope::Pong {}),
+            // Signs that find no room are dropped: the next one counts as well.
+            Envelope::Pong {} => drop(self.gossip.try_send(Sign { of: from })),
+            Envelope::Vouch { about } => drop(self.gossip.try_send(Sign { of: about })),
+            Envelope::Ask { about } => drop(self.gossip.try_send(Asked { by: from, about })),
+            Envelope::Unknown => {
+                warn!(%from, "an envelope of a later version: everybody here catches up");
+                self.node.routers.doubt_all();
+            }
+        }
+    }
+
+    /// A node that is no longer, or not yet, a user's home hands on what was meant for it, once;
+    /// and to its own sessions and the edges that still count on it.
+    fn push(&self, pushed: Pushed) {
+        let (to, stage) = (pushed.to, pushed.stage);
+        let push = Push::of(pushed);
+        let home = self.node.home(to);
+        if stage == Stage::Home && home != self.node.life {
+            self.node.tell(home, Envelope::Push(push.to_pushed(to, Stage::Forwarded)));
+        }
+        self.node.routers.deliver(to, push);
+    }
+
+    fn say(&self, user: UserId, by: Life, what: About) {
+        self.node.routers.tell(user, Said { by, what });
     }
 }
 
@@ -50,17 +93,6 @@ impl StreamHandler<Parcel> for Ingress {
                 self.node.routers.doubt_all();
             }
         }
-        for envelope in envelopes {
-            if envelope.v > ENVELOPE_VERSION {
-                warn!(%from, version = envelope.v, "an envelope of a later version");
-                self.node.routers.doubt_all();
-                continue;
-            }
-            let span = Span::none();
-            let weight = if envelope.passing { Weight::Passing } else { Weight::Stored };
-            let bytes = wire::text(envelope.frame);
-            let push = Push { bytes, weight, except: envelope.except, received_us: None, span };
-            self.node.routers.deliver(envelope.to, push);
-        }
+        envelopes.into_iter().for_each(|envelope| self.take(from, envelope));
     }
 }

@@ -3,7 +3,7 @@
 //! A *session* owns one client's socket; a *router* knows the sessions of one user;
 //! a *committer* makes intents durable; the *presence watch* tells who is online; the
 //! *sweeper* pings and ends silent sessions; the *ingress* takes what other nodes send; the
-//! *drain* sends everybody away.
+//! *gossip* decides who of them is ready; the *drain* sends everybody away.
 //!
 //! Works on the traits of `rally-cluster`; knows no driver, no HTTP route, starts no
 //! thread, and asks no clock but the node's, so that whole nodes can be simulated.
@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod committer;
 pub mod drain;
+pub mod gossip;
 pub mod greet;
 pub mod ingress;
 pub mod io;
@@ -21,6 +22,7 @@ pub mod presence_watch;
 pub mod push;
 pub mod rate;
 pub mod router;
+pub mod routers;
 pub mod session;
 pub mod settings;
 pub mod socket;

@@ -3,28 +3,31 @@
 //! A user's router and sessions live on one thread, his *worker*. Everything here is
 //! assembled by the server; nothing here acts.
 
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use actix::{Actor as _, Addr};
 use parking_lot::RwLock;
 use rally_cluster::broker::Broker;
 use rally_cluster::clock::Clock;
 use rally_cluster::homes::Homes;
+use rally_cluster::membership::{Membership, Status};
 use rally_cluster::store::Store;
-use rally_schema::{ClientId, Cursor, Life, UserId};
+use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
 use tracing::Span;
 
 use crate::admission::Admission;
 use crate::committer::Committer;
+use crate::gossip::Gossip;
 use crate::ingress::Ingress;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::presence_watch::PresenceWatch;
 use crate::push::Push;
 use crate::rate::Quota;
-use crate::router::Routers;
+use crate::routers::Routers;
 use crate::settings::Settings;
 use crate::sweeper::{Sweep, Sweeper};
 
@@ -34,14 +37,18 @@ pub trait Gate: Send + Sync {
     fn admit(&self, ticket: &str, client: ClientId) -> Result<UserId, String>;
 }
 
-/// What the parts of a node are made of.
+/// What a node is put together from.
 pub struct Parts {
     /// Which node, in which life.
     pub life: Life,
+    /// Where clients reach it: an origin.
+    pub address: String,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
     /// The way to other nodes.
     pub broker: Arc<dyn Broker>,
+    /// Who the other nodes are.
+    pub membership: Arc<dyn Membership>,
     /// The one clock.
     pub clock: Clock,
     /// What the operator set.
@@ -54,24 +61,9 @@ pub struct Parts {
     pub link_span: fn(&Span, &str),
 }
 
-/// What all actors of one node share.
+/// What all actors of one node share: its parts, and what is made of them.
 pub struct Node {
-    /// Which node, in which life.
-    pub life: Life,
-    /// Where everything is kept.
-    pub store: Arc<dyn Store>,
-    /// The way to other nodes.
-    pub broker: Arc<dyn Broker>,
-    /// The one clock.
-    pub clock: Clock,
-    /// What the operator set.
-    pub settings: Settings,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Who may open a session.
-    pub gate: Arc<dyn Gate>,
-    /// Makes a span the child of a W3C `traceparent`.
-    pub link_span: fn(&Span, &str),
+    parts: Parts,
     /// The users that are here.
     pub routers: Routers,
     /// How many catch-ups read at once.
@@ -84,50 +76,72 @@ pub struct Node {
     pub frames: Quota,
     link: Link,
     homes: RwLock<Homes>,
-    draining: AtomicBool,
+    status: AtomicU8,
     sessions: AtomicU64,
 }
 
+impl Deref for Node {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Node {
-    /// Puts a node together and starts its presence watch on the current thread.
+    /// Puts a node together and starts what it has one of on the current thread. It tells
+    /// the others of itself, and takes no users before [`set_ready`](Self::set_ready).
     pub fn start(parts: Parts) -> Arc<Self> {
-        let Parts { life, store, broker, clock, settings, metrics, gate, link_span } = parts;
         let routers = Routers::default();
-        let presence = PresenceWatch::new(life, store.clone(), routers.clone()).start();
+        let (life, settings) = (parts.life, &parts.settings);
         let node = Arc::new(Self {
-            life,
-            link: Link::new(life, broker.clone()),
+            link: Link::new(life, parts.broker.clone()),
+            // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of([life])),
-            broker,
+            presence: PresenceWatch::new(life, parts.store.clone(), routers.clone()).start(),
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
             frames: Quota::new(settings.frames_per_second, settings.frames_burst),
-            store,
-            clock,
-            settings,
-            metrics,
-            gate,
-            link_span,
             routers,
-            presence,
-            draining: AtomicBool::new(false),
+            status: AtomicU8::new(Status::Starting as u8),
             sessions: AtomicU64::new(0),
+            parts,
         });
-        Ingress::start(node.clone());
+        let gossip = Gossip::new(node.clone()).start();
+        Ingress::start(node.clone(), gossip);
         node
     }
 
-    /// Hands a push to the home of a user. Who has no session there needs none: the log has it.
+    /// Hands a push to the home of a user. Who has no session anywhere needs none: the log has it.
     pub fn deliver(&self, user: UserId, push: Push) {
-        match self.homes.read().home(user) {
-            Some(home) if home != self.life => self.link.send(home, push.into_envelope(user)),
-            _ => self.routers.deliver(user, push),
+        match self.home(user) {
+            home if home == self.life => self.routers.deliver(user, push),
+            home => self.tell(home, Envelope::Push(push.to_pushed(user, push.stage))),
         }
     }
 
-    /// Takes over who is ready, this life included, as the node sees it now.
+    /// Tells another life something; it may be lost, but not unseen.
+    pub fn tell(&self, to: Life, envelope: Envelope) {
+        self.link.send(to, envelope);
+    }
+
+    /// Gives where a user is at home, as the node sees it now: here, when nobody is ready.
+    pub fn home(&self, user: UserId) -> Life {
+        self.homes.read().home(user).unwrap_or(self.life)
+    }
+
+    /// Gives the map of homes, as the node sees it now.
+    pub fn homes(&self) -> Homes {
+        self.homes.read().clone()
+    }
+
+    /// Takes over who is ready, and has the routers look around whose users' homes moved.
     pub fn set_lives(&self, lives: impl IntoIterator<Item = Life>) {
-        *self.homes.write() = Homes::of(lives);
+        let homes = Homes::of(lives);
+        let before = std::mem::replace(&mut *self.homes.write(), homes.clone());
+        if before != homes {
+            self.routers.look_around(|user| before.home(user) != homes.home(user));
+        }
     }
 
     /// Makes the cursor for a time.
@@ -140,14 +154,23 @@ impl Node {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Says that the node is leaving: nobody new is let in.
-    pub fn set_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Says that the node takes users.
+    pub fn set_ready(&self) {
+        self.status.store(Status::Ready as u8, Ordering::Release);
     }
 
-    /// Tells whether the node is leaving.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// Says that the node is leaving: nobody new is let in.
+    pub fn set_draining(&self) {
+        self.status.store(Status::Draining as u8, Ordering::Release);
+    }
+
+    /// Tells whether the node takes users.
+    pub fn status(&self) -> Status {
+        match self.status.load(Ordering::Acquire) {
+            starting if starting == Status::Starting as u8 => Status::Starting,
+            ready if ready == Status::Ready as u8 => Status::Ready,
+            _ => Status::Draining,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use rally_schema::{Life, UserId};
 use tracing::warn;
 
 use crate::push::Push;
-use crate::router::Routers;
+use crate::routers::Routers;
 use crate::session::Session;
 
 /// Messages that wait for the presence watch; senders wait beyond that.

@@ -2,7 +2,7 @@
 
 use actix::Message;
 use bytes::Bytes;
-use rally_schema::{ClientId, ENVELOPE_VERSION, Envelope, ServerFrame, UserId};
+use rally_schema::{ClientId, Pushed, ServerFrame, Stage, UserId};
 use tracing::Span;
 
 use crate::wire;
@@ -24,6 +24,8 @@ pub struct Push {
     pub bytes: Bytes,
     /// What may happen to it.
     pub weight: Weight,
+    /// Where it is on its way.
+    pub stage: Stage,
     /// The client that needs no push, because it has the answer.
     pub except: Option<ClientId>,
     /// When what caused it was received, in monotonic microseconds of this node.
@@ -38,6 +40,7 @@ impl Push {
         Self {
             bytes: wire::text(frame.encode()),
             weight: Weight::Stored,
+            stage: Stage::Home,
             except: None,
             received_us: None,
             span: Span::none(),
@@ -49,11 +52,23 @@ impl Push {
         Self { weight: Weight::Passing, ..Self::stored(frame) }
     }
 
+    /// Takes up what crossed from another node.
+    pub fn of(pushed: Pushed) -> Self {
+        Self {
+            bytes: wire::text(pushed.frame),
+            weight: if pushed.passing { Weight::Passing } else { Weight::Stored },
+            stage: pushed.stage,
+            except: pushed.except,
+            received_us: None,
+            span: Span::none(),
+        }
+    }
+
     /// Makes what crosses to another node. The frame's text is taken out of its WebSocket message.
-    pub fn into_envelope(self, to: UserId) -> Envelope {
-        Envelope {
-            v: ENVELOPE_VERSION,
+    pub fn to_pushed(&self, to: UserId, stage: Stage) -> Pushed {
+        Pushed {
             to,
+            stage,
             except: self.except,
             passing: self.weight == Weight::Passing,
             frame: wire::text_of(&self.bytes).to_owned(),

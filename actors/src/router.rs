@@ -1,13 +1,16 @@
-//! One actor per user with a session here: knows his sessions, fans pushes out to them.
+//! One actor per user who has a session here, or is at home here: fans pushes out.
 //!
-//! It tells the presence watch when the user comes and goes, and takes over for a client
-//! that connects twice. Mailbox: 256. When it is full the sender raises the user's
-//! *doubt*, and every session of his catches up: nothing that was stored is lost.
-//! Session mailboxes are treated the same way, one by one. Knows nothing of frames.
+//! At the user's home it sends what arrives to his sessions here and, one envelope each, to the
+//! other edges that hold sessions of his. At such an edge it keeps the home informed that there
+//! are some. It tells the presence watch when the user comes and goes, and takes over for a
+//! client that connects twice.
+//!
+//! Mailbox: 256. When it is full the sender raises the user's *doubt*, and every session of his
+//! catches up: nothing that was stored is lost. Session mailboxes are treated the same way, one
+//! by one. Knows nothing of frames.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::dev::SendError;
@@ -15,26 +18,34 @@ use actix::{
     Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, MessageResult,
     SpawnHandle, WrapFuture as _,
 };
-use parking_lot::RwLock;
+use rally_cluster::leases::{Edges, Tenure, Todo};
 use rally_cluster::store::PresenceRow;
 use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
-use rally_schema::{ClientId, Life, UserId};
+use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
+use tokio::sync::oneshot;
 use tracing::{info_span, warn};
 
 use crate::metrics::count;
 use crate::node::Node;
 use crate::presence_watch::Transition;
 use crate::push::{Push, Weight};
-use crate::rate::Taken;
+use crate::routers::Shared;
 use crate::session::{End, Look, Session};
 
 /// Pushes that wait for one router; beyond it the user is in doubt.
 const MAILBOX: usize = 256;
 
-/// Joins a session to its user. The same client's older session is replaced.
+/// How often leases are looked after, while there are any.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Arrives once the home counts this edge in.
+pub type CountedIn = oneshot::Receiver<()>;
+
+/// Joins a session to its user. The same client's older session is replaced. What is stored
+/// after the reply is pushed or raises the doubt; if there is something to wait for, after that.
 #[derive(Message)]
-#[rtype(result = "Result<(), TooManySessions>")]
+#[rtype(result = "Result<Option<CountedIn>, TooManySessions>")]
 pub struct Attach {
     /// The session's number.
     pub number: u64,
@@ -79,106 +90,36 @@ pub struct EndAll {
     pub after_ms: Option<u64>,
 }
 
-/// Has the router look whether its user is in doubt.
+/// Has the router look whether its user is in doubt, and where he is at home.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct LookAtDoubt;
+pub struct LookAround;
 
-/// What is shared with everybody who finds the router, without asking it.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Raised when a push could not be handed to the router.
-    doubt: AtomicBool,
-    /// Attached sessions.
-    sessions: AtomicU32,
-    /// How fast the user may send, over all his sessions.
-    pub sends: Taken,
+/// Hands over what another life says about an attachment of this user.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Said {
+    /// Which life.
+    pub by: Life,
+    /// What.
+    pub what: About,
 }
 
-impl Shared {
-    /// Gives the number of attached sessions; a session counts before it reads the store.
-    pub fn sessions(&self) -> u32 {
-        self.sessions.load(Ordering::Acquire)
-    }
-}
-
-/// Where a user's router is.
-#[derive(Clone)]
-pub struct Handle {
-    /// The actor.
-    pub addr: Addr<Router>,
-    /// What can be known without asking it.
-    pub shared: Arc<Shared>,
-}
-
-/// The users that are here. Cloning shares.
-#[derive(Clone, Default)]
-pub struct Routers(Arc<RwLock<HashMap<UserId, Handle>>>);
-
-impl Routers {
-    /// Finds the user's router, or starts one on the current thread.
-    pub fn join(&self, user: UserId, node: &Arc<Node>) -> Handle {
-        let mut routers = self.0.write();
-        if let Some(handle) = routers.get(&user).filter(|handle| handle.addr.connected()) {
-            return handle.clone();
-        }
-        let shared = Arc::<Shared>::default();
-        let addr = Router::new(user, node.clone(), shared.clone()).start();
-        let handle = Handle { addr, shared };
-        routers.insert(user, handle.clone());
-        handle
-    }
-
-    /// Hands a push to the user's sessions; a router with too much to do is in doubt instead.
-    pub fn deliver(&self, user: UserId, push: Push) {
-        let routers = self.0.read();
-        let Some(handle) = routers.get(&user) else { return };
-        let weight = push.weight;
-        let sent = handle.addr.try_send(push);
-        if weight == Weight::Stored && matches!(sent, Err(SendError::Full(_))) {
-            handle.shared.doubt.store(true, Ordering::Release);
-        }
-    }
-
-    /// Has every session here catch up.
-    pub fn doubt_all(&self) {
-        for handle in self.0.read().values() {
-            handle.shared.doubt.store(true, Ordering::Release);
-            // A full mailbox holds pushes, after each of which the router looks anyway.
-            let _ = handle.addr.try_send(LookAtDoubt);
-        }
-    }
-
-    /// Tells whether a session of the user is attached, or was until a moment ago.
-    pub fn is_online(&self, user: UserId) -> bool {
-        self.0.read().get(&user).is_some_and(|handle| handle.addr.connected())
-    }
-
-    /// Gives every router there is.
-    pub fn all(&self) -> Vec<Handle> {
-        self.0.read().values().cloned().collect()
-    }
-
-    /// Counts attached sessions.
-    pub fn sessions(&self) -> u32 {
-        self.0.read().values().map(|h| h.shared.sessions()).sum()
-    }
-
-    /// Ends every session of a user; nothing to do when he has none.
-    pub fn end(&self, user: UserId, end: EndAll) {
-        let Some(handle) = self.0.read().get(&user).cloned() else { return };
-        // Waits for room in the mailbox instead of giving up: somebody wants to be logged out.
-        actix::spawn(async move {
-            let _ = handle.addr.send(end).await;
-        });
-    }
-
-    fn leave(&self, user: UserId, addr: &Addr<Router>) {
-        let mut routers = self.0.write();
-        if routers.get(&user).is_some_and(|handle| handle.addr == *addr) {
-            routers.remove(&user);
-        }
-    }
+/// What a life says about an attachment.
+#[derive(Debug, Clone, Copy)]
+pub enum About {
+    /// It holds sessions of this user.
+    Attach {
+        /// Comes back with the answer.
+        at: u64,
+    },
+    /// It counts this edge in.
+    Attached {
+        /// What the question named.
+        at: u64,
+    },
+    /// It holds none any more.
+    Detach,
 }
 
 struct Attached {
@@ -186,6 +127,8 @@ struct Attached {
     client: ClientId,
     addr: Addr<Session>,
     signals: Arc<Signals>,
+    /// Told once the home counts this edge in.
+    waiting: Option<oneshot::Sender<()>>,
 }
 
 impl Attached {
@@ -202,6 +145,12 @@ pub struct Router {
     node: Arc<Node>,
     shared: Arc<Shared>,
     sessions: Vec<Attached>,
+    /// Other nodes that hold sessions of his, when he is at home here.
+    edges: Edges,
+    /// Where he is at home, and whether this node is counted in there.
+    tenure: Tenure,
+    /// Runs while there are leases to look after.
+    looks: Option<SpawnHandle>,
     /// Runs while the last session is gone and the user is still shown online.
     grace: Option<SpawnHandle>,
     online_since: Option<u64>,
@@ -209,9 +158,24 @@ pub struct Router {
 }
 
 impl Router {
-    fn new(user: UserId, node: Arc<Node>, shared: Arc<Shared>) -> Self {
-        let (sessions, grace, online_since, last_seen) = (Vec::new(), None, None, 0);
-        Self { user, node, shared, sessions, grace, online_since, last_seen }
+    pub(crate) fn new(user: UserId, node: Arc<Node>, shared: Arc<Shared>) -> Self {
+        let tenure = Tenure::new(node.life, node.home(user));
+        Self {
+            user,
+            node,
+            shared,
+            sessions: Vec::new(),
+            edges: Edges::default(),
+            tenure,
+            looks: None,
+            grace: None,
+            online_since: None,
+            last_seen: 0,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.node.clock.monotonic_ms()
     }
 
     fn fan_out(&mut self, push: &Push) {
@@ -235,51 +199,128 @@ impl Router {
             true
         });
         self.node.metrics.fan_out.observe(f64::from(handed));
-    }
-
-    /// Passes the user's doubt on to every session.
-    fn spread_doubt(&self) {
-        if self.shared.doubt.swap(false, Ordering::AcqRel) {
-            count(&self.node.metrics.pushes_refused, "router_full");
-            for session in &self.sessions {
-                session.raise(|signals| &signals.doubt);
+        if push.stage != Stage::Edge && !self.edges.is_empty() {
+            let (node, user) = (&self.node, self.user);
+            for edge in self.edges.live(node.clock.monotonic_ms()) {
+                node.tell(edge, Envelope::Push(push.to_pushed(user, Stage::Edge)));
             }
         }
     }
 
-    fn count_sessions(&self) {
-        self.shared.sessions.store(self.sessions.len() as u32, Ordering::Release);
+    /// Passes a doubt on to every session, here and at other edges.
+    fn spread_doubt(&mut self, at: Stage) {
+        for session in &self.sessions {
+            session.raise(|signals| &signals.doubt);
+        }
+        if at != Stage::Edge {
+            for edge in self.edges.live(self.node.clock.monotonic_ms()) {
+                let users = vec![self.user];
+                self.node.tell(edge, Envelope::Doubt { users, stage: Stage::Edge });
+            }
+        }
     }
 
-    fn became_online(&mut self, ctx: &mut Context<Self>) {
-        if let Some(grace) = self.grace.take() {
-            ctx.cancel_future(grace);
+    fn look_at_doubt(&mut self) {
+        if let Some(at) = self.shared.take_doubt() {
+            count(&self.node.metrics.pushes_refused, "router_full");
+            self.spread_doubt(at);
         }
+    }
+
+    /// Does what a lease asks for.
+    fn follow(&mut self, todo: Todo, ctx: &mut Context<Self>) {
+        match todo {
+            Todo::Nothing => {}
+            // Who holds no session is no edge.
+            Todo::Ask(_) if self.sessions.is_empty() => {}
+            Todo::Ask(home) => {
+                self.node.tell(home, Envelope::Attach { user: self.user, at: self.now_ms() });
+            }
+            // A session that waits begins its catch-up now.
+            Todo::Doubt => {
+                for session in &mut self.sessions {
+                    let waited = session.waiting.take().is_some_and(|told| told.send(()).is_ok());
+                    if !waited {
+                        session.raise(|signals| &signals.doubt);
+                    }
+                }
+            }
+        }
+        self.look_later(ctx);
+    }
+
+    /// Keeps a timer for as long as there are leases.
+    fn look_later(&mut self, ctx: &mut Context<Self>) {
+        let needed = !self.edges.is_empty() || self.tenure.is_moving();
+        match (needed, self.looks) {
+            (true, None) => {
+                self.looks = Some(ctx.run_interval(LOOK, |router, ctx| {
+                    let now_ms = router.now_ms();
+                    let todo = router.tenure.look(now_ms);
+                    router.follow(todo, ctx);
+                    if router.edges.live(now_ms).next().is_none() {
+                        router.maybe_leave(ctx);
+                    }
+                }));
+            }
+            (false, Some(looks)) => {
+                ctx.cancel_future(looks);
+                self.looks = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn count_sessions(&self) {
+        self.shared.set_sessions(self.sessions.len());
+    }
+
+    fn became_online(&mut self) {
         if self.online_since.is_none() {
             let now = self.node.clock.now_ms();
             self.online_since = Some(now);
             self.last_seen = self.last_seen.max(now);
-            self.told(ctx);
+            self.shared.set_online(true);
+            self.told();
         }
     }
 
+    fn became_offline(&mut self) {
+        if self.online_since.take().is_some() {
+            self.shared.set_online(false);
+            self.told();
+        }
+    }
+
+    /// Goes offline when no session comes back in time, and leaves when nobody needs it.
     fn maybe_leave(&mut self, ctx: &mut Context<Self>) {
         if self.sessions.is_empty() && self.grace.is_none() {
             let grace = Duration::from_millis(self.node.settings.presence_grace_ms);
             self.grace = Some(ctx.run_later(grace, |router, ctx| {
                 router.grace = None;
-                if router.sessions.is_empty() {
-                    router.online_since = None;
-                    router.told(ctx);
-                    router.node.routers.leave(router.user, &ctx.address());
-                    ctx.stop();
+                if !router.sessions.is_empty() {
+                    return;
+                }
+                router.became_offline();
+                let now_ms = router.now_ms();
+                if router.edges.live(now_ms).next().is_none() {
+                    router.leave(ctx);
                 }
             }));
         }
     }
 
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        let home = self.tenure.home();
+        if home != self.node.life {
+            self.node.tell(home, Envelope::Detach { user: self.user });
+        }
+        self.node.routers.leave(self.user, &ctx.address());
+        ctx.stop();
+    }
+
     /// Stores the transition and tells the watchers. Runs beyond the router's own end.
-    fn told(&self, _: &mut Context<Self>) {
+    fn told(&self) {
         let row = PresenceRow {
             user: self.user,
             life: self.node.life,
@@ -322,7 +363,7 @@ impl Actor for Router {
 }
 
 impl Handler<Attach> for Router {
-    type Result = Result<(), TooManySessions>;
+    type Result = Result<Option<CountedIn>, TooManySessions>;
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
         let Attach { number, client, session: addr, signals } = attach;
@@ -335,10 +376,23 @@ impl Handler<Attach> for Router {
         if self.sessions.len() >= SESSIONS_PER_USER {
             return Err(TooManySessions);
         }
-        self.sessions.push(Attached { number, client, addr, signals });
+        let now_ms = self.now_ms();
+        let (waiting, counted_in) = match self.tenure.stands(now_ms) {
+            true => (None, None),
+            false => {
+                let (tell, told) = oneshot::channel();
+                (Some(tell), Some(told))
+            }
+        };
+        self.sessions.push(Attached { number, client, addr, signals, waiting });
         self.count_sessions();
-        self.became_online(ctx);
-        Ok(())
+        if let Some(grace) = self.grace.take() {
+            ctx.cancel_future(grace);
+        }
+        self.became_online();
+        let todo = self.tenure.look(now_ms);
+        self.follow(todo, ctx);
+        Ok(counted_in)
     }
 }
 
@@ -357,16 +411,39 @@ impl Handler<Push> for Router {
     type Result = ();
 
     fn handle(&mut self, push: Push, _: &mut Self::Context) {
-        self.spread_doubt();
+        self.look_at_doubt();
         self.fan_out(&push);
     }
 }
 
-impl Handler<LookAtDoubt> for Router {
+impl Handler<LookAround> for Router {
     type Result = ();
 
-    fn handle(&mut self, _: LookAtDoubt, _: &mut Self::Context) {
-        self.spread_doubt();
+    fn handle(&mut self, _: LookAround, ctx: &mut Self::Context) {
+        self.look_at_doubt();
+        let todo = self.tenure.moved(self.node.home(self.user), self.now_ms());
+        self.follow(todo, ctx);
+    }
+}
+
+impl Handler<Said> for Router {
+    type Result = ();
+
+    fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+        let Said { by, what } = said;
+        let now_ms = self.now_ms();
+        match what {
+            About::Attach { at } => {
+                self.edges.attach(by, now_ms);
+                self.node.tell(by, Envelope::Attached { user: self.user, at });
+                self.look_later(ctx);
+            }
+            About::Attached { at } => {
+                let todo = self.tenure.attached(by, at, now_ms);
+                self.follow(todo, ctx);
+            }
+            About::Detach => self.edges.detach(by),
+        }
     }
 }
 

@@ -6,9 +6,9 @@ mod harness;
 
 use std::sync::Arc;
 
-use harness::{TestNode, life, model};
+use harness::{Peers, TestNode, life, model};
 use rally_actors::Settings;
-use rally_cluster::broker::{Broker as _, LocalBroker, Parcel};
+use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::store::Store as _;
@@ -24,11 +24,11 @@ fn at_home<'a>(user: &str, one: &'a TestNode, other: &'a TestNode) -> (&'a TestN
 
 #[actix::test]
 async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
-    let (store, broker) = (model().await, LocalBroker::new(64));
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), &broker, Settings::default());
+    let (store, peers) = (model().await, Peers::default());
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, Settings::default());
     let (one, other) = (start("one"), start("other"));
     for node in [&one, &other] {
-        node.node.set_lives([life("one"), life("other")]);
+        node.knows(&["one", "other"]).await;
     }
     let (bens, another) = at_home("ben", &one, &other);
     // Ana sits where Ben is not at home, and her other device where she is.
@@ -46,8 +46,8 @@ async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
 
 #[actix::test]
 async fn a_gap_between_nodes_ends_in_a_catch_up() {
-    let (store, broker) = (model().await, LocalBroker::new(64));
-    let here = TestNode::start("here", Arc::new(store.clone()), &broker, Settings::default());
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
     let mut ben = here.join("ben").await;
     // Another node stored a message, and the parcel that told of it was lost.
     let pair = Pair::direct("ana".parse().unwrap(), "ben".parse().unwrap());
@@ -57,6 +57,6 @@ async fn a_gap_between_nodes_ends_in_a_catch_up() {
     let intent = Intent::Send { id, r#ref, text: text.to_owned(), reply_to: None };
     store.commit(vec![intent.commit(pair, || here.node.clock.mint())]).await.unwrap();
     let next = Parcel { from: life("other"), number: 2, envelopes: Vec::new() };
-    broker.publish(here.node.life, next).await.unwrap();
+    peers.broker.publish(here.node.life, next).await.unwrap();
     ben.hears_message(text).await;
 }

@@ -8,9 +8,8 @@ mod harness;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use harness::{Client, TestNode, model};
+use harness::{Client, Peers, TestNode, model};
 use rally_actors::Settings;
-use rally_cluster::broker::LocalBroker;
 use rally_cluster::store::{
     Change, Commit, InboxRow, Later, MessageRow, Model, PresenceRow, Store, StoreError, UserChange,
     UserRow,
@@ -105,8 +104,8 @@ impl Store for Uncertain {
 /// Ana and Ben at one node over an uncertain store, that gives up after `give_up_ms`.
 async fn ana_and_ben(store: &Uncertain, give_up_ms: u64) -> (Client, Client) {
     let settings = Settings { commit_give_up_ms: give_up_ms, ..Settings::default() };
-    let broker = LocalBroker::new(64);
-    let node = TestNode::start("here", Arc::new(store.clone()), &broker, settings);
+    let peers = Peers::default();
+    let node = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
     (node.join("ana").await, node.join("ben").await)
 }
 

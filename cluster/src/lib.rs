@@ -7,6 +7,8 @@ pub mod broker;
 pub mod clock;
 pub mod homes;
 pub mod intent;
+pub mod leases;
 pub mod links;
+pub mod membership;
 pub mod store;
 pub mod twins;

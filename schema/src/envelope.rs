@@ -1,27 +1,115 @@
-//! What crosses the broker: one pushed frame, and for whom it is.
+//! What crosses the broker: what one node's life tells another's.
 //!
-//! An envelope is a hint; losing one is doubt, and doubt ends in a catch-up.
+//! An envelope is a hint, or a lease that is renewed before it ends: losing one is doubt, and
+//! doubt ends in a catch-up. They travel as JSON, so that nodes of two versions understand each
+//! other: unknown fields are ignored, and an unknown kind is doubt too.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClientId, UserId};
+use crate::ids::{ClientId, Life, UserId};
 
-/// The version of this shape. A reader refuses what is newer than it knows.
+/// The version of these shapes. Meanings never change in place; a reader of an earlier version
+/// takes what is new for [`Envelope::Unknown`].
 pub const ENVELOPE_VERSION: u16 = 1;
 
-/// Carries one frame, already serialised, to the home of a user.
+/// One thing that a life tells another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Envelope {
-    /// [`ENVELOPE_VERSION`] of the writer.
-    pub v: u16,
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Envelope {
+    /// A frame for the sessions of a user.
+    Push(Pushed),
+    /// The sender is an edge of this user: it holds sessions of his, and wants what his home
+    /// has for them. Renewed; ends by itself.
+    Attach {
+        /// Whose sessions.
+        user: UserId,
+        /// When it was asked, by the edge's own count; comes back with the answer.
+        at: u64,
+    },
+    /// The answer of a home: from now on it sends the edge what it has for the user.
+    Attached {
+        /// Whose sessions.
+        user: UserId,
+        /// What the question named.
+        at: u64,
+    },
+    /// The sender holds no session of this user any more.
+    Detach {
+        /// Whose sessions.
+        user: UserId,
+    },
+    /// Pushes for these users may be lost: they catch up.
+    Doubt {
+        /// Whose sessions.
+        users: Vec<UserId>,
+        /// Where the lost pushes were on their way to.
+        stage: Stage,
+    },
+    /// Asks for a sign of life.
+    Ping {},
+    /// A sign of life.
+    Pong {},
+    /// Asks whether the receiver hears a life that the sender hears no more.
+    Ask {
+        /// Which life.
+        about: Life,
+    },
+    /// The sender hears that life.
+    Vouch {
+        /// Which life.
+        about: Life,
+    },
+    /// What a later version says.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Where a push is on its way: nothing is forwarded twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// To the user's home, by the sender's map.
+    Home,
+    /// To the user's home, by the map of a node that was no longer it.
+    Forwarded,
+    /// From the home to an edge: for the sessions there alone.
+    Edge,
+}
+
+/// One frame, already serialised, for the sessions of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
     /// Whose sessions it is for.
     pub to: UserId,
+    /// Where it is on its way.
+    pub stage: Stage,
     /// The client that caused it and needs no push (it got the answer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<ClientId>,
     /// Whether it is worth nothing later (typing), so that losing it is no doubt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passing: bool,
     /// The frame as JSON text, the same bytes for every session.
     pub frame: String,
     /// W3C trace context of the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_version_says_is_unknown_and_no_error() {
+        let later = r#"{"kind":"sing","song":{"title":"x"}}"#;
+        assert_eq!(serde_json::from_str::<Envelope>(later).unwrap(), Envelope::Unknown);
+    }
+
+    #[test]
+    fn a_field_that_a_later_version_adds_is_ignored() {
+        let later = r#"{"kind":"push","to":"ben","stage":"home","frame":"{}","speed":9}"#;
+        let Envelope::Push(push) = serde_json::from_str(later).unwrap() else { panic!("{later}") };
+        assert_eq!((push.stage, push.passing, push.except), (Stage::Home, false, None));
+    }
 }

@@ -12,7 +12,7 @@ pub mod text;
 #[cfg(feature = "ts")]
 pub mod typescript;
 
-pub use envelope::{ENVELOPE_VERSION, Envelope};
+pub use envelope::{ENVELOPE_VERSION, Envelope, Pushed, Stage};
 pub use error::ErrorCode;
 pub use frame::{ClientFrame, ServerFrame};
 pub use ids::{

@@ -22,6 +22,7 @@ use rally_actors::router::EndAll;
 use rally_actors::{Gate, Metrics, Node};
 use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource as _};
+use rally_cluster::membership::{LocalMembership, Status};
 use rally_cluster::store::embedded::{self, EmbeddedStore, OpenError};
 use rally_cluster::store::{Store, StoreError, UserRow};
 use rally_schema::frame::ByeReason;
@@ -89,7 +90,6 @@ pub struct Running {
     pub data_dir: PathBuf,
     node: Arc<Node>,
     workers: Arc<Workers>,
-    control: Arc<Control>,
     server: actix_server::ServerHandle,
     store: EmbeddedStore,
     commit_loop: JoinHandle<()>,
@@ -113,16 +113,17 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
     let node = Node::start(Parts {
         life,
+        address: settings.network.public_url.as_ref().map(ToString::to_string).unwrap_or_default(),
         store: shared.clone(),
         broker: Arc::new(LocalBroker::new(QUEUE_PARCELS)),
+        membership: Arc::new(LocalMembership::default()),
         clock: clock.clone(),
         settings: actor_settings(&settings),
         metrics,
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
     });
-    let control =
-        Arc::new(Control { node: node.clone(), commits_end, serving: AtomicBool::new(false) });
+    let control = Arc::new(Control { node: node.clone(), commits_end });
     if settings.node.demo {
         demo::make_users(&shared).await?;
     }
@@ -131,7 +132,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         shared.clone(),
         clock.clone(),
         tickets,
-        control.clone(),
+        control,
         (http_metrics, Arc::new(registry)),
     ));
     let threads = settings.network.workers.0.unwrap_or(DEFAULT_WORKERS);
@@ -140,8 +141,8 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(expire_changes(shared, clock));
-    control.serving.store(true, Ordering::Release);
-    Ok(Running { address, data_dir, node, workers, control, server: handle, store, commit_loop })
+    node.set_ready();
+    Ok(Running { address, data_dir, node, workers, server: handle, store, commit_loop })
 }
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
@@ -158,7 +159,6 @@ impl Running {
             warn!(sessions = left, "sessions had not gone when the node left");
         }
         self.server.stop(true).await;
-        self.control.serving.store(false, Ordering::Release);
         self.store.close();
         let joined = tokio::task::spawn_blocking(move || self.commit_loop.join()).await;
         match joined {
@@ -299,7 +299,6 @@ impl Gate for TicketGate {
 struct Control {
     node: Arc<Node>,
     commits_end: Arc<AtomicBool>,
-    serving: AtomicBool,
 }
 
 /// Waits for room in the mailbox on a task of its own: HTTP does not wait for it.
@@ -335,12 +334,10 @@ impl NodeControl for Control {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if !self.serving.load(Ordering::Acquire) {
-            return Err("the node is starting".to_owned());
-        }
-        match self.node.is_draining() {
-            true => Err("the node is leaving".to_owned()),
-            false => Ok(()),
+        match self.node.status() {
+            Status::Starting => Err("the node is starting".to_owned()),
+            Status::Ready => Ok(()),
+            Status::Draining => Err("the node is leaving".to_owned()),
         }
     }
 }

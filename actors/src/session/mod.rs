@@ -43,7 +43,8 @@ use crate::metrics::count;
 use crate::node::Worker;
 use crate::push::{Push, Weight};
 use crate::rate::Taken;
-use crate::router::{Attach, Detach, Handle, Signals};
+use crate::router::{Attach, Detach, Signals};
+use crate::routers::Handle;
 use crate::socket::Socket;
 use crate::wire::{self, Incoming, WireError};
 use catching_up::Catching;
@@ -54,6 +55,9 @@ const MAILBOX: usize = 64;
 
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a session that begins waits for the user's home elsewhere to count this node in.
+const COUNTED_IN: Duration = Duration::from_secs(2);
 
 /// Ends the session with a `bye`.
 #[derive(Debug, Clone, Copy, Message)]
@@ -169,7 +173,12 @@ impl Session {
         };
         let sent = self.router.addr.send(attach).into_actor(self);
         ctx.spawn(sent.map(|sent, session, ctx| match sent {
-            Ok(Ok(())) => session.begin_catch_up(ctx),
+            Ok(Ok(None)) => session.begin_catch_up(ctx),
+            // Should the answer come later, it is doubt, and the session catches up once more.
+            Ok(Ok(Some(counted_in))) => {
+                let waited = tokio::time::timeout(COUNTED_IN, counted_in).into_actor(session);
+                ctx.spawn(waited.map(|_, session, ctx| session.begin_catch_up(ctx)));
+            }
             Ok(Err(_)) => {
                 let limit = rally_schema::limits::SESSIONS_PER_USER;
                 let text = format!("you have {limit} open sessions: close one first");

@@ -1,5 +1,7 @@
 //! Nodes and clients in one process: actors over the model store, on real loopback sockets.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime};
+use rally_cluster::homes::Homes;
+use rally_cluster::membership::LocalMembership;
 use rally_cluster::store::{Model, Store, UserRow};
 use rally_schema::frame::{ClientFrame, Hello, Send, ServerFrame};
 use rally_schema::limits::FRAME_BYTES;
@@ -30,6 +34,20 @@ struct NoGate;
 impl Gate for NoGate {
     fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
         Err("no tickets here".to_owned())
+    }
+}
+
+/// What nodes of one process meet by.
+pub struct Peers {
+    /// Carries parcels.
+    pub broker: LocalBroker,
+    /// Tells who is heard.
+    pub membership: LocalMembership,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { broker: LocalBroker::new(64), membership: LocalMembership::default() }
     }
 }
 
@@ -58,24 +76,33 @@ pub fn life(node: &str) -> Life {
 
 impl TestNode {
     /// Starts a node on a store and a broker.
-    pub fn start(
-        name: &str,
-        store: Arc<dyn Store>,
-        broker: &LocalBroker,
-        settings: Settings,
-    ) -> Self {
+    pub fn start(name: &str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
         let node = Node::start(Parts {
             life: life(name),
+            address: String::new(),
             store,
-            broker: Arc::new(broker.clone()),
+            broker: Arc::new(peers.broker.clone()),
+            membership: Arc::new(peers.membership.clone()),
             clock: Clock::new(MachineTime::new(), 0, name.len() as u64),
             settings,
             metrics: Metrics::new(&mut Registry::default()),
             gate: Arc::new(NoGate),
             link_span: |_, _| {},
         });
+        node.set_ready();
         let worker = Worker::start(node.clone());
         Self { node, worker }
+    }
+
+    /// Waits until the node takes exactly these for those that take users.
+    pub async fn knows(&self, nodes: &[&str]) {
+        let homes = Homes::of(nodes.iter().map(|node| life(node)));
+        let known = async {
+            while self.node.homes() != homes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("it heard of them in time");
     }
 
     /// Lets a user in with a new client, and waits until it is caught up.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use rally_schema::{ENVELOPE_VERSION, Envelope, Life};
+use rally_schema::{Envelope, Life, Pushed, Stage};
 
 use super::{Arrivals, Broker, Parcel, PublishError};
 
@@ -28,15 +28,15 @@ fn life(node: &str, generation: u64) -> Life {
 }
 
 fn parcel(from: Life, number: u64) -> Parcel {
-    let envelope = Envelope {
-        v: ENVELOPE_VERSION,
+    let push = Pushed {
         to: "ben".parse().expect("a user id"),
+        stage: Stage::Home,
         except: None,
         passing: false,
         frame: format!("frame {number}"),
         traceparent: None,
     };
-    Parcel { from, number, envelopes: vec![envelope] }
+    Parcel { from, number, envelopes: vec![Envelope::Push(push)] }
 }
 
 async fn next(arrivals: &mut Arrivals) -> Option<Parcel> {

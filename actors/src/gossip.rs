@@ -1,0 +1,140 @@
+//! Tells the others of this node, and decides who of them stands how.
+//!
+//! The only user of the membership. Four times a second it writes the node's card anew if it has
+//! changed, asks after suspects, and, when other lives are ready than before, gives the node its
+//! new map of homes. Its mailbox holds signs of life: 256; beyond that they are dropped, and the
+//! next one counts as well. Knows nothing of users.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
+use rally_cluster::membership::Card;
+use rally_cluster::membership::roster::{Question, Roster};
+use rally_schema::{Envelope, Life};
+use tracing::info;
+
+use crate::node::Node;
+
+/// Signs of life that wait.
+const MAILBOX: usize = 256;
+
+/// How often the actor looks around.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How old the clock on a card may be.
+const CLOCK_MS: u64 = 1_000;
+
+/// A life is alive: it answered, or somebody hears it.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Sign {
+    /// Which.
+    pub of: Life,
+}
+
+/// Somebody asks whether this node hears a life.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Asked {
+    /// Who asks.
+    pub by: Life,
+    /// About whom.
+    pub about: Life,
+}
+
+/// The actor that gossips.
+pub struct Gossip {
+    node: Arc<Node>,
+    roster: Roster,
+    told: Option<Card>,
+    ready: Vec<Life>,
+}
+
+impl Gossip {
+    /// Gossips for a node.
+    pub fn new(node: Arc<Node>) -> Self {
+        let roster = Roster::new(node.life);
+        Self { node, roster, told: None, ready: Vec::new() }
+    }
+
+    /// Writes the card if others should know what is new.
+    fn announce(&mut self) {
+        let node = &self.node;
+        let card = Card {
+            life: node.life,
+            status: node.status(),
+            address: node.address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sessions: node.routers.sessions(),
+            clock_ms: node.clock.now_ms(),
+        };
+        let known = |told: &Card| {
+            let as_told = Card { clock_ms: told.clock_ms, ..card.clone() };
+            *told == as_told && card.clock_ms < told.clock_ms + CLOCK_MS
+        };
+        if !self.told.as_ref().is_some_and(known) {
+            self.node.membership.announce(card.clone());
+            self.told = Some(card);
+        }
+    }
+
+    /// Asks after suspects, and takes over who is ready now.
+    fn look(&mut self) {
+        for question in self.roster.look(self.node.clock.monotonic_ms()) {
+            match question {
+                Question::Ping(life) => self.node.tell(life, Envelope::Ping {}),
+                Question::Ask { to, about } => self.node.tell(to, Envelope::Ask { about }),
+            }
+        }
+        let ready: Vec<Life> = self.roster.ready().collect();
+        if ready != self.ready {
+            let names: Vec<String> = ready.iter().map(Life::to_string).collect();
+            info!(ready = names.join(" "), "other nodes take users now");
+            self.node.set_lives(ready.iter().copied());
+            self.ready = ready;
+        }
+    }
+}
+
+impl Actor for Gossip {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.announce();
+        ctx.add_stream(self.node.membership.heard());
+        ctx.run_interval(LOOK, |gossip, _| {
+            gossip.announce();
+            gossip.look();
+        });
+    }
+}
+
+impl StreamHandler<Vec<Card>> for Gossip {
+    fn handle(&mut self, cards: Vec<Card>, _: &mut Self::Context) {
+        self.roster.hear(cards, self.node.clock.monotonic_ms());
+        self.look();
+    }
+
+    /// The membership is gone only with the process.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Sign> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, sign: Sign, _: &mut Self::Context) {
+        self.roster.sign(sign.of, self.node.clock.monotonic_ms());
+    }
+}
+
+impl Handler<Asked> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked, _: &mut Self::Context) {
+        if self.roster.hears(asked.about) {
+            self.node.tell(asked.by, Envelope::Vouch { about: asked.about });
+        }
+    }
+}

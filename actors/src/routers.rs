@@ -1,0 +1,186 @@
+//! The users that are here: where each one's router is.
+//!
+//! Shared by everybody who has something for a user. A router whose mailbox is full is in
+//! *doubt* instead, which it finds out with the next message that it does take. Knows nothing of
+//! frames or other nodes.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use actix::dev::{MessageResponse, SendError};
+use actix::{Actor as _, Addr, Handler, Message};
+use parking_lot::RwLock;
+use rally_schema::{Stage, UserId};
+
+use crate::node::Node;
+use crate::push::{Push, Weight};
+use crate::rate::Taken;
+use crate::router::{EndAll, LookAround, Router};
+
+/// Whose sessions are in doubt: nobody's, those here, those at all edges of the user.
+const NONE: u8 = 0;
+const HERE: u8 = 1;
+const EVERYWHERE: u8 = 2;
+
+/// What is shared with everybody who finds the router, without asking it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Raised when a push could not be handed to the router: [`HERE`] or [`EVERYWHERE`].
+    doubt: AtomicU8,
+    /// Attached sessions.
+    sessions: AtomicU32,
+    /// Whether the user is shown online for his sessions here.
+    online: AtomicBool,
+    /// How fast the user may send, over all his sessions.
+    pub sends: Taken,
+}
+
+impl Shared {
+    /// Gives the number of attached sessions; a session counts before it reads the store.
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_sessions(&self, count: usize) {
+        self.sessions.store(count as u32, Ordering::Release);
+    }
+
+    pub(crate) fn set_online(&self, online: bool) {
+        self.online.store(online, Ordering::Release);
+    }
+
+    /// Raises the doubt about what was on its way there.
+    fn doubt(&self, stage: Stage) {
+        let whose = if stage == Stage::Edge { HERE } else { EVERYWHERE };
+        self.doubt.fetch_max(whose, Ordering::AcqRel);
+    }
+
+    /// Takes the doubt back, if there is one: the user's sessions here, or at all his edges.
+    pub(crate) fn take_doubt(&self) -> Option<Stage> {
+        match self.doubt.swap(NONE, Ordering::AcqRel) {
+            NONE => None,
+            HERE => Some(Stage::Edge),
+            _ => Some(Stage::Home),
+        }
+    }
+}
+
+/// Where a user's router is.
+#[derive(Clone)]
+pub struct Handle {
+    /// The actor.
+    pub addr: Addr<Router>,
+    /// What can be known without asking it.
+    pub shared: Arc<Shared>,
+}
+
+impl Handle {
+    fn doubt(&self, stage: Stage) {
+        self.shared.doubt(stage);
+        // A full mailbox holds messages, after each of which the router looks anyway.
+        let _ = self.addr.try_send(LookAround);
+    }
+}
+
+/// The users that are here. Cloning shares.
+///
+/// Hashed without a seed of its own, so that a simulation meets them in the same order each time;
+/// a name costs an account, and an account a password hash: nobody makes them collide.
+#[derive(Clone, Default)]
+pub struct Routers(Arc<RwLock<HashMap<UserId, Handle, BuildHasherDefault<DefaultHasher>>>>);
+
+impl Routers {
+    /// Finds the user's router, or starts one on the current thread.
+    pub fn join(&self, user: UserId, node: &Arc<Node>) -> Handle {
+        let mut routers = self.0.write();
+        if let Some(handle) = routers.get(&user).filter(|handle| handle.addr.connected()) {
+            return handle.clone();
+        }
+        let shared = Arc::<Shared>::default();
+        let addr = Router::new(user, node.clone(), shared.clone()).start();
+        let handle = Handle { addr, shared };
+        routers.insert(user, handle.clone());
+        handle
+    }
+
+    /// Hands a push to the user's router; one with too much to do is in doubt instead.
+    pub fn deliver(&self, user: UserId, push: Push) {
+        let routers = self.0.read();
+        let Some(handle) = routers.get(&user) else { return };
+        let (weight, stage) = (push.weight, push.stage);
+        let sent = handle.addr.try_send(push);
+        if weight == Weight::Stored && matches!(sent, Err(SendError::Full(_))) {
+            handle.shared.doubt(stage);
+        }
+    }
+
+    /// Tells the user's router something, if there is one and it has room.
+    pub fn tell<M>(&self, user: UserId, message: M)
+    where
+        M: Message + Send + 'static,
+        M::Result: MessageResponse<Router, M> + Send,
+        Router: Handler<M>,
+    {
+        if let Some(handle) = self.0.read().get(&user) {
+            let _ = handle.addr.try_send(message);
+        }
+    }
+
+    /// Has the sessions of a user catch up, for whom something was on its way there.
+    pub fn doubt(&self, user: UserId, stage: Stage) {
+        if let Some(handle) = self.0.read().get(&user) {
+            handle.doubt(stage);
+        }
+    }
+
+    /// Has every user who is here, or at home here, catch up.
+    pub fn doubt_all(&self) {
+        self.0.read().values().for_each(|handle| handle.doubt(Stage::Home));
+    }
+
+    /// Has the routers of the users that `which` picks look where they are at home.
+    pub fn look_around(&self, which: impl Fn(UserId) -> bool) {
+        for (_, handle) in self.0.read().iter().filter(|(user, _)| which(**user)) {
+            let addr = handle.addr.clone();
+            // Waits for room in the mailbox: a router that does not know its home is deaf.
+            if let Err(SendError::Full(look)) = addr.try_send(LookAround) {
+                actix::spawn(async move {
+                    let _ = addr.send(look).await;
+                });
+            }
+        }
+    }
+
+    /// Tells whether a session of the user is attached here, or was until a moment ago.
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.0.read().get(&user).is_some_and(|handle| handle.shared.online.load(Ordering::Acquire))
+    }
+
+    /// Gives every router there is.
+    pub fn all(&self) -> Vec<Handle> {
+        self.0.read().values().cloned().collect()
+    }
+
+    /// Counts attached sessions.
+    pub fn sessions(&self) -> u32 {
+        self.0.read().values().map(|h| h.shared.sessions()).sum()
+    }
+
+    /// Ends every session of a user; nothing to do when he has none.
+    pub fn end(&self, user: UserId, end: EndAll) {
+        let Some(handle) = self.0.read().get(&user).cloned() else { return };
+        // Waits for room in the mailbox instead of giving up: somebody wants to be logged out.
+        actix::spawn(async move {
+            let _ = handle.addr.send(end).await;
+        });
+    }
+
+    pub(crate) fn leave(&self, user: UserId, addr: &Addr<Router>) {
+        let mut routers = self.0.write();
+        if routers.get(&user).is_some_and(|handle| handle.addr == *addr) {
+            routers.remove(&user);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Who stands how, as one node sees it.
+//!
+//! Silence alone proves nothing: it may be the gossip that is cut. A life that is heard no more
+//! is *suspect*: it is pinged through the broker, and the others are asked whether they hear it.
+//! Only without a sign of life for [`ANSWER_MS`] is it *offline*; until then it keeps its users.
+//! A life that is heard again, or gives a sign, is live again, however long it was away. Whoever
+//! is alone gets no answer from anybody and decides by itself.
+//!
+//! No I/O and no clock: what has to be sent is given back.
+
+use std::collections::BTreeMap;
+
+use rally_schema::Life;
+
+use super::{Card, Status};
+
+/// How long a sign of life counts, and how long a suspect has to give one.
+pub const ANSWER_MS: u64 = 1_500;
+
+/// How often a suspect is pinged, and the others are asked about it.
+pub const PING_MS: u64 = 500;
+
+/// How long an offline life is remembered.
+pub const REMEMBER_MS: u64 = 7 * 86_400_000;
+
+/// How a life stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is heard.
+    Live,
+    /// It is heard no more, and may be alive.
+    Suspect {
+        /// When it was given up, unless there is a sign after it.
+        sign_ms: u64,
+        /// When it was pinged last.
+        pinged_ms: u64,
+    },
+    /// It is dead, as far as can be known.
+    Offline {
+        /// Since when.
+        since_ms: u64,
+    },
+}
+
+/// One life, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What it told last.
+    pub card: Card,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// What has to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// A ping to a suspect.
+    Ping(Life),
+    /// To a live one: whether it hears a suspect.
+    Ask {
+        /// Who is asked.
+        to: Life,
+        /// About whom.
+        about: Life,
+    },
+}
+
+/// All lives that this node knows.
+#[derive(Debug)]
+pub struct Roster {
+    me: Life,
+    members: BTreeMap<Life, Member>,
+}
+
+impl Roster {
+    /// Begins knowing nobody.
+    pub fn new(me: Life) -> Self {
+        Self { me, members: BTreeMap::new() }
+    }
+
+    /// Takes over whose cards are heard now.
+    pub fn hear(&mut self, cards: Vec<Card>, now_ms: u64) {
+        let heard: BTreeMap<Life, Card> = cards.into_iter().map(|card| (card.life, card)).collect();
+        for (life, member) in &mut self.members {
+            if member.standing == Standing::Live && !heard.contains_key(life) && *life != self.me {
+                member.standing = Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 };
+            }
+        }
+        for (life, card) in heard {
+            self.members.insert(life, Member { card, standing: Standing::Live });
+        }
+        self.retire(now_ms);
+    }
+
+    /// Takes a sign of life: a pong, or somebody else's word. An offline life that answers was
+    /// paused, or cut off.
+    pub fn sign(&mut self, of: Life, now_ms: u64) {
+        let Some(member) = self.members.get_mut(&of) else { return };
+        match &mut member.standing {
+            Standing::Live => {}
+            Standing::Suspect { sign_ms, .. } => *sign_ms = now_ms,
+            Standing::Offline { .. } => {
+                member.standing = Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 };
+                self.retire(now_ms);
+            }
+        }
+    }
+
+    /// Tells whether this node hears a life itself: only then may it vouch for it.
+    pub fn hears(&self, life: Life) -> bool {
+        self.members.get(&life).is_some_and(|member| member.standing == Standing::Live)
+    }
+
+    /// Gives up who gave no sign, forgets who is long gone, and gives what has to be sent; to
+    /// be called several times a second.
+    pub fn look(&mut self, now_ms: u64) -> Vec<Question> {
+        let others =
+            |member: &&Member| member.standing == Standing::Live && member.card.life != self.me;
+        let live: Vec<Life> = self.members.values().filter(others).map(|m| m.card.life).collect();
+        let mut questions = Vec::new();
+        for (life, member) in &mut self.members {
+            let Standing::Suspect { sign_ms, pinged_ms } = &mut member.standing else { continue };
+            if now_ms >= *sign_ms + ANSWER_MS {
+                member.standing = Standing::Offline { since_ms: now_ms };
+            } else if now_ms >= *pinged_ms + PING_MS {
+                *pinged_ms = now_ms;
+                questions.push(Question::Ping(*life));
+                questions.extend(live.iter().map(|to| Question::Ask { to: *to, about: *life }));
+            }
+        }
+        self.members.retain(|_, member| match member.standing {
+            Standing::Offline { since_ms } => now_ms < since_ms + REMEMBER_MS,
+            _ => true,
+        });
+        questions
+    }
+
+    /// Gives the lives that take users: ready, and not known to be dead.
+    pub fn ready(&self) -> impl Iterator<Item = Life> + '_ {
+        let takes = |member: &&Member| {
+            member.card.status == Status::Ready
+                && !matches!(member.standing, Standing::Offline { .. })
+        };
+        self.members.values().filter(takes).map(|member| member.card.life)
+    }
+
+    /// Gives everybody, in the order of their names.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// A node has one life: an earlier one is over as soon as a later one is known.
+    fn retire(&mut self, now_ms: u64) {
+        let mut later: Option<Life> = None;
+        for (life, member) in self.members.iter_mut().rev() {
+            let over = later.is_some_and(|later| later.node == life.node);
+            if over && !matches!(member.standing, Standing::Offline { .. }) {
+                member.standing = Standing::Offline { since_ms: now_ms };
+            }
+            later = Some(*life);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(node: &str, generation: u64) -> Life {
+        Life { node: node.parse().unwrap(), generation }
+    }
+
+    fn card(life: Life) -> Card {
+        let (address, version) = (String::new(), String::new());
+        Card { life, status: Status::Ready, address, version, sessions: 0, clock_ms: 0 }
+    }
+
+    fn cards(nodes: &[&str]) -> Vec<Card> {
+        nodes.iter().map(|node| card(life(node, 1))).collect()
+    }
+
+    fn of(nodes: &[&str]) -> Roster {
+        let mut roster = Roster::new(life("a", 1));
+        roster.hear(cards(nodes), 0);
+        roster
+    }
+
+    fn ready(roster: &Roster) -> String {
+        roster.ready().map(|life| life.node.to_string()).collect()
+    }
+
+    #[test]
+    fn a_silent_life_is_pinged_asked_about_and_given_up() {
+        let mut roster = of(&["a", "b", "c"]);
+        roster.hear(cards(&["a", "b"]), 10_000);
+        let (b, c) = (life("b", 1), life("c", 1));
+        let asked = [Question::Ping(c), Question::Ask { to: b, about: c }];
+        assert_eq!(roster.look(10_000), asked);
+        assert_eq!(roster.look(10_499), []);
+        assert_eq!(roster.look(10_500), asked);
+        assert_eq!(ready(&roster), "abc", "it keeps its users meanwhile");
+        assert_eq!(roster.look(11_500), []);
+        assert_eq!(ready(&roster), "ab");
+    }
+
+    #[test]
+    fn who_answers_through_the_broker_stays_however_long_the_gossip_is_cut() {
+        let mut roster = of(&["a", "b"]);
+        roster.hear(cards(&["a"]), 10_000);
+        for now_ms in (10_000..100_000).step_by(250) {
+            for question in roster.look(now_ms) {
+                assert_eq!(question, Question::Ping(life("b", 1)));
+                roster.sign(life("b", 1), now_ms + 20);
+            }
+            assert_eq!(ready(&roster), "ab");
+        }
+        assert!(!roster.hears(life("b", 1)), "and nobody may vouch for it who does not hear it");
+    }
+
+    #[test]
+    fn the_last_one_gives_up_all_others() {
+        let mut roster = of(&["a", "b", "c"]);
+        roster.hear(cards(&["a"]), 10_000);
+        (10_000..12_000).step_by(250).for_each(|now_ms| drop(roster.look(now_ms)));
+        assert_eq!(ready(&roster), "a");
+    }
+
+    #[test]
+    fn a_node_is_not_given_up_by_itself() {
+        let mut roster = of(&["a"]);
+        roster.hear(Vec::new(), 10_000);
+        roster.look(20_000);
+        assert_eq!(ready(&roster), "a");
+    }
+
+    #[test]
+    fn who_was_paused_is_live_again_by_itself() {
+        for gossip in [true, false] {
+            let mut roster = of(&["a", "b"]);
+            roster.hear(cards(&["a"]), 10_000);
+            (10_000..12_000).step_by(250).for_each(|now_ms| drop(roster.look(now_ms)));
+            assert_eq!(ready(&roster), "a");
+            match gossip {
+                true => roster.hear(cards(&["a", "b"]), 50_000),
+                false => roster.sign(life("b", 1), 50_000),
+            }
+            assert_eq!(ready(&roster), "ab");
+        }
+    }
+
+    #[test]
+    fn a_later_life_ends_the_earlier_one_at_once() {
+        let mut roster = of(&["a", "b"]);
+        let later = life("b", 2);
+        roster.hear(vec![card(life("a", 1)), card(life("b", 1)), card(later)], 10_000);
+        let now: Vec<Life> = roster.ready().collect();
+        assert_eq!(now, [life("a", 1), later]);
+        roster.sign(life("b", 1), 10_001);
+        assert_eq!(roster.ready().count(), 2, "no sign brings it back");
+    }
+
+    #[test]
+    fn who_starts_or_leaves_takes_no_users() {
+        let mut roster = of(&["a", "b", "c"]);
+        let with = |node, status| Card { status, ..card(life(node, 1)) };
+        roster.hear(vec![with("a", Status::Ready), with("b", Status::Starting)], 10_000);
+        assert_eq!(ready(&roster), "ac");
+        roster.hear(vec![with("a", Status::Draining), with("b", Status::Ready)], 10_100);
+        assert_eq!(ready(&roster), "bc");
+    }
+
+    #[test]
+    fn the_long_gone_are_forgotten() {
+        let mut roster = of(&["a", "b"]);
+        roster.hear(cards(&["a"]), 10_000);
+        roster.look(20_000);
+        roster.look(20_000 + REMEMBER_MS - 1);
+        assert_eq!(roster.members().count(), 2);
+        roster.look(20_000 + REMEMBER_MS);
+        assert_eq!(roster.members().count(), 1);
+    }
+}
