@@ -81,6 +81,8 @@ pub(super) struct Batch {
     pub(super) conversation: ConversationId,
     /// What is known of the other member.
     pub(super) peer: Option<Peer>,
+    /// The send that must come again before any other, if one must.
+    pub(super) held_by: Option<Ref>,
 }
 
 impl Batch {
@@ -88,10 +90,12 @@ impl Batch {
     pub(super) async fn write(mut self, waiting: Vec<Queued>) -> Written {
         let mut outcomes = Vec::with_capacity(waiting.len());
         let mut prepared = Vec::with_capacity(waiting.len());
-        let mut held_by = None;
+        let mut held_by = self.held_by;
         for Queued { what, received_us, span } in waiting {
             let r#ref = what.r#ref();
             let is_send = matches!(what, What::Send(_));
+            // It comes again: whatever follows it may go on.
+            held_by = held_by.filter(|by| *by != r#ref);
             if let Some(by) = held_by.filter(|_| is_send) {
                 let text = format!("{by} must be sent again or forgotten first");
                 let error = ErrorFrame::new(ErrorCode::Held, text).about(r#ref);

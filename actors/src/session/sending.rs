@@ -144,12 +144,14 @@ impl Session {
             return self.tidy(conversation);
         }
         lane.writing = true;
+        let held_by = lane.held_by.take();
         let batch = Batch {
             worker: self.worker.clone(),
             user: self.user,
             client: self.client,
             conversation,
             peer: self.peers.get(conversation),
+            held_by,
         };
         let waiting = std::mem::take(&mut lane.waiting);
         self.io.pause(Pause::Lane, false);
@@ -162,8 +164,9 @@ impl Session {
         if let Some(peer) = written.peer {
             self.peers.put(conversation, peer);
         }
-        if let Some(by) = written.held_by {
-            self.hold(conversation, by);
+        if written.held_by.is_some() {
+            // Over a later one: what was refused first has to come again first.
+            self.lanes.0.entry(conversation).or_default().held_by = written.held_by;
         }
         for outcome in written.outcomes {
             match outcome {

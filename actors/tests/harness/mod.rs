@@ -142,6 +142,14 @@ impl Client {
         self.wire.send(WsMessage::Text(text)).await.unwrap();
     }
 
+    /// Sends frames in one write.
+    pub async fn says_all<F: Into<ClientFrame>>(&mut self, frames: impl IntoIterator<Item = F>) {
+        for frame in frames {
+            self.wire.feed(WsMessage::Text(frame.into().encode().into())).await.unwrap();
+        }
+        self.wire.flush().await.unwrap();
+    }
+
     /// Makes a message to somebody, stamped now.
     pub fn message(&mut self, to: &str, text: &str) -> Send {
         let to: UserId = to.parse().unwrap();
