@@ -1,4 +1,4 @@
-//! The commands that README names: `cargo xtask run`, `cargo xtask test`, `cargo xtask gen`.
+//! The commands that README names: `cargo xtask run`, `cargo xtask test` and others.
 //!
 //! One file a command, and beside them what several commands share. Knows nothing of
 //! what Rally does: only how it is built, checked and started.
@@ -14,6 +14,7 @@ mod licences;
 mod need;
 mod python;
 mod run;
+mod simulate;
 mod stamp;
 mod step;
 mod steps;
@@ -40,6 +41,7 @@ enum Command {
     Run(run::Args),
     Test(test::Args),
     Gen(generate::Args),
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +58,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&checkout, args),
         Command::Test(args) => test::run(&checkout, &args),
         Command::Gen(args) => generate::run(&checkout, &args),
+        Command::Simulate(args) => simulate::run(&checkout, &args),
     }
 }

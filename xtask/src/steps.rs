@@ -50,6 +50,12 @@ pub const STEPS: &[Step] = &[
     },
     Step { name: "rust-tests", about: "tests of the workspace", needs: &[], run: rust_tests },
     Step {
+        name: "simulation",
+        about: "1,000 simulated clusters under faults keep the promises",
+        needs: &[],
+        run: simulation,
+    },
+    Step {
         name: "server",
         about: "the release build of rally-server",
         needs: &["client-build"],
@@ -100,6 +106,10 @@ fn client_build(checkout: &Checkout) -> anyhow::Result<Outcome> {
 
 fn rust_tests(checkout: &Checkout) -> anyhow::Result<Outcome> {
     cargo(checkout, &["test", "--workspace", "--no-fail-fast"])
+}
+
+fn simulation(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    cargo(checkout, &["run", "--release", "--package", "rally-simulation", "--", "--seeds=1000"])
 }
 
 fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {

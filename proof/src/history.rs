@@ -1,0 +1,162 @@
+//! The record that is judged: what was asked, what was answered, and what was shown at the end.
+
+use std::fmt;
+
+use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
+use serde::{Deserialize, Serialize};
+
+/// The version of this format.
+pub const HISTORY_VERSION: u16 = 1;
+
+/// One device of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Device {
+    /// Whose.
+    pub user: UserId,
+    /// Which of his.
+    pub number: u8,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.user, self.number)
+    }
+}
+
+/// What happened at a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Event {
+    /// A message was put into the outbox. A device's own order is the order of these.
+    Wrote {
+        /// The device's name for it.
+        r#ref: Ref,
+        /// Where to.
+        conversation: ConversationId,
+        /// What.
+        text: String,
+    },
+    /// The server said that it is stored.
+    Acked {
+        /// Which.
+        r#ref: Ref,
+        /// What it is called now.
+        id: MessageId,
+    },
+    /// The server said that it will never be stored, and the device let it go.
+    Refused {
+        /// Which.
+        r#ref: Ref,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// An edit was acknowledged.
+    Edited {
+        /// Which message.
+        id: MessageId,
+        /// Which edit.
+        edit: EditId,
+        /// The new text.
+        text: String,
+    },
+    /// A deletion was acknowledged.
+    Deleted {
+        /// Which message.
+        id: MessageId,
+    },
+    /// A message was pushed or caught up on, and shown.
+    Appeared {
+        /// Which.
+        id: MessageId,
+    },
+    /// The user read up to this message of his peer.
+    Read {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to which.
+        id: MessageId,
+    },
+    /// The ticks under one's own messages moved: how far the peer got and read.
+    Ticked {
+        /// Where.
+        conversation: ConversationId,
+        /// How far a device of the peer got it.
+        delivered_up_to: Option<MessageId>,
+        /// How far the peer read.
+        read_up_to: Option<MessageId>,
+    },
+    /// Everything that the device held was dropped, to be loaded anew.
+    Reset,
+}
+
+/// An event, where and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Milliseconds since the record began.
+    pub at_ms: u64,
+    /// At which device.
+    pub device: Device,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A message as a device shows it, or as the store holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Which.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// His name for it.
+    pub r#ref: Ref,
+    /// Its text; empty when deleted.
+    pub text: String,
+    /// Its newest edit.
+    pub edit: Option<EditId>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// One conversation as a device shows it at the end, top to bottom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Which device; the store's own rows have none.
+    pub device: Option<Device>,
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// What is shown, in the order in which it is.
+    pub messages: Vec<Shown>,
+    /// The badge.
+    pub unread: u32,
+    /// How far its user read.
+    pub read_up_to: Option<MessageId>,
+    /// How far a device of the peer got it.
+    pub peer_delivered_up_to: Option<MessageId>,
+    /// How far the peer read.
+    pub peer_read_up_to: Option<MessageId>,
+}
+
+/// Everything that is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// [`HISTORY_VERSION`] of the writer.
+    pub version: u16,
+    /// What happened, in its order.
+    pub entries: Vec<Entry>,
+    /// What every device showed when all was quiet.
+    pub views: Vec<View>,
+    /// What the store held then, one view a conversation and member.
+    pub stored: Vec<View>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            version: HISTORY_VERSION,
+            entries: Vec::new(),
+            views: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What Rally promises, and how a record of what happened is judged by it.
+//!
+//! A [`History`] is what devices did and saw, written down by whoever drove them: a simulation,
+//! or a checker from outside. Each promise is one file under `promises/`, with one function that
+//! reads a history and finds nothing, or the breach: the promise, and the values that break it.
+//! Knows nothing of servers, stores or actors.
+
+pub mod history;
+pub mod promises;
+
+pub use history::{Device, Event, History, Shown, View};
+pub use promises::{Breach, PROMISES, Promise, judge};

@@ -1,0 +1,45 @@
+//! An edit or deletion that was acknowledged is never undone: not in the store, not at a device.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rally_schema::{EditId, MessageId};
+
+use crate::history::{Event, History};
+
+pub(super) fn judge(history: &History) -> Result<(), String> {
+    let mut edited: BTreeMap<MessageId, (EditId, &str)> = BTreeMap::new();
+    let mut deleted: BTreeSet<MessageId> = BTreeSet::new();
+    for entry in &history.entries {
+        match &entry.event {
+            Event::Edited { id, edit, text } => {
+                let newest = edited.entry(*id).or_insert((*edit, text));
+                if *edit > newest.0 {
+                    *newest = (*edit, text);
+                }
+            }
+            Event::Deleted { id } => {
+                deleted.insert(*id);
+            }
+            _ => {}
+        }
+    }
+    for view in history.stored.iter().chain(&history.views) {
+        let whose = view.device.map_or_else(|| "the store".to_owned(), |device| device.to_string());
+        for message in &view.messages {
+            if deleted.contains(&message.id) && !(message.deleted && message.text.is_empty()) {
+                return Err(format!("{} was deleted, and {whose} shows it", message.id));
+            }
+            let Some((edit, text)) = edited.get(&message.id) else { continue };
+            let stands = message.deleted
+                || message.edit.is_some_and(|shown| shown > *edit)
+                || (message.edit == Some(*edit) && message.text == *text);
+            if !stands {
+                return Err(format!(
+                    "{} was edited by {edit}, and {whose} shows {:?}",
+                    message.id, message.edit
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The promises, one a file, each with the function that judges it.
+
+mod acknowledged;
+mod edits;
+mod once;
+mod order;
+mod reference;
+mod ticks;
+mod unread;
+
+use thiserror::Error;
+
+use crate::history::{History, View};
+
+/// One promise.
+pub struct Promise {
+    /// Its number among the ten.
+    pub number: u8,
+    /// Its words.
+    pub words: &'static str,
+    judge: fn(&History) -> Result<(), String>,
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("promise {number} is broken ({words}): {values}")]
+pub struct Breach {
+    /// Which.
+    pub number: u8,
+    /// Its words.
+    pub words: &'static str,
+    /// What breaks it.
+    pub values: String,
+}
+
+/// The promises that a history shows. The seventh (offline shows in time), the ninth (unknown is
+/// said to be unknown) and the tenth (queues are bounded) are judged elsewhere so far.
+pub const PROMISES: [Promise; 7] = [
+    Promise { number: 1, words: "acknowledged means readable", judge: acknowledged::judge },
+    Promise {
+        number: 2,
+        words: "every device of every member shows each message exactly once",
+        judge: once::judge,
+    },
+    Promise {
+        number: 3,
+        words: "all devices show a conversation in one order, and a sender's own order is kept",
+        judge: order::judge,
+    },
+    Promise {
+        number: 4,
+        words: "the same reference with the same text is the same message",
+        judge: reference::judge,
+    },
+    Promise {
+        number: 5,
+        words: "ticks only move forward, and only over what is stored",
+        judge: ticks::judge,
+    },
+    Promise {
+        number: 6,
+        words: "unread is a function of marks and messages, equal on every device",
+        judge: unread::judge,
+    },
+    Promise { number: 8, words: "an edit or deletion is never undone", judge: edits::judge },
+];
+
+/// Gives every promise that the history breaks.
+pub fn judge(history: &History) -> Vec<Breach> {
+    let breach = |promise: &Promise| {
+        let Promise { number, words, judge } = promise;
+        let values = judge(history).err()?;
+        Some(Breach { number: *number, words, values })
+    };
+    PROMISES.iter().filter_map(breach).collect()
+}
+
+/// Finds what the store holds of a view's conversation.
+fn stored<'a>(history: &'a History, view: &View) -> Option<&'a View> {
+    history.stored.iter().find(|stored| stored.conversation == view.conversation)
+}

@@ -1,0 +1,47 @@
+//! All devices show a conversation in one and the same order; a sender's own order is kept.
+
+use std::collections::HashMap;
+
+use rally_schema::{ConversationId, MessageId, Ref};
+
+use crate::history::{Device, Event, History};
+
+pub(super) fn judge(history: &History) -> Result<(), String> {
+    let mut orders: HashMap<ConversationId, (Device, Vec<MessageId>)> = HashMap::new();
+    for view in &history.views {
+        let Some(device) = view.device else { continue };
+        let order: Vec<MessageId> = view.messages.iter().map(|message| message.id).collect();
+        match orders.get(&view.conversation) {
+            None => {
+                orders.insert(view.conversation, (device, order));
+            }
+            Some((_, first)) if *first == order => {}
+            Some((other, _)) => {
+                return Err(format!(
+                    "{device} and {other} show {} in two orders",
+                    view.conversation
+                ));
+            }
+        }
+    }
+    // What one device wrote into one conversation, in the order in which it did.
+    let mut wrote: HashMap<(Device, ConversationId), Vec<Ref>> = HashMap::new();
+    for entry in &history.entries {
+        if let Event::Wrote { r#ref, conversation, .. } = &entry.event {
+            wrote.entry((entry.device, *conversation)).or_default().push(*r#ref);
+        }
+    }
+    let stored: HashMap<Ref, MessageId> = history
+        .stored
+        .iter()
+        .flat_map(|view| &view.messages)
+        .map(|message| (message.r#ref, message.id))
+        .collect();
+    for ((device, conversation), refs) in &wrote {
+        let ids: Vec<MessageId> = refs.iter().filter_map(|r| stored.get(r).copied()).collect();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(format!("{device} wrote {} before {} in {conversation}", pair[0], pair[1]));
+        }
+    }
+    Ok(())
+}

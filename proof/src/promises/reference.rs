@@ -1,0 +1,27 @@
+//! The same reference with the same text is the same message, however late it is sent again.
+
+use std::collections::HashMap;
+
+use rally_schema::{MessageId, Ref, UserId};
+
+use crate::history::{Event, History};
+
+pub(super) fn judge(history: &History) -> Result<(), String> {
+    let mut acked: HashMap<(UserId, Ref), MessageId> = HashMap::new();
+    for entry in &history.entries {
+        let Event::Acked { r#ref, id } = &entry.event else { continue };
+        let first = *acked.entry((entry.device.user, *r#ref)).or_insert(*id);
+        if first.low() != id.low() {
+            return Err(format!("{ref} was acknowledged as {first} and as {id}"));
+        }
+    }
+    for view in &history.stored {
+        let mut ids: HashMap<(UserId, Ref), MessageId> = HashMap::new();
+        for message in &view.messages {
+            if let Some(other) = ids.insert((message.sender, message.r#ref), message.id) {
+                return Err(format!("{} is read as {other} and as {}", message.r#ref, message.id));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What goes wrong in one run: some kinds of fault, each at a moment of its own.
+
+use std::rc::Rc;
+
+use rally_actors::Settings;
+
+use crate::line::{Line, Surroundings};
+use crate::world::Weather;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Parcels are lost, late, doubled, unconfirmed.
+    Parcels,
+    /// Writes time out: done, not done, or done later; reads fail.
+    Store,
+    /// A node dies without a word, and starts again.
+    Crash,
+    /// A node stands still, and goes on.
+    Pause,
+    /// A node does not reach the broker.
+    OffBroker,
+    /// One node does not hear another's gossip, or none hears any.
+    Gossip,
+    /// A node's wall clock is wrong.
+    Skew,
+    /// Every socket of a node breaks.
+    Sockets,
+    /// A device is without a network.
+    Offline,
+    /// A device's storage is cleared.
+    Cleared,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Parcels,
+        Self::Store,
+        Self::Crash,
+        Self::Pause,
+        Self::OffBroker,
+        Self::Gossip,
+        Self::Skew,
+        Self::Sockets,
+        Self::Offline,
+        Self::Cleared,
+    ];
+}
+
+/// Lets one fault happen, from its beginning to its end.
+pub async fn happen(
+    kind: Kind,
+    around: &Rc<Surroundings>,
+    lines: &[Rc<Line>],
+    settings: &Settings,
+) {
+    let world = &around.world;
+    let node = &around.nodes[world.below(around.nodes.len() as u64) as usize];
+    let other = &around.nodes[world.below(around.nodes.len() as u64) as usize];
+    let line = &lines[world.below(lines.len() as u64) as usize];
+    match kind {
+        Kind::Parcels => {
+            world.change_weather(|weather| {
+                *weather = Weather {
+                    parcel_lost: 60,
+                    parcel_unconfirmed: 60,
+                    parcel_doubled: 40,
+                    parcel_late: 60,
+                    ..*weather
+                };
+            });
+            world.delay(5_000, 20_000).await;
+            world.change_weather(|weather| {
+                *weather = Weather {
+                    parcel_lost: 0,
+                    parcel_unconfirmed: 0,
+                    parcel_doubled: 0,
+                    parcel_late: 0,
+                    ..*weather
+                };
+            });
+        }
+        Kind::Store => {
+            world.change_weather(|weather| {
+                *weather = Weather {
+                    write_lost: 60,
+                    write_unconfirmed: 60,
+                    write_late: 60,
+                    read_failed: 60,
+                    ..*weather
+                };
+            });
+            world.delay(5_000, 20_000).await;
+            world.change_weather(|weather| {
+                *weather = Weather {
+                    write_lost: 0,
+                    write_unconfirmed: 0,
+                    write_late: 0,
+                    read_failed: 0,
+                    ..*weather
+                };
+            });
+        }
+        Kind::Crash => {
+            node.kill();
+            world.delay(500, 15_000).await;
+            if !node.is_up() {
+                node.start(settings.clone()).await;
+            }
+        }
+        Kind::Pause => {
+            node.set_paused(true);
+            world.delay(500, 40_000).await;
+            node.set_paused(false);
+        }
+        Kind::OffBroker => {
+            world.set_off_broker(node.name, true);
+            world.delay(500, 15_000).await;
+            world.set_off_broker(node.name, false);
+        }
+        Kind::Gossip => {
+            let all = world.below(3) == 0;
+            for a in &around.nodes {
+                for b in around.nodes.iter().filter(|b| b.name != a.name) {
+                    world.set_deaf(
+                        a.name,
+                        b.name,
+                        all || (a.name, b.name) == (node.name, other.name),
+                    );
+                }
+            }
+            world.delay(2_000, 20_000).await;
+            for a in &around.nodes {
+                around.nodes.iter().for_each(|b| world.set_deaf(a.name, b.name, false));
+            }
+        }
+        Kind::Skew => {
+            node.machine.set_skew(world.below(7_000) as i64 - 3_500);
+            world.delay(5_000, 20_000).await;
+            node.machine.set_skew(0);
+        }
+        Kind::Sockets => node.break_sockets(),
+        Kind::Offline => {
+            line.set_online(false);
+            world.delay(500, 30_000).await;
+            line.set_online(true);
+        }
+        Kind::Cleared => {
+            line.forget(around);
+            world.delay(10, 3_000).await;
+            line.set_online(true);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Whole nodes in one process under simulated time, so that a seed replays exactly.
+//!
+//! The actors, routers, leases and gossip are those that ship; simulated are the ways between
+//! them: broker, gossip, sockets, the store's answers, and every clock. `run.rs` makes a seed into
+//! a history, `faults.rs` holds what goes wrong, `device.rs` is a client as PROTOCOL.md describes
+//! it. What a history is worth is judged by `rally-proof`.
+
+mod broker;
+mod device;
+pub mod faults;
+mod line;
+mod membership;
+mod node;
+mod pipe;
+pub mod run;
+mod store;
+mod world;

@@ -1,0 +1,191 @@
+//! One simulated node: the real actors of a life, on a task set that can be killed or paused.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use prometheus_client::registry::Registry;
+use rally_actors::greet::Guest;
+use rally_actors::node::Parts;
+use rally_actors::session::Session;
+use rally_actors::wire::Decoder;
+use rally_actors::{Gate, Metrics, Node, Settings, Worker};
+use rally_cluster::clock::Clock;
+use rally_cluster::store::{Model, Store as _};
+use rally_schema::frame::Hello;
+use rally_schema::limits::FRAME_BYTES;
+use rally_schema::{ClientId, Life, NodeId, UserId};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
+
+use crate::broker::Exchange;
+use crate::membership::Board;
+use crate::pipe::End;
+use crate::store::SimStore;
+use crate::world::{Machine, World};
+
+/// Nobody comes in by a ticket here: guests are handed over.
+struct NoGate;
+
+impl Gate for NoGate {
+    fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
+        Err("no tickets here".to_owned())
+    }
+}
+
+/// Somebody at the door.
+pub struct Visit {
+    /// The node's end of the socket.
+    pub socket: End,
+    /// Who comes.
+    pub user: UserId,
+    /// With which client, and what it knows.
+    pub hello: Hello,
+}
+
+/// What nodes stand on.
+#[derive(Clone)]
+pub struct Ground {
+    /// Chance and faults.
+    pub world: World,
+    /// Where everything is kept.
+    pub model: Model,
+    /// The broker.
+    pub exchange: Exchange,
+    /// The gossip.
+    pub board: Board,
+}
+
+/// One node, which has one life after the other.
+pub struct SimNode {
+    /// Its name.
+    pub name: NodeId,
+    /// Its machine's clock.
+    pub machine: Machine,
+    ground: Ground,
+    running: RefCell<Option<Running>>,
+    generation: Cell<u64>,
+    gate: Rc<Pause>,
+}
+
+struct Running {
+    life: Life,
+    door: mpsc::UnboundedSender<Visit>,
+    tasks: AbortHandle,
+    breakers: Vec<Box<dyn Fn()>>,
+}
+
+/// What holds a paused node's tasks.
+#[derive(Default)]
+struct Pause {
+    paused: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl SimNode {
+    /// Makes a node that is down.
+    pub fn new(name: &str, ground: &Ground) -> Self {
+        Self {
+            name: name.parse().expect("a node's name"),
+            machine: Machine::new(&ground.world),
+            ground: ground.clone(),
+            running: RefCell::default(),
+            generation: Cell::new(0),
+            gate: Rc::default(),
+        }
+    }
+
+    /// Tells whether it runs, paused or not.
+    pub fn is_up(&self) -> bool {
+        self.running.borrow().is_some()
+    }
+
+    /// Starts the next life.
+    pub async fn start(&self, settings: Settings) {
+        let Ground { world, model, exchange, board } = self.ground.clone();
+        self.generation.set(self.generation.get() + 1);
+        let life = Life { node: self.name, generation: self.generation.get() };
+        let clock = Clock::new(self.machine.clone(), model.high_water_ms(), world.below(u64::MAX));
+        let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
+        let local = LocalSet::new();
+        let node = local
+            .run_until(async {
+                let node = Node::start(Parts {
+                    life,
+                    address: String::new(),
+                    store: Arc::new(SimStore::new(world.clone(), model, life)),
+                    broker: Arc::new(exchange.connect(life)),
+                    membership: Arc::new(board.join(life)),
+                    clock,
+                    settings,
+                    metrics: Metrics::new(&mut Registry::default()),
+                    gate: Arc::new(NoGate),
+                    link_span: |_, _| {},
+                });
+                let worker = Worker::start(node.clone());
+                spawn_local(async move {
+                    while let Some(Visit { socket, user, hello }) = visits.recv().await {
+                        let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
+                        Session::open(worker.clone(), Box::new(socket), guest);
+                    }
+                });
+                node
+            })
+            .await;
+        node.set_ready();
+        let tasks = spawn_local(gated(local, self.gate.clone())).abort_handle();
+        let breakers = Vec::new();
+        *self.running.borrow_mut() = Some(Running { life, door, tasks, breakers });
+    }
+
+    /// Ends the life without a word.
+    pub fn kill(&self) {
+        let Some(running) = self.running.borrow_mut().take() else { return };
+        self.ground.world.kill(running.life);
+        self.ground.exchange.close(running.life);
+        running.breakers.iter().for_each(|breaker| breaker());
+        running.tasks.abort();
+        self.set_paused(false);
+    }
+
+    /// Stops every task, or lets them go on; sockets stay as they are.
+    pub fn set_paused(&self, paused: bool) {
+        self.ground.world.set_paused(self.name, paused);
+        self.gate.paused.set(paused);
+        if let Some(waker) = self.gate.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Lets somebody in; `false` when nobody opens.
+    pub fn visit(&self, visit: Visit) -> bool {
+        let mut running = self.running.borrow_mut();
+        let Some(running) = running.as_mut() else { return false };
+        running.breakers.push(Box::new(visit.socket.breaker()));
+        running.door.send(visit).is_ok()
+    }
+
+    /// Breaks every socket that clients have here.
+    pub fn break_sockets(&self) {
+        if let Some(running) = self.running.borrow_mut().as_mut() {
+            running.breakers.drain(..).for_each(|breaker| breaker());
+        }
+    }
+}
+
+/// Runs a node's tasks unless it is paused.
+async fn gated(local: LocalSet, gate: Rc<Pause>) {
+    let mut local = Box::pin(local);
+    poll_fn(|cx| {
+        *gate.waker.borrow_mut() = Some(cx.waker().clone());
+        if gate.paused.get() {
+            return Poll::Pending;
+        }
+        // Ends only with the node's last task: never, while its gossip runs.
+        Pin::new(&mut local).poll(cx)
+    })
+    .await;
+}

@@ -1,0 +1,230 @@
+//! One run: a seed becomes a cluster, its users, their wishes and the faults, and ends as a history.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rally_actors::Settings;
+use rally_cluster::store::{Model, Store as _, UserRow};
+use rally_cluster::twins;
+use rally_proof::{Device, Event, History, Shown, View};
+use rally_schema::UserId;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
+
+use crate::broker::Exchange;
+use crate::device::{Phone, Wish};
+use crate::faults::{self, Kind};
+use crate::line::{Line, Surroundings};
+use crate::membership::Board;
+use crate::node::{Ground, SimNode};
+use crate::world::World;
+
+/// How large one run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Nodes.
+    pub nodes: usize,
+    /// Users, of whom each has two devices.
+    pub users: usize,
+    /// Wishes of all users together.
+    pub wishes: usize,
+    /// Kinds of fault.
+    pub kinds: usize,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { nodes: 3, users: 6, wishes: 200, kinds: 4 }
+    }
+}
+
+/// What a run gave.
+pub struct Outcome {
+    /// What is judged.
+    pub history: History,
+    /// The kinds of fault that happened.
+    pub kinds: Vec<Kind>,
+    /// Small faults, by their likelihoods.
+    pub faults: u64,
+    /// Why it did not come to rest, if it did not.
+    pub restless: Option<String>,
+}
+
+/// How long all may take to come to rest after the last fault, and how long it stays there: late
+/// writes surface within a minute, and a session syncs every twenty seconds.
+const REST: Duration = Duration::from_secs(180);
+const STAY: Duration = Duration::from_secs(95);
+
+fn settings() -> Settings {
+    Settings {
+        sync_interval_ms: 20_000,
+        commit_timeout_ms: 3_000,
+        commit_give_up_ms: 8_000,
+        ..Settings::default()
+    }
+}
+
+/// Runs a seed under a clock of its own; with `trace` it prints every frame and fault.
+pub fn run(seed: u64, size: Size, trace: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O");
+    LocalSet::new().block_on(&runtime, simulate(seed, size, trace))
+}
+
+async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
+    let world = World::new(seed);
+    let model = Model::new(world.uuid().into(), [7; 32]);
+    let users: Vec<UserId> =
+        (0..size.users).map(|n| format!("user{n}").parse().expect("a user's name")).collect();
+    for user in &users {
+        let (name, password) = (user.to_string(), None);
+        let row = UserRow { user: *user, name, password, epoch: 0, hide_presence: false };
+        model.create_user(row).await.expect("the model takes all");
+    }
+    let exchange = Exchange::new(world.clone());
+    let board = Board::new(world.clone());
+    let ground = Ground { world: world.clone(), model: model.clone(), exchange, board };
+    let nodes: Vec<SimNode> =
+        (0..size.nodes).map(|n| SimNode::new(&format!("node{n}"), &ground)).collect();
+    for node in &nodes {
+        node.start(settings()).await;
+    }
+    let entries = RefCell::default();
+    let around = Rc::new(Surroundings { world: world.clone(), nodes, entries, trace });
+    let lines: Vec<Rc<Line>> = users
+        .iter()
+        .flat_map(|user| (0..2).map(|number| Device { user: *user, number }))
+        .map(|device| Rc::new(Line::new(Phone::new(device, world.clone()))))
+        .collect();
+    let tasks: Vec<_> =
+        lines.iter().map(|line| spawn_local(line.clone().run(around.clone()))).collect();
+    sleep(Duration::from_secs(3)).await;
+
+    let kinds = draw_kinds(&world, size.kinds);
+    let troubles: Vec<_> = kinds
+        .iter()
+        .map(|kind| {
+            let (kind, around, lines) = (*kind, around.clone(), lines.clone());
+            spawn_local(async move {
+                around.world.delay(0, 40_000).await;
+                around.trace(&"fault", || format!("{kind:?} begins"));
+                faults::happen(kind, &around, &lines, &settings()).await;
+                around.trace(&"fault", || format!("{kind:?} ends"));
+            })
+        })
+        .collect();
+    for nth in 0..size.wishes {
+        let line = &lines[world.below(lines.len() as u64) as usize];
+        line.wish(draw_wish(&world, &users, nth), &around);
+        world.delay(0, 500).await;
+    }
+    for trouble in troubles {
+        trouble.await.expect("faults do not panic");
+    }
+    world.heal();
+    for node in &around.nodes {
+        node.set_paused(false);
+        node.machine.set_skew(0);
+        if !node.is_up() {
+            node.start(settings()).await;
+        }
+    }
+    lines.iter().for_each(|line| line.set_online(true));
+    let restless = come_to_rest(&lines).await;
+    sleep(STAY).await;
+
+    let history = History {
+        entries: around.entries.take(),
+        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
+        stored: stored(&model, &users).await,
+        ..History::default()
+    };
+    tasks.iter().for_each(|task| task.abort());
+    around.nodes.iter().for_each(SimNode::kill);
+    Outcome { history, kinds, faults: world.faults(), restless }
+}
+
+async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
+    let quiet = async {
+        while !lines.iter().all(|line| line.phone.borrow().is_quiet()) {
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    match tokio::time::timeout(REST, quiet).await {
+        Ok(()) => None,
+        Err(_) => {
+            let busy = lines.iter().find(|line| !line.phone.borrow().is_quiet())?;
+            Some(format!("{} has still something to bring", busy.phone.borrow().device))
+        }
+    }
+}
+
+fn draw_kinds(world: &World, count: usize) -> Vec<Kind> {
+    let mut left = Kind::ALL.to_vec();
+    (0..count.min(left.len()))
+        .map(|_| left.swap_remove(world.below(left.len() as u64) as usize))
+        .collect()
+}
+
+fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
+    let to = world.pick(users);
+    match world.below(20) {
+        0..12 => Wish::Write { to, text: format!("text {nth}") },
+        12..14 => Wish::Edit { to, text: format!("edit {nth}") },
+        14 => Wish::Delete { to },
+        _ => Wish::Look { at: to },
+    }
+}
+
+/// Reads what the store holds, one view a conversation and member.
+async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
+    let mut views = BTreeMap::new();
+    for user in users {
+        let (rows, _) = model.inbox(*user, None, usize::MAX).await.expect("the model answers");
+        for row in rows {
+            let rows = model.history(row.conversation, None, usize::MAX).await;
+            let mut rows = rows.expect("the model answers");
+            twins::fold(&mut rows);
+            rows.reverse();
+            let messages = rows
+                .into_iter()
+                .map(|row| Shown {
+                    id: row.id,
+                    sender: row.sender,
+                    r#ref: row.r#ref,
+                    text: row.to_frame().text,
+                    edit: row.edit.map(|(edit, _)| edit),
+                    deleted: row.deleted,
+                })
+                .collect();
+            let view = View {
+                device: None,
+                conversation: row.conversation,
+                messages,
+                unread: 0,
+                read_up_to: row.cells.read_up_to,
+                peer_delivered_up_to: row.cells.peer_delivered_up_to,
+                peer_read_up_to: row.cells.peer_read_up_to,
+            };
+            views.insert((row.conversation, *user), view);
+        }
+    }
+    views.into_values().collect()
+}
+
+/// Counts what a history holds: wishes written, acknowledged, and seen.
+pub fn counts(history: &History) -> (usize, usize, usize) {
+    let of = |which: fn(&Event) -> bool| {
+        history.entries.iter().filter(|entry| which(&entry.event)).count()
+    };
+    (
+        of(|event| matches!(event, Event::Wrote { .. })),
+        of(|event| matches!(event, Event::Acked { .. })),
+        of(|event| matches!(event, Event::Appeared { .. })),
+    )
+}

@@ -1,0 +1,20 @@
+//! A seed is all that a run depends on.
+
+use rally_simulation::run::{Size, run};
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in [1, 2, 3, 17, 99] {
+        let (first, second) =
+            (run(seed, Size::default(), false), run(seed, Size::default(), false));
+        assert_eq!(first.kinds, second.kinds, "seed {seed}");
+        assert_eq!(first.faults, second.faults, "seed {seed}");
+        assert!(first.history == second.history, "seed {seed} gave two histories");
+    }
+}
+
+#[test]
+fn two_seeds_differ() {
+    let (one, other) = (run(1, Size::default(), false), run(2, Size::default(), false));
+    assert!(one.history != other.history);
+}
