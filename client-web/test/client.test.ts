@@ -196,6 +196,33 @@ test('a stamp that the server calls too old is made anew, under the same ref', a
   expect(again?.retry).toBeUndefined();
 });
 
+test('what follows a message that is stamped anew is stamped above it, attempted or not', async () => {
+  const first = await load();
+  welcome(first.line);
+  answer(first.line);
+  first.page.open(TALK, PEER);
+  for (const text of ['one', 'two']) await first.page.say(TALK, text);
+  await until(() => first.line.of('send').length === 2);
+  await first.page.stop();
+
+  const { line } = await load();
+  welcome(line);
+  await until(() => line.of('send').length === 2);
+  const [one, two] = line.of('send');
+  const now = NOW + 20_000;
+  const refused = { type: 'error', text: '', retry: true } as const;
+  line.says(
+    { ...refused, code: 'expired', ref: one?.ref as string, now },
+    { ...refused, code: 'held', ref: two?.ref as string },
+  );
+  await until(() => line.of('send').length === 4);
+  const again = line.of('send').slice(2);
+  expect(again.map(({ ref }) => ref)).toEqual([one?.ref, two?.ref]);
+  expect(again.map(({ retry }) => retry)).toEqual([undefined, undefined]);
+  const [before, after] = again.map(({ at, n }) => at * 4096 + n);
+  expect(after).toBeGreaterThan(before as number);
+});
+
 test('what is refused for good is shown with its reason, and tried again as something new', async () => {
   const { page, line } = await load();
   welcome(line);

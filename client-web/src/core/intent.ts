@@ -104,15 +104,18 @@ export function frameOf(intent: Intent): ClientFrame {
 const AHEAD_MS = 1000;
 
 /**
- * Tells whether an intent must be stamped anew before it is sent: nothing of it can have been
- * written, and its stamp is too old to be admitted, from a clock that went ahead, or no longer
- * above what goes before it.
+ * Tells whether an intent must be stamped anew before it is sent: its stamp is no longer above
+ * the one of its kind that goes `before` it; or nothing of it can have been written, and its
+ * stamp is too old to be admitted, or from a clock that went ahead.
+ *
+ * What was overtaken may have been attempted: the one before it was stamped anew, so this one
+ * was held. Should its earlier attempt turn up after all, the two are twins.
  */
 export function needsStamp(intent: Intent, now: number, before: Stamp | undefined): boolean {
-  if (intent.attempted || intent.kind === 'delete') return false;
+  if (intent.kind === 'delete') return false;
+  if (before !== undefined && compareStamps(intent, before) <= 0) return true;
   const age = now - intent.at;
-  const overtaken = before !== undefined && compareStamps(intent, before) <= 0;
-  return age > STAMP_BEHIND_MS || age < -AHEAD_MS || overtaken;
+  return !intent.attempted && (age > STAMP_BEHIND_MS || age < -AHEAD_MS);
 }
 
 /** Orders intents as they were meant. */

@@ -166,15 +166,15 @@ export class Sender {
   /** Gives what may go out, stamped anew where needed so that stamps follow the order. */
   #ready(conversation: ConversationId, lane: Lane): readonly Intent[] {
     const ready: Intent[] = [];
-    let before: Stamp | undefined;
+    const before = new Map<Intent['kind'], Stamp>();
     for (const intent of this.#waiting(conversation)) {
       let next = intent;
       if (!lane.flying.has(intent.ref)) {
-        const fresh = needsStamp(intent, this.#clock.now(), before);
+        const fresh = needsStamp(intent, this.#clock.now(), before.get(intent.kind));
         next = fresh ? this.#restamped(conversation, intent) : intent;
         ready.push(next);
       }
-      before = next;
+      before.set(next.kind, next);
     }
     return ready;
   }
