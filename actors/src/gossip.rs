@@ -22,6 +22,9 @@ const MAILBOX: usize = 256;
 /// How often the actor looks around.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How often other lives are told how far the numbers of this one's links are.
+const NUMBERS: Duration = Duration::from_secs(1);
+
 /// How old the clock on a card may be.
 const CLOCK_MS: u64 = 1_000;
 
@@ -108,6 +111,7 @@ impl Actor for Gossip {
             gossip.announce();
             gossip.look();
         });
+        ctx.run_interval(NUMBERS, |gossip, _| gossip.node.tell_numbers());
     }
 }
 

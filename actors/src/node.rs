@@ -125,6 +125,11 @@ impl Node {
         self.link.send(to, envelope);
     }
 
+    /// Tells other lives how far the numbers of what they were told are.
+    pub fn tell_numbers(&self) {
+        self.link.tell_numbers();
+    }
+
     /// Gives where a user is at home, as the node sees it now: here, when nobody is ready.
     pub fn home(&self, user: UserId) -> Life {
         self.homes.read().home(user).unwrap_or(self.life)

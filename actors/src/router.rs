@@ -252,6 +252,7 @@ impl Router {
     /// Keeps a timer for as long as there are leases.
     fn look_later(&mut self, ctx: &mut Context<Self>) {
         let needed = !self.edges.is_empty() || self.tenure.is_moving();
+        self.shared.set_edges(!self.edges.is_empty());
         match (needed, self.looks) {
             (true, None) => {
                 self.looks = Some(ctx.run_interval(LOOK, |router, ctx| {
@@ -435,6 +436,7 @@ impl Handler<Said> for Router {
         match what {
             About::Attach { at } => {
                 self.edges.attach(by, now_ms);
+                self.shared.set_edges(true);
                 self.node.tell(by, Envelope::Attached { user: self.user, at });
                 self.look_later(ctx);
             }
@@ -442,7 +444,10 @@ impl Handler<Said> for Router {
                 let todo = self.tenure.attached(by, at, now_ms);
                 self.follow(todo, ctx);
             }
-            About::Detach => self.edges.detach(by),
+            About::Detach => {
+                self.edges.detach(by);
+                self.look_later(ctx);
+            }
         }
     }
 }

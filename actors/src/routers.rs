@@ -31,6 +31,8 @@ pub struct Shared {
     doubt: AtomicU8,
     /// Attached sessions.
     sessions: AtomicU32,
+    /// Whether other nodes may hold sessions of his that are served from here.
+    edges: AtomicBool,
     /// Whether the user is shown online for his sessions here.
     online: AtomicBool,
     /// How fast the user may send, over all his sessions.
@@ -41,6 +43,16 @@ impl Shared {
     /// Gives the number of attached sessions; a session counts before it reads the store.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Ordering::Acquire)
+    }
+
+    /// Tells whether at most one session is served from here; an edge counts, too, before its
+    /// sessions read the store.
+    pub fn serves_one(&self) -> bool {
+        self.sessions() <= 1 && !self.edges.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_edges(&self, some: bool) {
+        self.edges.store(some, Ordering::Release);
     }
 
     pub(crate) fn set_sessions(&self, count: usize) {

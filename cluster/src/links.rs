@@ -19,6 +19,11 @@ impl Outgoing {
         *last
     }
 
+    /// Gives the last number for `to`; 0 when there is none.
+    pub fn last(&self, to: Life) -> u64 {
+        self.0.get(&to).copied().unwrap_or(0)
+    }
+
     /// Forgets a life that is gone; lives never come back.
     pub fn forget(&mut self, gone: Life) {
         self.0.remove(&gone);

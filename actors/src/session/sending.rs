@@ -101,9 +101,10 @@ impl Session {
     /// Delivers a push, unless it would come back to this client alone. A device that attaches
     /// now reads the store after it has been counted, and what this push is about is stored.
     fn tell(&self, user: UserId, push: Push) {
+        let node = &self.worker.node;
         let answered = user == self.user && push.except == Some(self.client);
-        if !(answered && self.router.shared.sessions() <= 1) {
-            self.worker.node.deliver(user, push);
+        if !(answered && self.router.shared.serves_one() && node.home(user) == node.life) {
+            node.deliver(user, push);
         }
     }
 
