@@ -94,7 +94,7 @@ impl Gossip {
         if ready != self.ready {
             let names: Vec<String> = ready.iter().map(Life::to_string).collect();
             info!(ready = names.join(" "), "other nodes take users now");
-            self.node.set_lives(ready.iter().copied());
+            self.node.set_lives(&ready);
             self.ready = ready;
         }
     }

@@ -1,14 +1,17 @@
 //! Takes what other nodes send to this life, and hands it to the routers here.
 //!
 //! A gap in a sender's numbers, or an envelope of a kind that is not known here, is doubt:
-//! every user with a session here catches up. Its mailbox holds nothing: parcels wait in the broker's
+//! every user with a session here catches up. So is a sender's new map of homes, for the users
+//! whom it did not take to be at home here until then. Its mailbox holds nothing: parcels wait in the broker's
 //! queue, which is bounded, and which refuses what is new when this actor is behind. Knows
 //! nothing of how parcels travel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, StreamHandler};
 use rally_cluster::broker::Parcel;
+use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
 use tracing::warn;
@@ -23,6 +26,8 @@ pub struct Ingress {
     node: Arc<Node>,
     gossip: Addr<Gossip>,
     numbers: Incoming,
+    /// Where each sender sends, as far as is known.
+    maps: BTreeMap<Life, Homes>,
 }
 
 impl Ingress {
@@ -31,11 +36,11 @@ impl Ingress {
         let arrivals = node.broker.open(node.life);
         Self::create(|ctx| {
             Self::add_stream(arrivals, ctx);
-            Self { node, gossip, numbers: Incoming::default() }
+            Self { node, gossip, numbers: Incoming::default(), maps: BTreeMap::new() }
         });
     }
 
-    fn take(&self, from: Life, envelope: Envelope) {
+    fn take(&mut self, from: Life, envelope: Envelope) {
         match envelope {
             Envelope::Push(pushed) => self.push(pushed),
             // An edge needs a router here even when no session of the user is.
@@ -48,6 +53,7 @@ impl Ingress {
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }
+            Envelope::Map { lives } => self.follow(from, Homes::of(lives)),
             Envelope::Ping {} => self.node.tell(from, Envelope::Pong {}),
             // Signs that find no room are dropped: the next one counts as well.
             Envelope::Pong {} => drop(self.gossip.try_send(Sign { of: from })),
@@ -72,6 +78,16 @@ impl Ingress {
         self.node.routers.deliver(to, push);
     }
 
+    /// A sender that takes this node for a user's home from now on did not send here before.
+    fn follow(&mut self, from: Life, map: Homes) {
+        let here = |homes: &Homes, user| homes.home(user) == Some(self.node.life);
+        let before = self.maps.get(&from);
+        self.node
+            .routers
+            .doubt_of(|user| here(&map, user) && !before.is_some_and(|before| here(before, user)));
+        self.maps.insert(from, map);
+    }
+
     fn say(&self, user: UserId, by: Life, what: About) {
         self.node.routers.tell(user, Said { by, what });
     }
@@ -91,6 +107,8 @@ impl StreamHandler<Parcel> for Ingress {
             Heard::Gap => {
                 warn!(%from, number, "parcels were lost: everybody here catches up");
                 self.node.routers.doubt_all();
+                // A map may be among what was lost.
+                self.maps.remove(&from);
             }
         }
         envelopes.into_iter().for_each(|envelope| self.take(from, envelope));

@@ -3,6 +3,7 @@
 //! A user's router and sessions live on one thread, his *worker*. Everything here is
 //! assembled by the server; nothing here acts.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -114,9 +115,13 @@ impl Node {
 
     /// Hands a push to the home of a user. Who has no session anywhere needs none: the log has it.
     pub fn deliver(&self, user: UserId, push: Push) {
-        match self.home(user) {
-            home if home == self.life => self.routers.deliver(user, push),
-            home => self.tell(home, Envelope::Push(push.to_pushed(user, push.stage))),
+        // Held until it is under way: what is sent by the old map goes before the new one is told.
+        let homes = self.homes.read();
+        match homes.home(user) {
+            Some(home) if home != self.life => {
+                self.tell(home, Envelope::Push(push.to_pushed(user, push.stage)));
+            }
+            _ => self.routers.deliver(user, push),
         }
     }
 
@@ -140,13 +145,17 @@ impl Node {
         self.homes.read().clone()
     }
 
-    /// Takes over who is ready, and has the routers look around whose users' homes moved.
-    pub fn set_lives(&self, lives: impl IntoIterator<Item = Life>) {
-        let homes = Homes::of(lives);
+    /// Takes over who is ready; tells them, and who was ready until now, and has the routers
+    /// look around whose users' homes moved.
+    pub fn set_lives(&self, lives: &[Life]) {
+        let homes = Homes::of(lives.iter().copied());
         let before = std::mem::replace(&mut *self.homes.write(), homes.clone());
-        if before != homes {
-            self.routers.look_around(|user| before.home(user) != homes.home(user));
+        // Who is left out may be alive, and must know that nothing comes from here for a while.
+        let told: BTreeSet<Life> = before.lives().chain(homes.lives()).collect();
+        for to in told.into_iter().filter(|life| *life != self.life) {
+            self.tell(to, Envelope::Map { lives: lives.to_vec() });
         }
+        self.routers.look_around(|user| before.home(user) != homes.home(user));
     }
 
     /// Makes the cursor for a time.

@@ -251,7 +251,7 @@ impl Router {
 
     /// Keeps a timer for as long as there are leases.
     fn look_later(&mut self, ctx: &mut Context<Self>) {
-        let needed = !self.edges.is_empty() || self.tenure.is_moving();
+        let needed = !self.edges.is_empty() || self.tenure.is_away();
         self.shared.set_edges(!self.edges.is_empty());
         match (needed, self.looks) {
             (true, None) => {

@@ -147,9 +147,16 @@ impl Routers {
         }
     }
 
+    /// Has the users that `which` picks catch up, wherever their sessions are.
+    pub fn doubt_of(&self, which: impl Fn(UserId) -> bool) {
+        let routers = self.0.read();
+        let picked = routers.iter().filter(|(user, _)| which(**user));
+        picked.for_each(|(_, handle)| handle.doubt(Stage::Home));
+    }
+
     /// Has every user who is here, or at home here, catch up.
     pub fn doubt_all(&self) {
-        self.0.read().values().for_each(|handle| handle.doubt(Stage::Home));
+        self.doubt_of(|_| true);
     }
 
     /// Has the routers of the users that `which` picks look where they are at home.

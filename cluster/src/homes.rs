@@ -32,6 +32,11 @@ impl Homes {
         let score = |(node, _): &&(u64, Life)| mix(node ^ user.rotate_left(32));
         self.0.iter().max_by_key(score).map(|(_, life)| *life)
     }
+
+    /// Gives the lives that are on the map.
+    pub fn lives(&self) -> impl Iterator<Item = Life> + '_ {
+        self.0.iter().map(|(_, life)| *life)
+    }
 }
 
 /// FNV-1a, then mixed: the same on every node of every version.

@@ -64,15 +64,12 @@ pub struct Tenure {
     asked_ms: Option<u64>,
     /// Until when the edge may count on it; 0 before it was answered.
     until_ms: u64,
-    /// When sessions catch up once more after a move: until then, nodes that have not heard of it
-    /// may send to the former home.
-    again_ms: Option<u64>,
 }
 
 impl Tenure {
     /// Begins at `home`, with nothing to catch up: a session that attaches does so anyway.
     pub fn new(here: Life, home: Life) -> Self {
-        Self { here, home, asked_ms: None, until_ms: 0, again_ms: None }
+        Self { here, home, asked_ms: None, until_ms: 0 }
     }
 
     /// Gives where the user is at home.
@@ -85,9 +82,9 @@ impl Tenure {
         self.home == self.here || now_ms < self.until_ms
     }
 
-    /// Tells whether there is something to look after.
-    pub fn is_moving(&self) -> bool {
-        self.home != self.here || self.again_ms.is_some()
+    /// Tells whether the home is elsewhere.
+    pub fn is_away(&self) -> bool {
+        self.home != self.here
     }
 
     /// Takes over a home, which may be the same.
@@ -96,7 +93,6 @@ impl Tenure {
             return Todo::Nothing;
         }
         (self.home, self.asked_ms, self.until_ms) = (home, None, 0);
-        self.again_ms = Some(now_ms + LEASE_MS);
         // Elsewhere: the doubt comes with the answer, after which nothing more is missed.
         if home == self.here { Todo::Doubt } else { self.ask(now_ms) }
     }
@@ -114,10 +110,6 @@ impl Tenure {
 
     /// Looks whether something is due; to be called about once a second.
     pub fn look(&mut self, now_ms: u64) -> Todo {
-        if self.again_ms.is_some_and(|at| now_ms >= at) {
-            self.again_ms = None;
-            return Todo::Doubt;
-        }
         let pause_ms = if self.stands(now_ms) { RENEW_MS } else { ASK_AGAIN_MS };
         let due = self.home != self.here
             && self.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms + pause_ms);
@@ -199,32 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn a_move_to_elsewhere_is_doubt_once_answered_and_once_more_a_lease_later() {
+    fn a_move_to_elsewhere_is_doubt_once_answered() {
         let mut tenure = Tenure::new(life("edge"), life("edge"));
         assert_eq!(tenure.moved(life("home"), 100_000), Todo::Ask(life("home")));
         assert_eq!(tenure.moved(life("home"), 100_000), Todo::Nothing);
         assert_eq!(tenure.attached(life("other"), 100_000, 100_010), Todo::Nothing);
         assert_eq!(tenure.attached(life("home"), 100_000, 100_020), Todo::Doubt);
-        let mut doubts = 0;
         for now_ms in (101_000..200_000).step_by(1_000) {
-            match tenure.look(now_ms) {
-                Todo::Doubt => doubts += 1,
-                Todo::Ask(home) => {
-                    assert_eq!(tenure.attached(home, now_ms, now_ms + 5), Todo::Nothing);
-                }
-                Todo::Nothing => {}
+            if let Todo::Ask(home) = tenure.look(now_ms) {
+                assert_eq!(tenure.attached(home, now_ms, now_ms + 5), Todo::Nothing);
             }
         }
-        assert_eq!(doubts, 1);
     }
 
     #[test]
-    fn a_move_to_here_is_doubt_at_once_and_once_more_a_lease_later() {
+    fn a_move_to_here_is_doubt_at_once() {
         let mut tenure = away();
         assert_eq!(tenure.moved(life("edge"), 100_000), Todo::Doubt);
         assert!(tenure.stands(100_000));
-        assert_eq!(tenure.look(129_999), Todo::Nothing);
-        assert_eq!(tenure.look(130_000), Todo::Doubt);
-        assert_eq!(tenure.look(140_000), Todo::Nothing);
+        assert_eq!(tenure.look(130_000), Todo::Nothing);
     }
 }

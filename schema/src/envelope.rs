@@ -45,6 +45,12 @@ pub enum Envelope {
         /// Where the lost pushes were on their way to.
         stage: Stage,
     },
+    /// From now on the sender takes these lives for those that have homes: what it sends for a
+    /// user goes where this map says.
+    Map {
+        /// Which lives.
+        lives: Vec<Life>,
+    },
     /// Asks for a sign of life.
     Ping {},
     /// A sign of life.

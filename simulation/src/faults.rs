@@ -59,6 +59,9 @@ pub async fn happen(
     let node = &around.nodes[world.below(around.nodes.len() as u64) as usize];
     let other = &around.nodes[world.below(around.nodes.len() as u64) as usize];
     let line = &lines[world.below(lines.len() as u64) as usize];
+    let device = line.phone.borrow().device;
+    let about = format!("{kind:?} (of {}, {}, {device})", node.name, other.name);
+    around.trace(&"fault", || format!("begins: {about}"));
     match kind {
         Kind::Parcels => {
             world.change_weather(|weather| {
@@ -152,4 +155,5 @@ pub async fn happen(
             line.set_online(true);
         }
     }
+    around.trace(&"fault", || format!("ends: {about}"));
 }

@@ -113,9 +113,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
             let (kind, around, lines) = (*kind, around.clone(), lines.clone());
             spawn_local(async move {
                 around.world.delay(0, 40_000).await;
-                around.trace(&"fault", || format!("{kind:?} begins"));
                 faults::happen(kind, &around, &lines, &settings()).await;
-                around.trace(&"fault", || format!("{kind:?} ends"));
             })
         })
         .collect();
