@@ -2,9 +2,9 @@
 //!
 //! A gap in a sender's numbers, or an envelope of a kind that is not known here, is doubt:
 //! every user with a session here catches up. So is a sender's new map of homes, for the users
-//! whom it did not take to be at home here until then. Its mailbox holds nothing: parcels wait in the broker's
-//! queue, which is bounded, and which refuses what is new when this actor is behind. Knows
-//! nothing of how parcels travel.
+//! whom it did not take to be at home here until then. Its mailbox holds nothing: parcels wait
+//! in the broker's queue, which is bounded, and which refuses what is new when this actor is
+//! behind. Knows nothing of how parcels travel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
