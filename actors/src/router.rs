@@ -273,7 +273,7 @@ impl Router {
     }
 
     fn count_sessions(&self) {
-        self.shared.set_sessions(self.sessions.len());
+        self.node.routers.count(&self.shared, self.sessions.len() as u32);
     }
 
     fn became_online(&mut self) {
@@ -360,6 +360,12 @@ impl Actor for Router {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.node.metrics.routers.dec();
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.node.routers.count(&self.shared, 0);
     }
 }
 

@@ -55,10 +55,6 @@ impl Shared {
         self.edges.store(some, Ordering::Release);
     }
 
-    pub(crate) fn set_sessions(&self, count: usize) {
-        self.sessions.store(count as u32, Ordering::Release);
-    }
-
     pub(crate) fn set_online(&self, online: bool) {
         self.online.store(online, Ordering::Release);
     }
@@ -101,12 +97,17 @@ impl Handle {
 /// Hashed without a seed of its own, so that a simulation meets them in the same order each time;
 /// a name costs an account, and an account a password hash: nobody makes them collide.
 #[derive(Clone, Default)]
-pub struct Routers(Arc<RwLock<HashMap<UserId, Handle, BuildHasherDefault<DefaultHasher>>>>);
+pub struct Routers {
+    all: Arc<RwLock<HashMap<UserId, Handle, BuildHasherDefault<DefaultHasher>>>>,
+    /// Attached sessions of all users: counted as they come and go, because the node's card
+    /// names them several times a second.
+    sessions: Arc<AtomicU32>,
+}
 
 impl Routers {
     /// Finds the user's router, or starts one on the current thread.
     pub fn join(&self, user: UserId, node: &Arc<Node>) -> Handle {
-        let mut routers = self.0.write();
+        let mut routers = self.all.write();
         if let Some(handle) = routers.get(&user).filter(|handle| handle.addr.connected()) {
             return handle.clone();
         }
@@ -119,7 +120,7 @@ impl Routers {
 
     /// Hands a push to the user's router; one with too much to do is in doubt instead.
     pub fn deliver(&self, user: UserId, push: Push) {
-        let routers = self.0.read();
+        let routers = self.all.read();
         let Some(handle) = routers.get(&user) else { return };
         let (weight, stage) = (push.weight, push.stage);
         let sent = handle.addr.try_send(push);
@@ -135,21 +136,21 @@ impl Routers {
         M::Result: MessageResponse<Router, M> + Send,
         Router: Handler<M>,
     {
-        if let Some(handle) = self.0.read().get(&user) {
+        if let Some(handle) = self.all.read().get(&user) {
             let _ = handle.addr.try_send(message);
         }
     }
 
     /// Has the sessions of a user catch up, for whom something was on its way there.
     pub fn doubt(&self, user: UserId, stage: Stage) {
-        if let Some(handle) = self.0.read().get(&user) {
+        if let Some(handle) = self.all.read().get(&user) {
             handle.doubt(stage);
         }
     }
 
     /// Has the users that `which` picks catch up, wherever their sessions are.
     pub fn doubt_of(&self, which: impl Fn(UserId) -> bool) {
-        let routers = self.0.read();
+        let routers = self.all.read();
         let picked = routers.iter().filter(|(user, _)| which(**user));
         picked.for_each(|(_, handle)| handle.doubt(Stage::Home));
     }
@@ -161,7 +162,7 @@ impl Routers {
 
     /// Has the routers of the users that `which` picks look where they are at home.
     pub fn look_around(&self, which: impl Fn(UserId) -> bool) {
-        for (_, handle) in self.0.read().iter().filter(|(user, _)| which(**user)) {
+        for (_, handle) in self.all.read().iter().filter(|(user, _)| which(**user)) {
             let addr = handle.addr.clone();
             // Waits for room in the mailbox: a router that does not know its home is deaf.
             if let Err(SendError::Full(look)) = addr.try_send(LookAround) {
@@ -174,22 +175,32 @@ impl Routers {
 
     /// Tells whether a session of the user is attached here, or was until a moment ago.
     pub fn is_online(&self, user: UserId) -> bool {
-        self.0.read().get(&user).is_some_and(|handle| handle.shared.online.load(Ordering::Acquire))
+        self.all
+            .read()
+            .get(&user)
+            .is_some_and(|handle| handle.shared.online.load(Ordering::Acquire))
     }
 
     /// Gives every router there is.
     pub fn all(&self) -> Vec<Handle> {
-        self.0.read().values().cloned().collect()
+        self.all.read().values().cloned().collect()
     }
 
     /// Counts attached sessions.
     pub fn sessions(&self) -> u32 {
-        self.0.read().values().map(|h| h.shared.sessions()).sum()
+        self.sessions.load(Ordering::Acquire)
+    }
+
+    /// Takes over how many sessions of one user are attached.
+    pub(crate) fn count(&self, user: &Shared, count: u32) {
+        let before = user.sessions.swap(count, Ordering::AcqRel);
+        // Wraps to the right sum when the difference is negative.
+        self.sessions.fetch_add(count.wrapping_sub(before), Ordering::AcqRel);
     }
 
     /// Ends every session of a user; nothing to do when he has none.
     pub fn end(&self, user: UserId, end: EndAll) {
-        let Some(handle) = self.0.read().get(&user).cloned() else { return };
+        let Some(handle) = self.all.read().get(&user).cloned() else { return };
         // Waits for room in the mailbox instead of giving up: somebody wants to be logged out.
         actix::spawn(async move {
             let _ = handle.addr.send(end).await;
@@ -197,9 +208,25 @@ impl Routers {
     }
 
     pub(crate) fn leave(&self, user: UserId, addr: &Addr<Router>) {
-        let mut routers = self.0.write();
+        let mut routers = self.all.write();
         if routers.get(&user).is_some_and(|handle| handle.addr == *addr) {
             routers.remove(&user);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_summed_as_users_come_and_go() {
+        let (routers, ana, ben) = (Routers::default(), Shared::default(), Shared::default());
+        let counts = [(&ana, 2), (&ben, 3), (&ana, 1), (&ben, 0), (&ben, 0), (&ana, 0)];
+        let sums = counts.map(|(user, count)| {
+            routers.count(user, count);
+            routers.sessions()
+        });
+        assert_eq!(sums, [2, 5, 4, 1, 1, 0]);
     }
 }
