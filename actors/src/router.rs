@@ -364,6 +364,7 @@ impl Actor for Router {
 }
 
 impl Drop for Router {
+    /// One that ends by a panic had sessions still: a node that drains must not wait for them.
     fn drop(&mut self) {
         self.node.routers.count(&self.shared, 0);
     }

@@ -23,11 +23,6 @@ impl Outgoing {
     pub fn last(&self, to: Life) -> u64 {
         self.0.get(&to).copied().unwrap_or(0)
     }
-
-    /// Forgets a life that is gone; lives never come back.
-    pub fn forget(&mut self, gone: Life) {
-        self.0.remove(&gone);
-    }
 }
 
 /// What a number says about what came before it.
@@ -56,11 +51,6 @@ impl Incoming {
         };
         *last = number;
         heard
-    }
-
-    /// Forgets a life that is gone.
-    pub fn forget(&mut self, gone: Life) {
-        self.0.remove(&gone);
     }
 }
 

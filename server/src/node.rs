@@ -162,7 +162,8 @@ impl Running {
         self.store.close();
         let joined = tokio::task::spawn_blocking(move || self.commit_loop.join()).await;
         match joined {
-            Ok(Ok(())) => info!("store closed"),
+            // The store itself said so.
+            Ok(Ok(())) => {}
             _ => error!("the commit loop did not end well"),
         }
     }

@@ -12,7 +12,7 @@ use lru::LruCache;
 use super::keys::Key;
 
 /// How many rows are remembered: with keys, about 1.5 MB of inbox rows.
-const ROWS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+const ROWS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// The largest row that is remembered, so that long messages cannot take its memory.
 const ROW_BYTES: usize = 1_024;
