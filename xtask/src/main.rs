@@ -12,8 +12,10 @@ mod debian;
 mod generate;
 mod licences;
 mod need;
+mod process;
 mod python;
 mod run;
+mod services;
 mod simulate;
 mod stamp;
 mod step;
@@ -41,6 +43,7 @@ enum Command {
     Run(run::Args),
     Test(test::Args),
     Gen(generate::Args),
+    Services(services::Args),
     Simulate(simulate::Args),
 }
 
@@ -58,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&checkout, args),
         Command::Test(args) => test::run(&checkout, &args),
         Command::Gen(args) => generate::run(&checkout, &args),
+        Command::Services(args) => services::run(&checkout, args),
         Command::Simulate(args) => simulate::run(&checkout, &args),
     }
 }

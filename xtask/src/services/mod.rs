@@ -1,0 +1,263 @@
+//! `cargo xtask services`: the servers that a cluster stands on, as plain processes on loopback.
+//!
+//! RabbitMQ from Debian, Cassandra from its jars; `rabbitmq.rs` and `cassandra.rs` know how each
+//! is installed, set up and started. Each node lives in a folder of its own under
+//! `.rally/services/` of the checkout and is called like it.
+
+mod cassandra;
+mod rabbitmq;
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::checkout::Checkout;
+use crate::process::Process;
+
+/// How long a service may take until it answers; a busy small machine takes a minute.
+const START: Duration = Duration::from_secs(180);
+
+/// How long a service may take to end by itself.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Install and run RabbitMQ and Cassandra for a cluster.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Start what does not run yet, and say where it answers
+    Up(Up),
+    /// Show what runs
+    Status,
+    /// Stop everything
+    Down {
+        /// Delete the data too
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// End one service at once (SIGKILL), as a crash would
+    Kill {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Start one service again with its data; one that runs is stopped first
+    Restart {
+        /// A name that `status` shows
+        name: String,
+    },
+}
+
+/// What to start.
+#[derive(clap::Args)]
+pub struct Up {
+    /// Nodes of RabbitMQ
+    #[arg(long, default_value = "1", value_parser = ["0", "1", "3"])]
+    rabbitmq: String,
+
+    /// Nodes of Cassandra
+    #[arg(long, default_value = "1", value_parser = ["0", "1", "3"])]
+    cassandra: String,
+
+    /// Start Cassandra in half the time and let it run slower: for tests, not for measurements
+    #[arg(long)]
+    quick: bool,
+}
+
+/// One node of a service.
+struct Service {
+    process: Process,
+    /// It is up when this takes connections.
+    answers: SocketAddr,
+    command: Command,
+}
+
+impl Service {
+    fn is_up(&self) -> bool {
+        self.process.pid().is_some() && open(self.answers)
+    }
+
+    /// Starts it unless it runs; what else has its port is not taken for it.
+    fn start(&mut self) -> anyhow::Result<()> {
+        let (name, at) = (self.process.name(), self.answers);
+        if self.process.pid().is_some() {
+            println!("{name}: runs already, {at}");
+            return Ok(());
+        }
+        if open(at) {
+            bail!("{name}: something else listens on {at}: stop that first");
+        }
+        println!("{name}: starting, log in {}", self.process.log().display());
+        self.process.start(&mut self.command)
+    }
+
+    /// Waits until it answers; `begun` is when it was started.
+    fn wait(&self, begun: Instant) -> anyhow::Result<()> {
+        self.process.wait(START, || open(self.answers))?;
+        let took = begun.elapsed().as_secs_f64();
+        println!("{}: up on {} ({took:.1} s)", self.process.name(), self.answers);
+        Ok(())
+    }
+}
+
+fn open(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
+}
+
+/// Runs the command.
+pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
+    let home = home(checkout);
+    match args.command {
+        What::Up(up) => start(checkout, &up)?,
+        What::Status => status(checkout)?,
+        What::Down { wipe } => {
+            for service in all(checkout)? {
+                println!("{}: stopping", service.process.name());
+                service.process.stop(STOP)?;
+            }
+            rabbitmq::stop_epmd(&home)?;
+            if wipe && home.exists() {
+                fs::remove_dir_all(&home)?;
+                println!("data deleted");
+            }
+        }
+        What::Kill { name } => named(checkout, &name)?.process.kill()?,
+        What::Restart { name } => {
+            let mut service = named(checkout, &name)?;
+            service.process.stop(STOP)?;
+            if name.starts_with("rabbitmq") {
+                rabbitmq::start_epmd(&home)?;
+            }
+            let begun = Instant::now();
+            service.start()?;
+            service.wait(begun)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts all that `up` names, and waits until it answers.
+pub fn start(checkout: &Checkout, up: &Up) -> anyhow::Result<()> {
+    let home = home(checkout);
+    let count = |text: &str| text.parse::<u8>().expect("the command line takes only numbers");
+    let (rabbits, cassandras) = (count(&up.rabbitmq), count(&up.cassandra));
+    if rabbits > 0 {
+        rabbitmq::install()?;
+        rabbitmq::set_up(&home, rabbits)?;
+        rabbitmq::start_epmd(&home)?;
+    }
+    if cassandras > 0 {
+        cassandra::install(checkout)?;
+        cassandra::set_up(&home, cassandras, up.quick)?;
+    }
+    let mut services = Vec::new();
+    for index in 1..=rabbits {
+        services.push(rabbitmq::service(&home, index));
+    }
+    for index in 1..=cassandras {
+        services.push(cassandra::service(checkout, &home, index)?);
+    }
+    let begun = Instant::now();
+    services.iter_mut().try_for_each(Service::start)?;
+    services.iter().try_for_each(|service| service.wait(begun))?;
+    if rabbits > 1 {
+        rabbitmq::await_cluster(&home, rabbits)?;
+    }
+    if cassandras > 1 {
+        cassandra::await_ring(checkout, &home, cassandras)?;
+    }
+    Ok(())
+}
+
+fn status(checkout: &Checkout) -> anyhow::Result<()> {
+    let services = all(checkout)?;
+    if services.is_empty() {
+        println!("nothing was started: cargo xtask services up");
+    }
+    for service in services {
+        let state = match (service.process.pid(), service.is_up()) {
+            (Some(pid), true) => format!("up, process {}", pid.as_raw_nonzero()),
+            (Some(pid), false) => format!("does not answer, process {}", pid.as_raw_nonzero()),
+            (None, _) => "down".to_owned(),
+        };
+        println!("{:<12} {:<18} {state}", service.process.name(), service.answers);
+    }
+    Ok(())
+}
+
+/// Gives every service that was ever set up here.
+fn all(checkout: &Checkout) -> anyhow::Result<Vec<Service>> {
+    let Ok(entries) = fs::read_dir(home(checkout)) else { return Ok(Vec::new()) };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| parse(name).is_some())
+        .collect();
+    names.sort_unstable();
+    names.iter().map(|name| named(checkout, name)).collect()
+}
+
+fn named(checkout: &Checkout, name: &str) -> anyhow::Result<Service> {
+    let home = home(checkout);
+    let (kind, index) = parse(name).filter(|_| home.join(name).exists()).with_context(|| {
+        format!("no service is named {name:?}: `cargo xtask services status` shows the names")
+    })?;
+    match kind {
+        "rabbitmq" => Ok(rabbitmq::service(&home, index)),
+        _ => cassandra::service(checkout, &home, index),
+    }
+}
+
+/// Takes `rabbitmq-1` apart.
+fn parse(name: &str) -> Option<(&str, u8)> {
+    let (kind, index) = name.split_once('-')?;
+    let index = index.parse().ok().filter(|index| (1..=3).contains(index))?;
+    ["rabbitmq", "cassandra"].contains(&kind).then_some((kind, index))
+}
+
+/// Refuses another number of nodes than the data was made with.
+fn keep_count(home: &std::path::Path, kind: &str, count: u8) -> anyhow::Result<()> {
+    fs::create_dir_all(home)?;
+    let file = home.join(format!("{kind}.nodes"));
+    match fs::read_to_string(&file) {
+        Ok(made) if made.trim() != count.to_string() => bail!(
+            "the data of {kind} was made with {} nodes, not {count}: `cargo xtask services down \
+             --wipe` deletes it",
+            made.trim()
+        ),
+        _ => Ok(fs::write(&file, count.to_string())?),
+    }
+}
+
+fn home(checkout: &Checkout) -> PathBuf {
+    checkout.root().join(".rally/services")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_services_are_names() {
+        assert_eq!(parse("rabbitmq-1"), Some(("rabbitmq", 1)));
+        assert_eq!(parse("cassandra-3"), Some(("cassandra", 3)));
+        for other in ["rabbitmq", "rabbitmq-4", "postgres-1", "rabbitmq.nodes", "epmd"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn data_of_one_node_is_not_taken_for_a_cluster() {
+        let folder = tempfile::tempdir().unwrap();
+        keep_count(folder.path(), "cassandra", 1).unwrap();
+        keep_count(folder.path(), "cassandra", 1).unwrap();
+        let error = keep_count(folder.path(), "cassandra", 3).unwrap_err().to_string();
+        assert!(error.contains("made with 1 nodes, not 3"), "{error}");
+    }
+}
