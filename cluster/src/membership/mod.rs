@@ -1,8 +1,10 @@
 //! Membership: what nodes tell each other of themselves, and who is heard.
 //!
 //! The trait carries cards and says whose are heard; what follows from silence is decided in
-//! `roster.rs`, without I/O. `local.rs` is the membership of nodes that share a process.
+//! `roster.rs`, without I/O. `local.rs` is the membership of nodes that share a process,
+//! `chitchat.rs` of those on a network.
 
+pub mod chitchat;
 pub mod local;
 pub mod roster;
 
@@ -10,6 +12,7 @@ use futures_util::stream::BoxStream;
 use rally_schema::Life;
 use serde::{Deserialize, Serialize};
 
+pub use self::chitchat::ChitchatMembership;
 pub use local::LocalMembership;
 
 /// Whether a node takes users.
