@@ -28,15 +28,29 @@ impl Homes {
         if let [(_, only)] = self.0[..] {
             return Some(only);
         }
-        let user = hash(user.as_str().as_bytes());
-        let score = |(node, _): &&(u64, Life)| mix(node ^ user.rotate_left(32));
-        self.0.iter().max_by_key(score).map(|(_, life)| *life)
+        let score = scores(user);
+        self.0.iter().max_by_key(|(node, _)| score(*node)).map(|(_, life)| *life)
+    }
+
+    /// Gives all lives, the user's home first, and after each the one that would be it without
+    /// those before.
+    pub fn ranked(&self, user: UserId) -> Vec<Life> {
+        let score = scores(user);
+        let mut all = self.0.clone();
+        all.sort_by_key(|(node, _)| std::cmp::Reverse(score(*node)));
+        all.into_iter().map(|(_, life)| life).collect()
     }
 
     /// Gives the lives that are on the map.
     pub fn lives(&self) -> impl Iterator<Item = Life> + '_ {
         self.0.iter().map(|(_, life)| *life)
     }
+}
+
+/// Gives what a user's score of a node is, from the hash of its name.
+fn scores(user: UserId) -> impl Fn(u64) -> u64 {
+    let user = hash(user.as_str().as_bytes()).rotate_left(32);
+    move |node| mix(node ^ user)
 }
 
 /// FNV-1a, then mixed: the same on every node of every version.
@@ -114,6 +128,18 @@ mod tests {
             let (home, then) = (before.home(user).unwrap(), after.home(user).unwrap());
             assert_eq!(home.node, then.node);
             assert_eq!(then.generation, if then.node == life("node1", 0).node { 9 } else { 7 });
+        }
+    }
+
+    #[test]
+    fn whoever_is_next_would_be_home_without_those_before() {
+        let homes = Homes::of(nodes(5));
+        for user in users().take(100) {
+            let ranked = homes.ranked(user);
+            for (at, next) in ranked.iter().enumerate() {
+                let rest = Homes::of(ranked[at..].iter().copied());
+                assert_eq!(rest.home(user), Some(*next));
+            }
         }
     }
 
