@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
 use rally_cluster::membership::Card;
+use rally_cluster::membership::clocks::Clocks;
 use rally_cluster::membership::roster::{Question, Roster};
 use rally_schema::{Envelope, Life};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::node::Node;
 
@@ -50,6 +51,7 @@ pub struct Asked {
 pub struct Gossip {
     node: Arc<Node>,
     roster: Roster,
+    clocks: Clocks,
     told: Option<Card>,
     ready: Vec<Life>,
 }
@@ -58,20 +60,13 @@ impl Gossip {
     /// Gossips for a node.
     pub fn new(node: Arc<Node>) -> Self {
         let roster = Roster::new(node.life);
-        Self { node, roster, told: None, ready: Vec::new() }
+        let clocks = Clocks::default();
+        Self { node, roster, clocks, told: None, ready: Vec::new() }
     }
 
     /// Writes the card if others should know what is new.
     fn announce(&mut self) {
-        let node = &self.node;
-        let card = Card {
-            life: node.life,
-            status: node.status(),
-            address: node.address.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sessions: node.routers.sessions(),
-            clock_ms: node.clock.now_ms(),
-        };
+        let card = self.node.card();
         let known = |told: &Card| {
             let as_told = Card { clock_ms: told.clock_ms, ..card.clone() };
             *told == as_told && card.clock_ms < told.clock_ms + CLOCK_MS
@@ -79,6 +74,21 @@ impl Gossip {
         if !self.told.as_ref().is_some_and(known) {
             self.node.membership.announce(card.clone());
             self.told = Some(card);
+        }
+    }
+
+    /// Decides whether this node's clock is near enough to the others' to take users.
+    fn compare_clocks(&mut self, cards: &[Card]) {
+        let node = &self.node;
+        self.clocks.hear(node.life, cards, node.clock.now_ms());
+        let ahead_ms = self.clocks.median_ahead_ms();
+        let off = ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms();
+        if off != node.clock_is_off() {
+            node.set_clock_is_off(off);
+            match off {
+                true => warn!(ahead_ms, "the others' clocks are elsewhere: not ready until set"),
+                false => info!(ahead_ms, "the clock is near the others' again"),
+            }
         }
     }
 
@@ -90,6 +100,7 @@ impl Gossip {
                 Question::Ask { to, about } => self.node.tell(to, Envelope::Ask { about }),
             }
         }
+        self.node.set_members(self.roster.members().cloned().collect());
         let ready: Vec<Life> = self.roster.ready().collect();
         if ready != self.ready {
             let names: Vec<String> = ready.iter().map(Life::to_string).collect();
@@ -117,6 +128,7 @@ impl Actor for Gossip {
 
 impl StreamHandler<Vec<Card>> for Gossip {
     fn handle(&mut self, cards: Vec<Card>, _: &mut Self::Context) {
+        self.compare_clocks(&cards);
         self.roster.hear(cards, self.node.clock.monotonic_ms());
         self.look();
     }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Context, StreamHandler};
+use actix::{Actor, Addr, Context, Handler, Message, StreamHandler};
 use rally_cluster::broker::Parcel;
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
@@ -18,6 +18,7 @@ use tracing::warn;
 
 use crate::gossip::{Asked, Gossip, Sign};
 use crate::node::Node;
+use crate::presence_watch::{Changed, Doubt, PresenceWatch, Watching};
 use crate::push::Push;
 use crate::router::{About, Said};
 
@@ -50,6 +51,11 @@ impl Ingress {
             }
             Envelope::Attached { user, at } => self.say(user, from, About::Attached { at }),
             Envelope::Detach { user } => self.say(user, from, About::Detach),
+            Envelope::Watch { user, at } => self.watching(user, from, About::Attach { at }),
+            Envelope::Watching { user, at } => self.watching(user, from, About::Attached { at }),
+            Envelope::Unwatch { user } => self.watching(user, from, About::Detach),
+            Envelope::Presence { user, stage } => self.presence(Changed { user, stage }),
+            Envelope::LoggedOut { user } => self.node.log_out(user),
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }
@@ -62,6 +68,7 @@ impl Ingress {
             Envelope::Unknown => {
                 warn!(%from, "an envelope of a later version: everybody here catches up");
                 self.node.routers.doubt_all();
+                self.doubt_presence();
             }
         }
     }
@@ -88,6 +95,28 @@ impl Ingress {
         self.maps.insert(from, map);
     }
 
+    fn watching(&self, user: UserId, by: Life, what: About) {
+        self.presence(Watching { user, by, what });
+    }
+
+    /// Presence that finds no room is read again, all of it, once there is some.
+    fn presence<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        PresenceWatch: Handler<M>,
+    {
+        if self.node.presence.try_send(message).is_err() {
+            self.doubt_presence();
+        }
+    }
+
+    fn doubt_presence(&self) {
+        let sent = self.node.presence.send(Doubt);
+        actix::spawn(async move {
+            let _ = sent.await;
+        });
+    }
+
     fn say(&self, user: UserId, by: Life, what: About) {
         self.node.routers.tell(user, Said { by, what });
     }
@@ -107,6 +136,7 @@ impl StreamHandler<Parcel> for Ingress {
             Heard::Gap => {
                 warn!(%from, number, "parcels were lost: everybody here catches up");
                 self.node.routers.doubt_all();
+                self.doubt_presence();
                 // A map may be among what was lost.
                 self.maps.remove(&from);
             }

@@ -7,15 +7,17 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use actix::{Actor as _, Addr};
 use parking_lot::RwLock;
 use rally_cluster::broker::Broker;
 use rally_cluster::clock::Clock;
 use rally_cluster::homes::Homes;
-use rally_cluster::membership::{Membership, Status};
+use rally_cluster::membership::roster::{Member, Standing};
+use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::store::Store;
+use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
 use tracing::Span;
 
@@ -25,9 +27,10 @@ use crate::gossip::Gossip;
 use crate::ingress::Ingress;
 use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::presence_watch::PresenceWatch;
+use crate::presence_watch::{LivesChanged, PresenceWatch};
 use crate::push::Push;
 use crate::rate::Quota;
+use crate::router::EndAll;
 use crate::routers::Routers;
 use crate::settings::Settings;
 use crate::sweeper::{Sweep, Sweeper};
@@ -36,6 +39,9 @@ use crate::sweeper::{Sweep, Sweeper};
 pub trait Gate: Send + Sync {
     /// Spends a ticket: gives the user that it was made for, or says why it is refused.
     fn admit(&self, ticket: &str, client: ClientId) -> Result<UserId, String>;
+
+    /// Makes every ticket void that a user got up to now.
+    fn log_out(&self, user: UserId);
 }
 
 /// What a node is put together from.
@@ -77,7 +83,15 @@ pub struct Node {
     pub frames: Quota,
     link: Link,
     homes: RwLock<Homes>,
+    /// How every life stands, as gossip saw it last.
+    members: RwLock<Vec<Member>>,
+    /// When this life began, by its monotonic clock.
+    began_ms: u64,
+    /// The last moment of which the store knew when this life began.
+    store_ended_ms: u64,
     status: AtomicU8,
+    /// Whether the clock is too far from the others' to take users.
+    clock_is_off: AtomicBool,
     sessions: AtomicU64,
 }
 
@@ -93,18 +107,22 @@ impl Node {
     /// Puts a node together and starts what it has one of on the current thread. It tells
     /// the others of itself, and takes no users before [`set_ready`](Self::set_ready).
     pub fn start(parts: Parts) -> Arc<Self> {
+        let (life, settings) = (parts.life, parts.settings.clone());
         let routers = Routers::default();
-        let (life, settings) = (parts.life, &parts.settings);
-        let node = Arc::new(Self {
+        let node = Arc::new_cyclic(|node| Self {
+            presence: PresenceWatch::new(node.clone()).start(),
             link: Link::new(life, parts.broker.clone()),
             // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of([life])),
-            presence: PresenceWatch::new(life, parts.store.clone(), routers.clone()).start(),
+            members: RwLock::default(),
+            began_ms: parts.clock.monotonic_ms(),
+            store_ended_ms: parts.store.high_water_ms(),
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
             frames: Quota::new(settings.frames_per_second, settings.frames_burst),
             routers,
             status: AtomicU8::new(Status::Starting as u8),
+            clock_is_off: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
             parts,
         });
@@ -156,6 +174,107 @@ impl Node {
             self.tell(to, Envelope::Map { lives: lives.to_vec() });
         }
         self.routers.look_around(|user| before.home(user) != homes.home(user));
+        self.lives_changed();
+    }
+
+    /// Makes the card that tells the others of this node.
+    pub fn card(&self) -> Card {
+        Card {
+            life: self.life,
+            status: self.status(),
+            address: self.address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sessions: self.routers.sessions(),
+            clock_ms: self.clock.now_ms(),
+        }
+    }
+
+    /// Gives how every life stands: the others as gossip saw them last, this one as it is.
+    pub fn members(&self) -> Vec<Member> {
+        let mut members = self.members.read().clone();
+        members.retain(|member| member.card.life != self.life);
+        members.push(Member { card: self.card(), standing: Standing::Live });
+        members
+    }
+
+    /// Takes over how every life stands.
+    pub(crate) fn set_members(&self, members: Vec<Member>) {
+        let living = |members: &[Member]| -> Vec<Life> {
+            let over = |m: &&Member| matches!(m.standing, Standing::Offline { .. });
+            members.iter().filter(|m| !over(m)).map(|m| m.card.life).collect()
+        };
+        let now = living(&members);
+        let before = living(&std::mem::replace(&mut *self.members.write(), members));
+        if now != before {
+            self.lives_changed();
+        }
+    }
+
+    fn lives_changed(&self) {
+        let sent = self.presence.send(LivesChanged);
+        actix::spawn(async move {
+            let _ = sent.await;
+        });
+    }
+
+    fn standing(&self, life: Life) -> Option<(Standing, u64)> {
+        let members = self.members.read();
+        let member = members.iter().find(|member| member.card.life == life)?;
+        Some((member.standing, member.card.clock_ms))
+    }
+
+    /// Tells whether a life is, as far as is known, not over. This one is living.
+    pub fn is_living(&self, life: Life) -> bool {
+        let standing = self.standing(life).map(|(standing, _)| standing);
+        life == self.life || matches!(standing, Some(Standing::Live | Standing::Suspect { .. }))
+    }
+
+    /// Gives when a life that is over was last heard, by its own clock; 0 when that is not known.
+    pub fn ended_ms(&self, life: Life) -> u64 {
+        match self.standing(life) {
+            Some((_, clock_ms)) => clock_ms,
+            // An earlier life of this node, which never said goodbye.
+            None if life.node == self.life.node => self.store_ended_ms,
+            None => 0,
+        }
+    }
+
+    /// Tells whether a life has been over for so long that no session of it can be left: should
+    /// it only have been paused, its clients have gone elsewhere.
+    pub fn is_long_over(&self, life: Life) -> bool {
+        let now_ms = self.clock.monotonic_ms();
+        let over_ms = match self.standing(life) {
+            _ if life.node == self.life.node => return life.generation < self.life.generation,
+            Some((Standing::Offline { since_ms }, _)) => now_ms.saturating_sub(since_ms),
+            Some(_) => 0,
+            // Nobody has heard it since this life began.
+            None => now_ms.saturating_sub(self.began_ms),
+        };
+        over_ms > 2 * self.settings.silence_ms
+    }
+
+    /// Ends every session of a user here, and makes his tickets void.
+    pub fn log_out(&self, user: UserId) {
+        // In this order: whoever opens a session in between does it with a ticket that is void,
+        // or is found here.
+        self.gate.log_out(user);
+        self.routers.end(user, EndAll { reason: ByeReason::LoggedOut, after_ms: None });
+    }
+
+    /// Ends every session of a user, wherever it is.
+    pub fn log_out_everywhere(&self, user: UserId) {
+        self.log_out(user);
+        let others = self.members().into_iter().map(|member| member.card.life);
+        for life in others.filter(|life| *life != self.life && self.is_living(*life)) {
+            self.tell(life, Envelope::LoggedOut { user });
+        }
+    }
+
+    /// Gives the addresses where clients may ask for a place, those of living nodes.
+    pub fn addresses(&self) -> Vec<String> {
+        let lives = |member: &Member| member.standing == Standing::Live;
+        let living = self.members().into_iter().filter(lives);
+        living.map(|member| member.card.address).filter(|address| !address.is_empty()).collect()
     }
 
     /// Makes the cursor for a time.
@@ -178,11 +297,22 @@ impl Node {
         self.status.store(Status::Draining as u8, Ordering::Release);
     }
 
+    /// Says whether the clock is too far from the others' to take users.
+    pub fn set_clock_is_off(&self, off: bool) {
+        self.clock_is_off.store(off, Ordering::Release);
+    }
+
+    /// Tells whether the clock is too far from the others' to take users.
+    pub fn clock_is_off(&self) -> bool {
+        self.clock_is_off.load(Ordering::Acquire)
+    }
+
     /// Tells whether the node takes users.
     pub fn status(&self) -> Status {
         match self.status.load(Ordering::Acquire) {
-            starting if starting == Status::Starting as u8 => Status::Starting,
+            ready if ready == Status::Ready as u8 && self.clock_is_off() => Status::Starting,
             ready if ready == Status::Ready as u8 => Status::Ready,
+            starting if starting == Status::Starting as u8 => Status::Starting,
             _ => Status::Draining,
         }
     }

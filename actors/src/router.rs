@@ -24,7 +24,7 @@ use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
 use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
 use tokio::sync::oneshot;
-use tracing::{info_span, warn};
+use tracing::info_span;
 
 use crate::metrics::count;
 use crate::node::Node;
@@ -320,7 +320,7 @@ impl Router {
         ctx.stop();
     }
 
-    /// Stores the transition and tells the watchers. Runs beyond the router's own end.
+    /// Has the transition stored and told. Waits for room, beyond the router's own end.
     fn told(&self) {
         let row = PresenceRow {
             user: self.user,
@@ -328,24 +328,11 @@ impl Router {
             online_since: self.online_since,
             last_seen: self.last_seen,
         };
-        let node = self.node.clone();
+        let sent = self.node.presence.send(Transition { row });
         actix::spawn(async move {
-            if let Err(error) = write_presence(&node, row).await {
-                warn!(%error, "presence was not stored");
-            }
-            let _ = node.presence.send(Transition { row }).await;
+            let _ = sent.await;
         });
     }
-}
-
-/// Writes the row of this life and folds those of lives that are over.
-async fn write_presence(
-    node: &Node,
-    row: PresenceRow,
-) -> Result<(), rally_cluster::store::StoreError> {
-    let rows = node.store.presence(row.user).await?;
-    let folded: Vec<Life> = rows.iter().map(|r| r.life).filter(|l| *l != row.life).collect();
-    node.store.set_presence(row, folded).await
 }
 
 impl Actor for Router {

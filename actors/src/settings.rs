@@ -39,8 +39,6 @@ pub struct Settings {
     pub commit_give_up_ms: u64,
     /// Over how long the sessions of a leaving node are sent away.
     pub drain_ms: u64,
-    /// Addresses that `welcome` names.
-    pub addresses: Vec<String>,
 }
 
 impl Default for Settings {
@@ -63,7 +61,6 @@ impl Default for Settings {
             commit_timeout_ms: 10_000,
             commit_give_up_ms: 20_000,
             drain_ms: 5_000,
-            addresses: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::store::Store as _;
+use rally_schema::frame::{ByeReason, ServerFrame, Watch};
 use rally_schema::ids::Stamp;
 use rally_schema::{MessageId, Ref};
 use uuid::Uuid;
@@ -42,6 +43,59 @@ async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
     assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
     ben.hears_message("hello").await;
     ana_at_home.hears_message("hello").await;
+}
+
+fn presence(frame: ServerFrame) -> Option<(bool, bool)> {
+    match frame {
+        ServerFrame::Presence(told) => Some((told.online, told.last_seen.is_some())),
+        _ => None,
+    }
+}
+
+#[actix::test]
+async fn who_is_online_is_seen_from_another_node_while_one_session_is_left() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = || Settings { presence_grace_ms: 50, ..Settings::default() };
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, settings());
+    let (one, other) = (start("one"), start("other"));
+    for node in [&one, &other] {
+        node.knows(&["one", "other"]).await;
+    }
+    let (home, away) = at_home("ben", &one, &other);
+    // Ana watches where Ben is not at home, and he comes where he is, and there too.
+    let mut ana = away.join("ana").await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ana.says(Watch { user: "ben".parse().unwrap() }).await;
+    assert_eq!(ana.hears(presence).await, (false, false), "he was never there");
+    let at_home = home.join("ben").await;
+    assert_eq!(ana.hears(presence).await, (true, false));
+    let at_edge = away.join("ben").await;
+    drop(at_home);
+    // Whether anything was told of that shows with the next that is.
+    home.sees_leave("ben").await;
+    drop(at_edge);
+    assert_eq!(ana.hears(presence).await, (false, true));
+}
+
+#[actix::test]
+async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
+    let (store, peers) = (model().await, Peers::default());
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, Settings::default());
+    let (one, other) = (start("one"), start("other"));
+    for node in [&one, &other] {
+        node.knows(&["one", "other"]).await;
+    }
+    let (mut here, mut there) = (one.join("ben").await, other.join("ben").await);
+    one.node.log_out_everywhere("ben".parse().unwrap());
+    for client in [&mut here, &mut there] {
+        let reason = |frame| match frame {
+            ServerFrame::Bye(bye) => Some(bye.reason),
+            _ => None,
+        };
+        assert_eq!(client.hears(reason).await, ByeReason::LoggedOut);
+    }
 }
 
 #[actix::test]

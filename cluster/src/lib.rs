@@ -11,5 +11,6 @@ pub mod leases;
 pub mod links;
 pub mod membership;
 pub mod placement;
+pub mod presence;
 pub mod store;
 pub mod twins;

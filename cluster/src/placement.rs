@@ -83,12 +83,7 @@ pub fn consider<'a>(
 /// Chooses a node for a user; `None` when none takes users.
 ///
 /// When all hold too much, the first that takes users does: somebody has to.
-pub fn place<'a>(
-    policy: Policy,
-    user: UserId,
-    members: &'a [Member],
-    turn: u64,
-) -> Option<&'a Member> {
+pub fn place(policy: Policy, user: UserId, members: &[Member], turn: u64) -> Option<&Member> {
     let candidates = consider(policy, user, members, turn);
     let free = candidates.iter().find(|candidate| candidate.passed.is_none());
     let full = || candidates.iter().find(|one| matches!(one.passed, Some(Passed::Full { .. })));

@@ -45,6 +45,38 @@ pub enum Envelope {
         /// Where the lost pushes were on their way to.
         stage: Stage,
     },
+    /// Somebody watches this user's presence at the sender, who wants to be told when it changes.
+    /// Renewed; ends by itself.
+    Watch {
+        /// Whose presence.
+        user: UserId,
+        /// When it was asked, by the sender's own count; comes back with the answer.
+        at: u64,
+    },
+    /// The answer of a home: from now on it tells when the user's presence changes.
+    Watching {
+        /// Whose presence.
+        user: UserId,
+        /// What the question named.
+        at: u64,
+    },
+    /// Nobody watches this user at the sender any more.
+    Unwatch {
+        /// Whose presence.
+        user: UserId,
+    },
+    /// This user's presence, or who may know it, changed in the store: to be read again.
+    Presence {
+        /// Whose presence.
+        user: UserId,
+        /// Where the news is on its way.
+        stage: Stage,
+    },
+    /// Every log-in of this user is over: his sessions end, and tickets made before are void.
+    LoggedOut {
+        /// Whose.
+        user: UserId,
+    },
     /// From now on the sender takes these lives for those that have homes: what it sends for a
     /// user goes where this map says.
     Map {

@@ -37,6 +37,11 @@ impl Overlap {
         self.ms / 8
     }
 
+    /// How far a node's clock may be from the median of all for it to take users: `W/8`.
+    pub fn clock_tolerance_ms(self) -> u64 {
+        self.ms / 8
+    }
+
     /// How far wall and monotonic clock may part between two uses: `W/16`.
     pub fn clock_step_ms(self) -> u64 {
         self.ms / 16

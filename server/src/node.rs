@@ -8,26 +8,26 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor as _, Addr, Message};
+use actix::Actor as _;
 use actix_web::web;
 use prometheus_client::registry::Registry;
 use rally_actors::drain::{Drain, Leave};
 use rally_actors::node::Parts;
-use rally_actors::presence_watch::{PresenceWatch, Reconsider};
-use rally_actors::router::EndAll;
+use rally_actors::presence_watch::Changed;
 use rally_actors::{Gate, Metrics, Node};
 use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource as _};
-use rally_cluster::membership::{LocalMembership, Status};
+use rally_cluster::membership::roster::Member;
+use rally_cluster::membership::{Card, LocalMembership, Status};
+use rally_cluster::placement::{self, Policy};
 use rally_cluster::store::embedded::{self, EmbeddedStore, OpenError};
 use rally_cluster::store::{Store, StoreError, UserRow};
-use rally_schema::frame::ByeReason;
 use rally_schema::limits::{CHANGE_DAYS, Overlap};
-use rally_schema::{ClientId, Life, UserId};
+use rally_schema::{ClientId, Life, Stage, UserId};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
@@ -123,7 +123,12 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
     });
-    let control = Arc::new(Control { node: node.clone(), commits_end });
+    let control = Arc::new(Control {
+        node: node.clone(),
+        commits_end,
+        policy: policy(settings.cluster.placement),
+        turn: AtomicU64::new(rand::random()),
+    });
     if settings.node.demo {
         demo::make_users(&shared).await?;
     }
@@ -220,7 +225,7 @@ fn start_clock(store: &EmbeddedStore, accept_behind: bool) -> Result<Clock, Star
 }
 
 fn actor_settings(settings: &Settings) -> rally_actors::Settings {
-    let Settings { node, store, sessions, limits, network, .. } = settings;
+    let Settings { node, store, sessions, limits, .. } = settings;
     rally_actors::Settings {
         overlap: Overlap { ms: node.overlap_ms },
         ping_interval_ms: sessions.ping_interval_ms,
@@ -239,7 +244,6 @@ fn actor_settings(settings: &Settings) -> rally_actors::Settings {
         commit_timeout_ms: store.commit_timeout_ms,
         commit_give_up_ms: store.commit_give_up_ms,
         drain_ms: node.drain_ms,
-        addresses: network.public_url.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -294,37 +298,49 @@ impl Gate for TicketGate {
     fn admit(&self, ticket: &str, client: ClientId) -> Result<UserId, String> {
         self.0.redeem(ticket, client).map_err(|error| error.to_string())
     }
+
+    fn log_out(&self, user: UserId) {
+        self.0.log_out_everywhere(user);
+    }
 }
 
 /// What HTTP tells the actors, and asks of the node.
 struct Control {
     node: Arc<Node>,
     commits_end: Arc<AtomicBool>,
+    policy: Policy,
+    /// Counts placements.
+    turn: AtomicU64,
 }
 
-/// Waits for room in the mailbox on a task of its own: HTTP does not wait for it.
-fn tell<M>(presence: &Addr<PresenceWatch>, message: M)
-where
-    M: Message<Result = ()> + Send + 'static,
-    PresenceWatch: actix::Handler<M>,
-{
-    let sent = presence.send(message);
-    actix_rt::spawn(async move {
-        let _ = sent.await;
-    });
+fn policy(placement: config::value::Placement) -> Policy {
+    match placement {
+        config::value::Placement::Home => Policy::Home,
+        config::value::Placement::RoundRobin => Policy::RoundRobin,
+    }
+}
+
+impl Control {
+    /// Waits for room in the mailbox on a task of its own: HTTP does not wait for it.
+    fn presence_changed(&self, user: UserId) {
+        let sent = self.node.presence.send(Changed { user, stage: Stage::Home });
+        actix_rt::spawn(async move {
+            let _ = sent.await;
+        });
+    }
 }
 
 impl NodeControl for Control {
     fn log_out_everywhere(&self, user: UserId) {
-        self.node.routers.end(user, EndAll { reason: ByeReason::LoggedOut, after_ms: None });
+        self.node.log_out_everywhere(user);
     }
 
     fn account_changed(&self, account: &UserRow) {
-        tell(&self.node.presence, Reconsider { user: account.user });
+        self.presence_changed(account.user);
     }
 
     fn block_changed(&self, user: UserId, _: UserId, _: bool) {
-        tell(&self.node.presence, Reconsider { user });
+        self.presence_changed(user);
     }
 
     fn alive(&self) -> Result<(), String> {
@@ -334,8 +350,25 @@ impl NodeControl for Control {
         }
     }
 
+    fn place(&self, user: UserId) -> Option<Card> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let members = self.node.members();
+        placement::place(self.policy, user, &members, turn).map(|member| member.card.clone())
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.node.members()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.node.addresses()
+    }
+
     fn ready(&self) -> Result<(), String> {
         match self.node.status() {
+            Status::Starting if self.node.clock_is_off() => {
+                Err("the clock is too far from the other nodes'".to_owned())
+            }
             Status::Starting => Err("the node is starting".to_owned()),
             Status::Ready => Ok(()),
             Status::Draining => Err("the node is leaving".to_owned()),

@@ -163,7 +163,7 @@ pub async fn connect(
     state: web::Data<HttpState>,
     workers: web::Data<Workers>,
 ) -> Result<HttpResponse, Problem> {
-    origins::check(&state.settings.network, &request)?;
+    origins::check(&state, &request)?;
     state.node.ready().map_err(|why| Problem::new(Kind::NotReady, why).retry_after(2))?;
     if workers.is_full() {
         let text = "the node holds as many connections as it may";

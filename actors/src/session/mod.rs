@@ -340,7 +340,7 @@ impl Actor for Session {
             node: node.life.node,
             store: node.store.id(),
             now: node.clock.now_ms(),
-            addresses: node.settings.addresses.clone(),
+            addresses: node.addresses(),
             text_bytes: TEXT_BYTES as u32,
             watches: WATCHES_PER_SESSION as u32,
         });

@@ -35,6 +35,8 @@ impl Gate for NoGate {
     fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
         Err("no tickets here".to_owned())
     }
+
+    fn log_out(&self, _: UserId) {}
 }
 
 /// What nodes of one process meet by.
@@ -103,6 +105,17 @@ impl TestNode {
             }
         };
         tokio::time::timeout(PATIENCE, known).await.expect("it heard of them in time");
+    }
+
+    /// Waits until a user is not online for his sessions here.
+    pub async fn sees_leave(&self, user: &str) {
+        let user = user.parse().unwrap();
+        let gone = async {
+            while self.node.routers.is_online(user) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("he left in time");
     }
 
     /// Lets a user in with a new client, and waits until it is caught up.

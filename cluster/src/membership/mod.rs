@@ -5,6 +5,7 @@
 //! `chitchat.rs` of those on a network.
 
 pub mod chitchat;
+pub mod clocks;
 pub mod local;
 pub mod roster;
 

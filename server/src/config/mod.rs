@@ -15,7 +15,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use settings::{Accounts, Limits, Network, Node, Sessions, Settings, Store, TABLE, Telemetry};
+use value::{BrokerKind, StoreKind};
+
+pub use settings::{
+    Accounts, Cluster, Limits, Network, Node, Sessions, Settings, Store, TABLE, Telemetry,
+};
 pub use table::Setting;
 
 /// The variable that names the file, as `--config` does.
@@ -182,7 +186,8 @@ impl Config {
 /// Gives the usual spelling of a text, or says why it is not allowed.
 fn canonical(setting: &Setting, text: &str, source: &Source) -> Result<String, ConfigError> {
     match (setting.canonical)(text) {
-        Some(_) if setting.secret => Ok("***".to_owned()),
+        // What everybody can read here is no secret.
+        Some(_) if setting.secret && *source != Source::Default => Ok("***".to_owned()),
         Some(shown) => Ok(shown),
         None => Err(ConfigError::BadValue {
             given: source.name_of(setting),
@@ -274,6 +279,51 @@ impl Settings {
                  within its first attempt; raise the first or lower the second",
                 store.commit_give_up_ms, store.commit_timeout_ms
             )));
+        }
+        self.check_cluster()
+    }
+
+    fn check_cluster(&self) -> Result<(), ConfigError> {
+        let Self { network, store, cluster, .. } = self;
+        let contradiction = |text: String| Err(ConfigError::Contradiction(text));
+        if cluster.broker == BrokerKind::Local {
+            return match cluster.seeds.is_empty() {
+                true => Ok(()),
+                false => contradiction(
+                    "seeds name other nodes, and broker local reaches none: set broker to rabbitmq"
+                        .to_owned(),
+                ),
+            };
+        }
+        if store.store == StoreKind::Embedded {
+            return contradiction(
+                "broker rabbitmq makes this one node of several, and store embedded is a folder of \
+                 its own: set store to cassandra"
+                    .to_owned(),
+            );
+        }
+        let Some(url) = &network.public_url else {
+            return contradiction(
+                "broker rabbitmq makes this one node of several: name the address under which \
+                 clients reach this one with public_url"
+                    .to_owned(),
+            );
+        };
+        if let Some(domain) = &network.cookie_domain {
+            let host = &url.authority.host;
+            if !(*host == domain.0 || host.ends_with(&format!(".{}", domain.0))) {
+                return contradiction(format!(
+                    "cookie_domain {} is not above the host {host} of public_url: browsers would \
+                     refuse the cookie",
+                    domain.0
+                ));
+            }
+        }
+        if cluster.gossip_address.unwrap_or(cluster.gossip_listen).ip().is_unspecified() {
+            return contradiction(format!(
+                "gossip_listen {} says nothing about where other nodes reach it: set gossip_address",
+                cluster.gossip_listen
+            ));
         }
         Ok(())
     }

@@ -10,8 +10,12 @@ use std::path::PathBuf;
 use rally_schema::NodeId;
 
 use super::table::{Setting, settings};
-use super::value::{self, Auto, Directives, Durability, LogFormat, Value};
+use super::value::{
+    self, Auto, BrokerKind, Directives, Domain, Durability, LogFormat, Name, Place, Placement,
+    StoreKind, Value, Word,
+};
 use crate::origin::Origin;
+use crate::secret::Secret;
 
 settings! {
     /// Where the node listens, and under which name others reach it.
@@ -22,6 +26,8 @@ settings! {
         public_url: Option<Origin> = "none";
         /// Origins of pages that may use the node, besides its own.
         origins: Vec<Origin> = "none";
+        /// Domain of the log-in cookie, when nodes have names of their own below it; none ties a log-in to one host name.
+        cookie_domain: Option<Domain> = "none";
         /// Proxies in front that append to X-Forwarded-For; rate limits then go by what the outermost saw.
         trusted_hops: u8 = "0" in 0..=8;
         /// Threads that serve connections; auto is one, which costs the least CPU a message.
@@ -46,6 +52,20 @@ settings! {
 
     /// Where data is kept, and how it is written.
     store: Store = "Store" {
+        /// Where data is kept: embedded, in a folder of this node's, or cassandra, shared by the nodes of a cluster.
+        store: StoreKind = "embedded";
+        /// Nodes of Cassandra or ScyllaDB that are asked first.
+        cassandra: Vec<Place> = "127.0.0.1:9042";
+        /// Keyspace, made when it does not exist.
+        cassandra_keyspace: Name = "rally";
+        /// Copies of every row, when the keyspace is made.
+        cassandra_replication: u8 = "3" in 1..=9;
+        /// Data center whose nodes are read and written; none takes that of the first node asked.
+        cassandra_datacenter: Option<Word> = "none";
+        /// Whom to log in to Cassandra as.
+        cassandra_user: Option<Word> = "none";
+        /// Password of that user.
+        cassandra_password: Option<Secret<String>> = "none";
         /// Folder of the embedded store.
         data_dir: PathBuf = ".rally";
         /// When a message is acknowledged: once the disk has it (sync), or the operating system (os).
@@ -62,6 +82,26 @@ settings! {
         commit_timeout_ms: u64 = "10000" in 100..=600_000;
         /// Time for which a write is repeated before its sender is told that its fate is unknown.
         commit_give_up_ms: u64 = "20000" in 100..=600_000;
+    }
+
+    /// The other nodes.
+    cluster: Cluster = "Cluster" {
+        /// What carries envelopes between nodes: local when this one is alone, or rabbitmq.
+        broker: BrokerKind = "local";
+        /// Where RabbitMQ is, and as whom to log in.
+        amqp_url: Secret<String> = "amqp://guest:guest@127.0.0.1:5672/%2f";
+        /// Name of the cluster: nodes of another are not heard.
+        cluster: Name = "rally";
+        /// Address and port for gossip, by UDP.
+        gossip_listen: SocketAddr = "127.0.0.1:7946";
+        /// Where other nodes reach that, if elsewhere.
+        gossip_address: Option<SocketAddr> = "none";
+        /// Gossip addresses of nodes that are asked for the others.
+        seeds: Vec<Place> = "none";
+        /// Where clients are placed: home, the node where their user's pushes arrive, or round-robin.
+        placement: Placement = "home";
+        /// Token that opens /admin; none closes it.
+        admin_token: Option<Secret<String>> = "none";
     }
 
     /// Sessions: the connections of clients.

@@ -127,3 +127,41 @@ fn values_that_contradict_each_other_are_refused() {
     let error = Config::load(flags(&[("commit_timeout_ms", "30000")]), []).unwrap_err();
     assert!(error.to_string().contains("commit_give_up_ms 20000"), "{error}");
 }
+
+#[test]
+fn settings_of_a_cluster_that_make_no_sense_together_are_refused() {
+    let cluster: &[(&str, &str)] = &[
+        ("broker", "rabbitmq"),
+        ("store", "cassandra"),
+        ("public_url", "https://chat-1.example.org"),
+        ("cookie_domain", "example.org"),
+        ("seeds", "10.0.0.1:7946,chat-2:7946"),
+    ];
+    let with = |key: &'static str, value: &'static str| {
+        let mut given = flags(&[]);
+        given.values = cluster.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
+        given.values.insert(key, value.to_owned());
+        Config::load(given, []).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(with("placement", "round-robin"), Ok(()));
+    for (key, value, says) in [
+        ("store", "embedded", "set store to cassandra"),
+        ("broker", "local", "set broker to rabbitmq"),
+        ("public_url", "none", "with public_url"),
+        ("cookie_domain", "example.com", "example.com is not above the host chat-1.example.org"),
+        ("gossip_listen", "0.0.0.0:7946", "set gossip_address"),
+        ("seeds", "10.0.0.1", "a host and a port"),
+    ] {
+        let error = with(key, value).unwrap_err();
+        assert!(error.contains(says), "{key}={value}: {error}");
+    }
+}
+
+#[test]
+fn a_secret_that_somebody_set_is_not_shown() {
+    let config = Config::load(flags(&[("amqp_url", "amqp://me:hunter2@mq/%2f")]), []).unwrap();
+    let shown = |key| config.effective.iter().find(|e| e.setting.key == key).unwrap().shown.clone();
+    assert_eq!(shown("amqp_url"), "***");
+    assert_eq!(shown("admin_token"), "none");
+    assert!(!format!("{:?}", config.settings).contains("hunter2"));
+}

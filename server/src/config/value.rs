@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use rally_schema::NodeId;
 
-use crate::origin::Origin;
+use crate::origin::{Authority, Origin};
+use crate::secret::Secret;
 
 /// How a flag takes its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,14 @@ plain! {
         |text| text.parse().ok(), Self::to_string;
     Origin: "URL", "http:// or https://, a host and perhaps a port, and no path",
         |text| text.parse().ok(), Self::to_string;
+    Name: "NAME", "1 to 48 of a-z 0-9 _ beginning with a letter",
+        Name::checked, |name| name.0.clone();
+    Word: "WORD", "1 to 64 letters, digits and _ . -",
+        Word::checked, |word| word.0.clone();
+    Place: "HOST:PORT", "a host and a port, such as 127.0.0.1:7946 or node-1.example.org:7946",
+        Place::checked, |place| place.0.clone();
+    Domain: "DOMAIN", "a domain of at least two parts, such as chat.example.org",
+        Domain::checked, |domain| domain.0.clone();
     Directives: "FILTER", "directives of tracing, such as info or warn,rally_server=debug",
         Self::checked, |filter| filter.0.clone();
 }
@@ -209,6 +218,70 @@ impl<T: Value> Value for Auto<T> {
     }
 }
 
+/// A name that others take as it is: a keyspace, an exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(pub String);
+
+impl Name {
+    fn checked(text: &str) -> Option<Self> {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let good = (1..=48).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.chars().all(word);
+        good.then(|| Self(text.to_owned()))
+    }
+}
+
+/// A word that somebody else chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word(pub String);
+
+impl Word {
+    fn checked(text: &str) -> Option<Self> {
+        let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let good = (1..=64).contains(&text.len()) && text.chars().all(part);
+        good.then(|| Self(text.to_owned()))
+    }
+}
+
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub String);
+
+impl Place {
+    fn checked(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        authority.port.map(|_| Self(text.to_owned()))
+    }
+}
+
+/// A domain for cookies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain(pub String);
+
+impl Domain {
+    fn checked(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        let named = !authority.is_literal() && authority.port.is_none();
+        (named && authority.host.contains('.')).then_some(Self(authority.host))
+    }
+}
+
+impl Value for Secret<String> {
+    const KIND: Kind = Kind::One("SECRET");
+    const SECRET: bool = true;
+    type Bound = Unbounded;
+    fn allowed() -> String {
+        "a text that is not empty".to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Secret::new(text.to_owned()))
+    }
+    fn show(&self) -> String {
+        self.expose().clone()
+    }
+}
+
 /// Which log lines are written, in the syntax of `tracing_subscriber::EnvFilter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directives(pub String);
@@ -248,6 +321,33 @@ choice! {
         Sync = "sync",
         /// Once the operating system has it: survives the death of the process.
         Os = "os",
+    }
+}
+choice! {
+    /// Where data is kept.
+    StoreKind {
+        /// In a folder of this node's.
+        Embedded = "embedded",
+        /// In Cassandra or ScyllaDB, with other nodes.
+        Cassandra = "cassandra",
+    }
+}
+choice! {
+    /// What carries envelopes between nodes.
+    BrokerKind {
+        /// Nothing: this node is alone.
+        Local = "local",
+        /// RabbitMQ.
+        Rabbitmq = "rabbitmq",
+    }
+}
+choice! {
+    /// Where clients are placed.
+    Placement {
+        /// On the user's home, bounded by load.
+        Home = "home",
+        /// On one node after the other.
+        RoundRobin = "round-robin",
     }
 }
 choice! {

@@ -155,9 +155,6 @@ pub async fn logout_everywhere(
 ) -> Result<HttpResponse, Problem> {
     let user = caller.user();
     state.tokens.log_out_everywhere(user).await?;
-    // In this order: whoever opens a session in between does it with a ticket that is void, or
-    // is found by the node.
-    state.tickets.log_out_everywhere(user);
     state.node.log_out_everywhere(user);
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }

@@ -37,7 +37,7 @@ fn judge(request: &HttpRequest) -> Result<(), Problem> {
     let state = state_of(request);
     state.limits.requests_address.take(&subscriber(request))?;
     if is_unsafe(request.method()) && !has_authorization(request) {
-        origins::check(&state.settings.network, request)?;
+        origins::check(&state, request)?;
     }
     Ok(())
 }

@@ -126,7 +126,11 @@ pub fn no_cookie(state: &HttpState) -> Cookie<'static> {
 
 fn cookie(state: &HttpState, value: String, max_age: Duration) -> Cookie<'static> {
     let https = state.settings.network.public_url.as_ref().is_some_and(|url| url.secure);
-    Cookie::build(COOKIE, value)
+    let mut cookie = Cookie::build(COOKIE, value);
+    if let Some(domain) = &state.settings.network.cookie_domain {
+        cookie = cookie.domain(domain.0.clone());
+    }
+    cookie
         .http_only(true)
         .same_site(SameSite::Strict)
         .path("/")

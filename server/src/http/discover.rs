@@ -1,8 +1,9 @@
 //! Discovery: where a client opens its WebSocket, and the ticket for it.
 //!
-//! A single node places everybody on itself.
+//! Any node places a client on any; which one is decided in `rally_cluster::placement`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use rally_cluster::membership::Card;
 use rally_schema::{ClientId, NodeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,6 +44,8 @@ pub struct Place {
     security(("cookie" = []), ("bearer" = [])),
     responses(
         (status = 200, description = "Where to connect", body = Place),
+        (status = 503, description = "No node takes users now",
+            body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 421, description = "The host is none of ours",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
     ))]
@@ -53,9 +56,19 @@ pub async fn discover(
     body: web::Json<Object<Discover>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(Discover { client }) = body.into_inner();
-    state.node.ready().map_err(|why| Problem::new(Kind::NotReady, why).retry_after(2))?;
-    let address = own_origin(&state.settings.network, &request)?.websocket(SOCKET_PATH);
-    let ticket = state.tickets.issue(caller.user(), client, state.life);
+    let card = state.node.place(caller.user()).ok_or_else(|| {
+        let why = state.node.ready().err().unwrap_or_else(|| "no node takes users".to_owned());
+        Problem::new(Kind::NotReady, why).retry_after(2)
+    })?;
+    let origin = match card.life == state.life {
+        true => own_origin(&state.settings.network, &request)?,
+        false => card.address.parse().map_err(|_| {
+            let Card { life, address, .. } = &card;
+            Problem::new(Kind::NotReady, format!("{life} gives no address but {address:?}"))
+        })?,
+    };
+    let address = origin.websocket(SOCKET_PATH);
+    let ticket = state.tickets.issue(caller.user(), client, card.life);
     state.metrics.tickets.inc();
-    Ok(HttpResponse::Ok().json(Place { address, node: state.life.node, ticket }))
+    Ok(HttpResponse::Ok().json(Place { address, node: card.life.node, ticket }))
 }

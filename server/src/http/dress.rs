@@ -13,6 +13,7 @@ use super::admit::API;
 use super::caller::state_of;
 use super::origins;
 use super::problem::{PROBLEM_JSON, Problem};
+use crate::origin::Origin;
 
 /// Headers that are always the same.
 const ALWAYS: [(HeaderName, &str); 5] = [
@@ -65,7 +66,8 @@ fn in_one_shape(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 
 /// Gives the headers that the answer to a request wears.
 fn headers(asked: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
-    let network = &state_of(asked).settings.network;
+    let state = state_of(asked);
+    let network = &state.settings.network;
     let always = ALWAYS.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value)));
     let mut headers: Vec<_> = always.collect();
     if network.public_url.as_ref().is_some_and(|url| url.secure) {
@@ -75,18 +77,23 @@ fn headers(asked: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
     if asked.path().starts_with(API) {
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     }
-    // Older browsers do not count a WebSocket under 'self'.
-    let socket = origins::own_origin(network, asked).map(|own| own.websocket(""));
-    if let Ok(policy) = HeaderValue::try_from(policy(&socket.unwrap_or_default())) {
+    // Older browsers do not count a WebSocket under 'self'; the other nodes never are.
+    let own = origins::own_origin(network, asked).map(|own| own.websocket(""));
+    let others = state.node.addresses().into_iter().filter_map(|address| {
+        let socket = address.parse::<Origin>().ok()?.websocket("");
+        Some(format!("{address} {socket}"))
+    });
+    let reached: Vec<String> = own.into_iter().chain(others).collect();
+    if let Ok(policy) = HeaderValue::try_from(policy(&reached.join(" "))) {
         headers.push((header::CONTENT_SECURITY_POLICY, policy));
     }
     headers
 }
 
-fn policy(socket: &str) -> String {
+fn policy(reached: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         font-src 'self'; manifest-src 'self'; connect-src 'self' {socket}; \
+         font-src 'self'; manifest-src 'self'; connect-src 'self' {reached}; \
          frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
     )
 }

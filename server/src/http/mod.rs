@@ -22,9 +22,11 @@ pub mod problem;
 mod state;
 mod users;
 
+use actix_cors::Cors;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::http::header;
 use actix_web::middleware::from_fn;
 use actix_web::{App, Error, HttpRequest, Resource, web};
 
@@ -49,15 +51,34 @@ pub fn app(
     >,
 > {
     App::new()
-        .app_data(state)
+        .app_data(state.clone())
         .app_data(web::JsonConfig::default().limit(BODY_BYTES).error_handler(bad_json))
         .app_data(web::QueryConfig::default().error_handler(bad_query))
         .app_data(web::PathConfig::default().error_handler(bad_path))
         .configure(routes)
         .default_service(web::to(client::serve))
+        .wrap(pages_of_other_nodes(state))
         .wrap(from_fn(admit::admit))
         .wrap(from_fn(dress::dress))
         .wrap(from_fn(measure::measure))
+}
+
+/// Lets pages that another node served use this one, when theirs has died.
+fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
+    Cors::default()
+        .allowed_origin_fn(move |origin, _| {
+            let allowed = |origin: &str| state.node.addresses().iter().any(|known| known == origin);
+            origin.to_str().is_ok_and(allowed)
+        })
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers([
+            header::ACCEPT.as_str(),
+            header::CONTENT_TYPE.as_str(),
+            caller::CSRF_HEADER,
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .supports_credentials()
+        .max_age(600)
 }
 
 fn routes(cfg: &mut web::ServiceConfig) {

@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, ORIGIN};
 
 use super::problem::{Kind, Problem};
+use super::state::HttpState;
 use crate::config::Network;
 use crate::origin::{Authority, Origin};
 
@@ -35,17 +36,24 @@ pub fn own_origin(network: &Network, request: &HttpRequest) -> Result<Origin, Pr
     }
 }
 
+/// Tells whether a page of this origin may use the node: one of its own, of another node of
+/// the cluster, or one that the operator allows.
+pub fn is_allowed(state: &HttpState, request: &HttpRequest, origin: &str) -> bool {
+    let network = &state.settings.network;
+    origin.parse::<Origin>().is_ok_and(|origin| {
+        network.origins.contains(&origin)
+            || own_origin(network, request).is_ok_and(|own| own == origin)
+            || state.node.addresses().iter().any(|address| address.parse() == Ok(origin.clone()))
+    })
+}
+
 /// Refuses a request whose `Origin` is not allowed; one without comes from no page.
-pub fn check(network: &Network, request: &HttpRequest) -> Result<(), Problem> {
+pub fn check(state: &HttpState, request: &HttpRequest) -> Result<(), Problem> {
     let Some(header) = request.headers().get(ORIGIN) else {
         return Ok(());
     };
     let text = header.to_str().unwrap_or_default();
-    let allowed = text.parse::<Origin>().is_ok_and(|origin| {
-        network.origins.contains(&origin)
-            || own_origin(network, request).is_ok_and(|own| own == origin)
-    });
-    if allowed {
+    if is_allowed(state, request, text) {
         return Ok(());
     }
     let shown: String = text.chars().take(64).collect();

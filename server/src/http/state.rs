@@ -7,6 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use rally_cluster::clock::Clock;
+use rally_cluster::membership::Card;
+use rally_cluster::membership::roster::Member;
 use rally_cluster::store::{Store, UserRow};
 use rally_schema::{Life, UserId};
 
@@ -31,6 +33,15 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Says whether the parts that must run are running (the commit loop above all), or which
     /// is not.
     fn alive(&self) -> Result<(), String>;
+
+    /// Chooses the node for a user's client; `None` when none takes users.
+    fn place(&self, user: UserId) -> Option<Card>;
+
+    /// Gives how every life of the cluster stands, as this node sees it.
+    fn members(&self) -> Vec<Member>;
+
+    /// Gives the origins under which clients reach the living nodes.
+    fn addresses(&self) -> Vec<String>;
 
     /// Says whether the node takes users, or why not (starting, draining, its clock is off).
     fn ready(&self) -> Result<(), String>;

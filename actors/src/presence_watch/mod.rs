@@ -1,0 +1,421 @@
+//! Tells who is online to the sessions that watch, and only to those who may know.
+//!
+//! Routers say when a user comes or goes; it is written, and then the user's home tells the
+//! nodes where somebody watches him, which read his rows again. Those nodes are known there by
+//! the leases that also carry pushes. A node that dies says nothing: what its rows are worth
+//! follows from who is living. Whether a watcher may know is read with the rows; who may not
+//! sees the same as of a user who was never there.
+//!
+//! Mailbox: 1,024; transitions and watches wait for room in it, what other nodes say is dropped
+//! and ends in reading all again. Knows nothing of sockets.
+
+mod turns;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
+};
+use rally_cluster::leases::{Edges, Tenure, Todo};
+use rally_cluster::presence::{self, Seen};
+use rally_cluster::store::{PresenceRow, Store, StoreError};
+use rally_schema::{Envelope, Life, Stage, UserId};
+use tracing::warn;
+
+use crate::node::Node;
+use crate::router::About;
+use crate::session::Session;
+use turns::{Reads, Writes};
+use watched::{Watched, Watcher};
+
+/// Messages that wait for the presence watch; senders wait beyond that.
+const MAILBOX: usize = 1_024;
+
+/// How often leases are looked after, and those told again whose mailbox was full.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How soon a row that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Begins to watch; the present state is pushed at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WatchUser {
+    /// Whose presence.
+    pub user: UserId,
+    /// Who watches.
+    pub watcher: UserId,
+    /// Whether they have a conversation.
+    pub acquainted: bool,
+    /// By which session.
+    pub number: u64,
+    /// Where pushes go.
+    pub session: Addr<Session>,
+}
+
+/// Ends one watch of a session, or all.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct UnwatchUser {
+    /// Whose presence; all when `None`.
+    pub user: Option<UserId>,
+    /// By which session.
+    pub number: u64,
+}
+
+/// A user came to this node or left it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Transition {
+    /// His state here, to be written.
+    pub row: PresenceRow,
+}
+
+/// What may be known of a user, or who may know it, has changed in the store.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Changed {
+    /// Of whom.
+    pub user: UserId,
+    /// How far the news is on its way to those who watch.
+    pub stage: Stage,
+}
+
+/// Hands over what another life says about watching a user.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Watching {
+    /// Whom.
+    pub user: UserId,
+    /// Which life.
+    pub by: Life,
+    /// What.
+    pub what: About,
+}
+
+/// Other lives are living than before, or users have other homes.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct LivesChanged;
+
+/// News may be lost: everything is read again.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Doubt;
+
+/// The presence watch of a node.
+pub struct PresenceWatch {
+    /// Lives as long as the process; weak, because the node holds this actor's address.
+    node: Weak<Node>,
+    watched: BTreeMap<UserId, Watched>,
+    /// The nodes where somebody watches a user who is at home here.
+    edges: BTreeMap<UserId, Edges>,
+    reads: Reads,
+    writes: Writes,
+}
+
+impl PresenceWatch {
+    /// Watches for a node.
+    pub fn new(node: Weak<Node>) -> Self {
+        Self {
+            node,
+            watched: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            reads: Reads::default(),
+            writes: Writes::default(),
+        }
+    }
+
+    fn node(&self) -> Arc<Node> {
+        self.node.upgrade().expect("the node lives as long as its actors")
+    }
+
+    /// Reads those who are to be read.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        while let Some(user) = self.reads.next() {
+            let Some(watched) = self.watched.get(&user) else {
+                self.reads.done(user);
+                continue;
+            };
+            let mut watchers: Vec<UserId> = watched.watchers.iter().map(|w| w.user).collect();
+            watchers.sort_unstable();
+            watchers.dedup();
+            let read = read(self.node().store.clone(), user, watchers).into_actor(self);
+            ctx.spawn(read.map(move |read, watch, ctx| {
+                watch.reads.done(user);
+                match (read, watch.watched.get_mut(&user)) {
+                    (Ok((rows, allowed)), Some(watched)) => watched.learn(rows, &allowed),
+                    (Ok(_), None) => {}
+                    (Err(error), _) => {
+                        warn!(%error, "presence could not be read");
+                        ctx.run_later(AGAIN, move |watch, ctx| watch.ask(user, ctx));
+                    }
+                }
+                watch.tell(user);
+                watch.read(ctx);
+            }));
+        }
+    }
+
+    fn ask(&mut self, user: UserId, ctx: &mut Context<Self>) {
+        self.reads.ask(user);
+        self.read(ctx);
+    }
+
+    /// Tells the watchers of a user what is news to them.
+    fn tell(&mut self, user: UserId) {
+        let node = self.node();
+        if let Some(watched) = self.watched.get_mut(&user) {
+            let seen = seen(&node, user, &watched.rows);
+            watched.tell(user, seen);
+        }
+    }
+
+    fn write(&mut self, row: PresenceRow, ctx: &mut Context<Self>) {
+        let written = write(self.node(), row).into_actor(self);
+        ctx.spawn(written.map(move |written, watch, ctx| {
+            if let Err(error) = written {
+                warn!(%error, "presence was not stored");
+                ctx.run_later(AGAIN, move |watch, ctx| {
+                    let newest = watch.writes.done(row.user).unwrap_or(row);
+                    if watch.writes.ask(newest) {
+                        watch.write(newest, ctx);
+                    }
+                });
+                return;
+            }
+            match watch.writes.done(row.user) {
+                Some(next) => {
+                    watch.writes.ask(next);
+                    watch.write(next, ctx);
+                }
+                None => ctx.notify(Changed { user: row.user, stage: Stage::Home }),
+            }
+        }));
+    }
+
+    /// Tells the nodes where a user is watched, if he is at home here; else his home.
+    fn spread(&mut self, user: UserId, stage: Stage) {
+        let node = self.node();
+        let home = node.home(user);
+        match stage {
+            Stage::Home if home != node.life => {
+                // From here it is on its way; from elsewhere it came to a home that is none.
+                node.tell(home, Envelope::Presence { user, stage: Stage::Forwarded });
+            }
+            Stage::Home | Stage::Forwarded | Stage::Edge => {}
+        }
+        if let (Stage::Home | Stage::Forwarded, Some(edges)) = (stage, self.edges.get_mut(&user)) {
+            for edge in edges.live(node.clock.monotonic_ms()) {
+                node.tell(edge, Envelope::Presence { user, stage: Stage::Edge });
+            }
+        }
+    }
+
+    /// Does what a lease asks for.
+    fn follow(&mut self, user: UserId, todo: Todo, ctx: &mut Context<Self>) {
+        match todo {
+            Todo::Nothing => {}
+            Todo::Ask(home) => {
+                let node = self.node();
+                node.tell(home, Envelope::Watch { user, at: node.clock.monotonic_ms() });
+            }
+            Todo::Doubt => self.ask(user, ctx),
+        }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let node = self.node();
+        let now_ms = node.clock.monotonic_ms();
+        self.edges.retain(|_, edges| edges.live(now_ms).next().is_some());
+        for watched in self.watched.values_mut() {
+            watched.watchers.retain(|watcher| watcher.session.connected());
+        }
+        self.leave_unwatched();
+        let users: Vec<UserId> = self.watched.keys().copied().collect();
+        for user in users {
+            self.tell(user);
+            if let Some(watched) = self.watched.get_mut(&user) {
+                let todo = watched.tenure.look(now_ms);
+                self.follow(user, todo, ctx);
+            }
+        }
+    }
+
+    /// Forgets who is watched by nobody, and tells his home.
+    fn leave_unwatched(&mut self) {
+        let node = self.node();
+        self.watched.retain(|user, watched| {
+            let needed = !watched.watchers.is_empty();
+            if !needed && watched.tenure.is_away() {
+                node.tell(watched.tenure.home(), Envelope::Unwatch { user: *user });
+            }
+            needed
+        });
+    }
+}
+
+/// Gives what this node knows of a user: of itself from its routers, of others from their rows.
+fn seen(node: &Node, user: UserId, rows: &[PresenceRow]) -> Seen {
+    let here = node.routers.is_online(user);
+    let is_living = |life| if life == node.life { here } else { node.is_living(life) };
+    match here {
+        true => Seen { online: true, last_seen: None },
+        false => presence::fold(rows, is_living, |life| node.ended_ms(life)),
+    }
+}
+
+/// Reads a user's rows, and which of `watchers` may know.
+async fn read(
+    store: Arc<dyn Store>,
+    user: UserId,
+    watchers: Vec<UserId>,
+) -> Result<(Vec<PresenceRow>, Vec<UserId>), StoreError> {
+    let rows = store.presence(user).await?;
+    let hidden = store.user(user).await?.is_none_or(|row| row.hide_presence);
+    let mut allowed = Vec::new();
+    for watcher in watchers {
+        if !hidden && !store.is_blocked(user, watcher).await? {
+            allowed.push(watcher);
+        }
+    }
+    Ok((rows, allowed))
+}
+
+/// Writes a row of this life and folds those of lives that are over for good.
+async fn write(node: Arc<Node>, row: PresenceRow) -> Result<(), StoreError> {
+    let rows = node.store.presence(row.user).await?;
+    let over = |life: &Life| *life != node.life && node.is_long_over(*life);
+    let folded = rows.iter().map(|row| row.life).filter(over).collect();
+    node.store.set_presence(row, folded).await
+}
+
+impl Actor for PresenceWatch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(LOOK, Self::look);
+    }
+}
+
+impl Handler<WatchUser> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, watch: WatchUser, ctx: &mut Self::Context) {
+        let WatchUser { user, watcher, acquainted, number, session } = watch;
+        let node = self.node();
+        let (may_know, told) = (None, None);
+        let watcher = Watcher { number, user: watcher, acquainted, may_know, session, told };
+        let watched = self.watched.entry(user).or_insert_with(|| Watched {
+            watchers: Vec::new(),
+            rows: Vec::new(),
+            own: None,
+            tenure: Tenure::new(node.life, node.home(user)),
+        });
+        watched.join(watcher);
+        let todo = watched.tenure.look(node.clock.monotonic_ms());
+        self.follow(user, todo, ctx);
+        self.ask(user, ctx);
+    }
+}
+
+impl Handler<UnwatchUser> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, unwatch: UnwatchUser, _: &mut Self::Context) {
+        let UnwatchUser { user, number } = unwatch;
+        for (watched_user, watched) in &mut self.watched {
+            if user.is_none_or(|user| user == *watched_user) {
+                watched.leave(number);
+            }
+        }
+        self.leave_unwatched();
+    }
+}
+
+impl Handler<Transition> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, transition: Transition, ctx: &mut Self::Context) {
+        let row = transition.row;
+        // Who watches here need not wait for the store.
+        if let Some(watched) = self.watched.get_mut(&row.user) {
+            watched.write(row);
+        }
+        self.tell(row.user);
+        if self.writes.ask(row) {
+            self.write(row, ctx);
+        }
+    }
+}
+
+impl Handler<Changed> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, changed: Changed, ctx: &mut Self::Context) {
+        let Changed { user, stage } = changed;
+        self.spread(user, stage);
+        if self.watched.contains_key(&user) {
+            self.ask(user, ctx);
+        }
+    }
+}
+
+impl Handler<Watching> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, watching: Watching, ctx: &mut Self::Context) {
+        let Watching { user, by, what } = watching;
+        let node = self.node();
+        let now_ms = node.clock.monotonic_ms();
+        match what {
+            About::Attach { at } => {
+                self.edges.entry(user).or_default().attach(by, now_ms);
+                node.tell(by, Envelope::Watching { user, at });
+            }
+            About::Attached { at } => {
+                if let Some(watched) = self.watched.get_mut(&user) {
+                    let todo = watched.tenure.attached(by, at, now_ms);
+                    self.follow(user, todo, ctx);
+                }
+            }
+            About::Detach => {
+                if let Some(edges) = self.edges.get_mut(&user) {
+                    edges.detach(by);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<LivesChanged> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, _: LivesChanged, ctx: &mut Self::Context) {
+        let node = self.node();
+        let users: Vec<UserId> = self.watched.keys().copied().collect();
+        for user in users {
+            self.tell(user);
+            if let Some(watched) = self.watched.get_mut(&user) {
+                let todo = watched.tenure.moved(node.home(user), node.clock.monotonic_ms());
+                self.follow(user, todo, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Doubt> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, _: Doubt, ctx: &mut Self::Context) {
+        let at_home: Vec<UserId> = self.edges.keys().copied().collect();
+        at_home.into_iter().for_each(|user| self.spread(user, Stage::Forwarded));
+        let watched: Vec<UserId> = self.watched.keys().copied().collect();
+        watched.into_iter().for_each(|user| self.reads.ask(user));
+        self.read(ctx);
+    }
+}

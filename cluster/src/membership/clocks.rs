@@ -1,0 +1,97 @@
+//! How far this node's clock is from what the others' show.
+//!
+//! That nothing is missed rests on the clocks of ready nodes lying close together, so a node
+//! whose clock is off must not be ready. A card says its node's time when it was written and
+//! arrives later, so it shows too little; of the last few the largest is nearest. No I/O.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rally_schema::Life;
+
+use super::Card;
+
+/// Cards of one life that are remembered; with one a second, a quarter of a minute.
+const CARDS: usize = 16;
+
+/// The clocks of the lives that are heard.
+#[derive(Debug, Default)]
+pub struct Clocks(BTreeMap<Life, Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    told_ms: u64,
+    ahead_ms: VecDeque<i64>,
+}
+
+impl Clocks {
+    /// Takes over the cards that are heard at `now_ms` of this node's clock.
+    pub fn hear(&mut self, me: Life, cards: &[Card], now_ms: u64) {
+        self.0.retain(|life, _| cards.iter().any(|card| card.life == *life));
+        for card in cards.iter().filter(|card| card.life != me) {
+            let seen = self.0.entry(card.life).or_default();
+            if seen.told_ms != card.clock_ms {
+                seen.told_ms = card.clock_ms;
+                seen.ahead_ms.truncate(CARDS - 1);
+                seen.ahead_ms.push_front(card.clock_ms as i64 - now_ms as i64);
+            }
+        }
+    }
+
+    /// Gives how far the median of all clocks, this one's among them, is ahead of this one.
+    pub fn median_ahead_ms(&self) -> i64 {
+        let nearest = |seen: &Seen| seen.ahead_ms.iter().max().copied();
+        let mut all: Vec<i64> = self.0.values().filter_map(nearest).chain([0]).collect();
+        all.sort_unstable();
+        (all[(all.len() - 1) / 2] + all[all.len() / 2]) / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    fn life(node: &str) -> Life {
+        Life { node: node.parse().unwrap(), generation: 1 }
+    }
+
+    fn card(node: &str, clock_ms: u64) -> Card {
+        let (address, version) = (String::new(), String::new());
+        Card { life: life(node), status: Status::Ready, address, version, sessions: 0, clock_ms }
+    }
+
+    fn ahead(others: &[u64]) -> i64 {
+        let mut clocks = Clocks::default();
+        let named = others.iter().zip(["b", "c", "d"]);
+        let cards: Vec<Card> = named.map(|(clock_ms, node)| card(node, *clock_ms)).collect();
+        clocks.hear(life("a"), &cards, 100_000);
+        clocks.median_ahead_ms()
+    }
+
+    #[test]
+    fn a_clock_is_compared_with_the_middle_of_all() {
+        assert_eq!(ahead(&[]), 0);
+        assert_eq!(ahead(&[104_000]), 2_000, "of two neither is right");
+        assert_eq!(ahead(&[160_000, 160_000]), 60_000, "this one is off");
+        assert_eq!(ahead(&[100_000, 160_000]), 0, "that one is off");
+    }
+
+    #[test]
+    fn a_card_that_was_long_on_its_way_does_not_count_against_its_clock() {
+        let mut clocks = Clocks::default();
+        for (clock_ms, now_ms) in [(100_000, 103_000), (104_000, 104_050), (105_000, 107_000)] {
+            clocks.hear(life("a"), &[card("a", 1), card("b", clock_ms)], now_ms);
+        }
+        assert_eq!(clocks.median_ahead_ms(), -25);
+        clocks.hear(life("a"), &[card("b", 105_000)], 200_000);
+        assert_eq!(clocks.median_ahead_ms(), -25, "an old card says nothing new");
+    }
+
+    #[test]
+    fn a_clock_that_is_heard_no_more_does_not_count() {
+        let mut clocks = Clocks::default();
+        clocks.hear(life("a"), &[card("b", 160_000), card("c", 160_000)], 100_000);
+        clocks.hear(life("a"), &[], 101_000);
+        assert_eq!(clocks.median_ahead_ms(), 0);
+    }
+}
