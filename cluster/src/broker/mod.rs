@@ -35,16 +35,28 @@ pub enum PublishError {
     /// No such life has a queue: it never arrives.
     #[error("{0} has no queue")]
     Returned(Life),
-    /// The queue is full: it never arrives.
-    #[error("the queue of {0} is full")]
+    /// The queue, or the way to it, is full: it never arrives.
+    #[error("the queue of {0}, or the way there, is full")]
     Refused(Life),
     /// It may arrive or not.
     #[error("the broker did not confirm: {0}")]
     Unknown(String),
 }
 
+/// One thing that comes out of a life's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// A parcel, in its place.
+    Parcel(Parcel),
+    /// What arrived cannot be read, and whose it was may not be known: a loss.
+    Unreadable,
+    /// The queue was lost and begins anew. What was in it, and what was sent meanwhile, may be
+    /// missing, from anybody; what is sent from now on arrives after this.
+    Reopened,
+}
+
 /// What arrives for one life; the queue is gone when this is dropped.
-pub type Arrivals = BoxStream<'static, Parcel>;
+pub type Arrivals = BoxStream<'static, Arrival>;
 
 /// Tells, later, whether a queue has taken a parcel.
 pub type Confirmation = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
@@ -56,9 +68,14 @@ pub type Confirmation = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 
 ///
 /// **Loss.** A parcel that was confirmed is in a queue; it may still be lost with the broker or
 /// the receiver. One that was refused or returned never arrives. A queue is bounded, and when
-/// it is full it refuses what is new and keeps what it has.
+/// it is full it refuses what is new and keeps what it has. While the broker is out of reach
+/// nothing is kept: every confirmation is an error at once.
+///
+/// **Return.** A life whose queue is about to begin anew has none for a while: a return says
+/// that this parcel never arrives, and no more.
 pub trait Broker: Send + Sync + 'static {
-    /// Makes the queue of a life, empty, and gives what arrives in it.
+    /// Makes the queue of a life, empty, and gives what arrives in it. It may take a moment
+    /// until the queue is there; what is published to it until then is returned.
     fn open(&self, life: Life) -> Arrivals;
 
     /// Publishes a parcel to the queue of a life. It is under way when this returns, whether
