@@ -1,13 +1,16 @@
 //! The broker: carries envelopes from one node's life to another's.
 //!
 //! What it carries are hints, so it may lose them; what it may not do is lose them unseen.
-//! `local.rs` is the one for nodes of one process, `conformance.rs` the suite that every
-//! implementation passes.
+//! `local.rs` is the one for nodes of one process, `rabbitmq/` the one for nodes apart, whose
+//! parcels travel as `wire.rs` says; `conformance.rs` is the suite that every implementation
+//! passes.
 
 #[cfg(any(test, feature = "conformance"))]
 #[macro_use]
 pub mod conformance;
 pub mod local;
+pub mod rabbitmq;
+pub mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +20,7 @@ use rally_schema::{Envelope, Life};
 use thiserror::Error;
 
 pub use local::LocalBroker;
+pub use rabbitmq::RabbitBroker;
 
 /// Envelopes that travel together from one life to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
