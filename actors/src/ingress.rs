@@ -14,7 +14,7 @@ use rally_cluster::broker::{Arrival, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::gossip::{Asked, Gossip, Sign};
 use crate::node::Node;
@@ -42,11 +42,14 @@ impl Ingress {
 
     fn receive(&mut self, parcel: Parcel) {
         let Parcel { from, number, envelopes } = parcel;
+        let metrics = &self.node.metrics.link;
+        metrics.arrived.inc();
         match self.numbers.hear(from, number) {
             Heard::Next => {}
             // Devices key by id: what came before does no harm, and costs them little.
             Heard::Again => return,
             Heard::Gap => {
+                metrics.gaps.inc();
                 warn!(%from, number, "parcels were lost: everybody here catches up");
                 self.node.routers.doubt_all();
                 // A map may be among what was lost.
@@ -126,11 +129,13 @@ impl StreamHandler<Arrival> for Ingress {
         match arrival {
             Arrival::Parcel(parcel) => self.receive(parcel),
             Arrival::Unreadable => {
+                self.node.metrics.link.unreadable.inc();
                 warn!("a parcel cannot be read: everybody here catches up");
                 self.lose_all();
             }
             Arrival::Reopened => {
-                warn!("this node's queue was lost: everybody here catches up");
+                self.node.metrics.link.reopened.inc();
+                info!("this node's queue begins anew: everybody here catches up");
                 self.lose_all();
             }
         }

@@ -96,7 +96,12 @@ impl Node {
         let routers = Routers::default();
         let (life, settings) = (parts.life, &parts.settings);
         let node = Arc::new(Self {
-            link: Link::new(life, parts.broker.clone()),
+            link: Link::new(
+                life,
+                parts.broker.clone(),
+                parts.clock.clone(),
+                parts.metrics.link.clone(),
+            ),
             // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of([life])),
             presence: PresenceWatch::new(life, parts.store.clone(), routers.clone()).start(),

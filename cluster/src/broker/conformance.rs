@@ -83,7 +83,11 @@ async fn open(broker: &impl Broker, life: Life) -> Arrivals {
     let mut arrivals = broker.open(life);
     let probe = parcel(self::life("probe", 1), 1);
     publish_until_taken(broker, life, &probe).await;
-    assert_eq!(next(&mut arrivals).await, probe);
+    let mut first = next_arrival(&mut arrivals).await;
+    if first == Arrival::Reopened {
+        first = next_arrival(&mut arrivals).await;
+    }
+    assert_eq!(first, Arrival::Parcel(probe));
     arrivals
 }
 

@@ -54,8 +54,9 @@ pub enum Arrival {
     Parcel(Parcel),
     /// What arrived cannot be read, and whose it was may not be known: a loss.
     Unreadable,
-    /// The queue was lost and begins anew. What was in it, and what was sent meanwhile, may be
-    /// missing, from anybody; what is sent from now on arrives after this.
+    /// The queue was lost and begins anew, or it begins later than it was opened. What was in it,
+    /// and what was sent meanwhile, may be missing, from anybody; what is sent from now on
+    /// arrives after this.
     Reopened,
 }
 
@@ -79,7 +80,8 @@ pub type Confirmation = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 
 /// that this parcel never arrives, and no more.
 pub trait Broker: Send + Sync + 'static {
     /// Makes the queue of a life, empty, and gives what arrives in it. It may take a moment
-    /// until the queue is there; what is published to it until then is returned.
+    /// until the queue is there; what is published to it until then is returned, and the first
+    /// arrival is then [`Arrival::Reopened`].
     fn open(&self, life: Life) -> Arrivals;
 
     /// Publishes a parcel to the queue of a life. It is under way when this returns, whether

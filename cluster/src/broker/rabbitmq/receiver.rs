@@ -58,10 +58,11 @@ async fn receive(options: &Options, life: Life, arrivals: &mpsc::Sender<Arrival>
                 backoff = Backoff::new(options.reconnect_most);
                 if openings > 0 {
                     info!(address = %options.url, purpose = "receive", "RabbitMQ is back");
-                    // Before anything of the new queue.
-                    let _ = arrivals.send(Arrival::Reopened).await;
                 }
                 openings += 1;
+                // Before anything of the new queue. Of the first one too: what was sent to this
+                // life until now came back.
+                let _ = arrivals.send(Arrival::Reopened).await;
                 take(options, opened, arrivals).await
             }
             Err(error) => error,
