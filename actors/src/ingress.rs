@@ -1,7 +1,7 @@
 //! Takes what other nodes send to this life, and hands it to the routers here.
 //!
-//! A gap in a sender's numbers, or an envelope of a kind that is not known here, is doubt:
-//! every user with a session here catches up. So is a sender's new map of homes, for the users
+//! A gap in a sender's numbers, an envelope of a kind that is not known here, and a queue that
+//! was lost and begins anew are doubt: every user with a session here catches up. So is a sender's new map of homes, for the users
 //! whom it did not take to be at home here until then. Its mailbox holds nothing: parcels wait
 //! in the broker's queue, which is bounded, and which refuses what is new when this actor is
 //! behind. Knows nothing of how parcels travel.
@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, StreamHandler};
-use rally_cluster::broker::Parcel;
+use rally_cluster::broker::{Arrival, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::gossip::{Asked, Gossip, Sign};
 use crate::node::Node;
@@ -39,6 +39,26 @@ impl Ingress {
             Self::add_stream(arrivals, ctx);
             Self { node, gossip, numbers: Incoming::default(), maps: BTreeMap::new() }
         });
+    }
+
+    fn receive(&mut self, parcel: Parcel) {
+        let Parcel { from, number, envelopes } = parcel;
+        let metrics = &self.node.metrics.link;
+        metrics.arrived.inc();
+        match self.numbers.hear(from, number) {
+            Heard::Next => {}
+            // Devices key by id: what came before does no harm, and costs them little.
+            Heard::Again => return,
+            Heard::Gap => {
+                metrics.gaps.inc();
+                warn!(%from, number, "parcels were lost: everybody here catches up");
+                self.node.routers.doubt_all();
+                self.doubt_presence();
+                // A map may be among what was lost.
+                self.maps.remove(&from);
+            }
+        }
+        envelopes.into_iter().for_each(|envelope| self.take(from, envelope));
     }
 
     fn take(&mut self, from: Life, envelope: Envelope) {
@@ -87,6 +107,8 @@ impl Ingress {
 
     /// A sender that takes this node for a user's home from now on did not send here before.
     fn follow(&mut self, from: Life, map: Homes) {
+        // Its node's former lives are over.
+        self.maps.retain(|life, _| life.node != from.node || *life == from);
         let here = |homes: &Homes, user| homes.home(user) == Some(self.node.life);
         let before = self.maps.get(&from);
         self.node
@@ -117,6 +139,13 @@ impl Ingress {
         });
     }
 
+    /// Anything of anybody may be missing, a map among it.
+    fn lose_all(&mut self) {
+        self.node.routers.doubt_all();
+        self.doubt_presence();
+        self.maps.clear();
+    }
+
     fn say(&self, user: UserId, by: Life, what: About) {
         self.node.routers.tell(user, Said { by, what });
     }
@@ -126,21 +155,20 @@ impl Actor for Ingress {
     type Context = Context<Self>;
 }
 
-impl StreamHandler<Parcel> for Ingress {
-    fn handle(&mut self, parcel: Parcel, _: &mut Self::Context) {
-        let Parcel { from, number, envelopes } = parcel;
-        match self.numbers.hear(from, number) {
-            Heard::Next => {}
-            // Devices key by id: what came before does no harm, and costs them little.
-            Heard::Again => return,
-            Heard::Gap => {
-                warn!(%from, number, "parcels were lost: everybody here catches up");
-                self.node.routers.doubt_all();
-                self.doubt_presence();
-                // A map may be among what was lost.
-                self.maps.remove(&from);
+impl StreamHandler<Arrival> for Ingress {
+    fn handle(&mut self, arrival: Arrival, _: &mut Self::Context) {
+        match arrival {
+            Arrival::Parcel(parcel) => self.receive(parcel),
+            Arrival::Unreadable => {
+                self.node.metrics.link.unreadable.inc();
+                warn!("a parcel cannot be read: everybody here catches up");
+                self.lose_all();
+            }
+            Arrival::Reopened => {
+                self.node.metrics.link.reopened.inc();
+                info!("this node's queue begins anew: everybody here catches up");
+                self.lose_all();
             }
         }
-        envelopes.into_iter().for_each(|envelope| self.take(from, envelope));
     }
 }

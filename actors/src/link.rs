@@ -1,23 +1,36 @@
-//! The way to routers on other nodes: numbers parcels and publishes them.
+//! The way to routers on other nodes: gathers envelopes, numbers parcels, and publishes them.
 //!
-//! A push is a hint, so nothing is kept and nothing is sent again: a parcel that the broker did
-//! not take leaves a gap in the numbers, by which the receiver learns that its users may have
+//! Confirmations are the clock: an envelope goes at once when no parcel to its life is under
+//! way; while one is, envelopes gather, and go together when it is confirmed or when they fill a
+//! parcel. So a thin link adds no delay, and a busy one publishes once a round trip.
+//!
+//! A push is a hint, so nothing is sent again: what the broker did not take, and what found no
+//! room here, leaves a gap in the numbers, by which the receiver learns that its users may have
 //! missed something. So that the last one is missed too, a link that has fallen idle tells its
-//! number by an empty parcel, until one is confirmed. Parcels under way are bounded; beyond that
-//! their numbers are used up and they are not sent. Knows nothing of sessions.
+//! number by an empty parcel, until the last number is confirmed. Of a life that has no queue any
+//! more nothing is kept. Knows nothing of sessions.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rally_cluster::broker::{Broker, Parcel, PublishError};
+use rally_cluster::clock::Clock;
 use rally_cluster::links::Outgoing;
 use rally_schema::{Envelope, Life};
 use tracing::debug;
 
-/// Parcels that wait for their confirmation.
-const UNDER_WAY: usize = 4_096;
+use crate::metrics::{LinkMetrics, count};
+
+/// Envelopes that fill a parcel.
+const PARCEL_ENVELOPES: usize = 256;
+
+/// Bytes that fill a parcel; the last envelope may go beyond.
+const PARCEL_BYTES: usize = 64 * 1024;
+
+/// Parcels to one life that wait for their confirmation. As many more envelopes as fill a parcel
+/// may gather; beyond that their numbers are used up and they are not sent.
+const UNDER_WAY: usize = 8;
 
 /// What a node sends to others. Clones share it.
 #[derive(Clone)]
@@ -26,68 +39,147 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     from: Life,
     broker: Arc<dyn Broker>,
+    clock: Clock,
+    metrics: LinkMetrics,
     links: Mutex<Links>,
-    under_way: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Links {
     numbers: Outgoing,
-    /// Lives that may not know the last number.
-    untold: BTreeSet<Life>,
+    lines: BTreeMap<Life, Line>,
+}
+
+/// What is kept of one receiver.
+#[derive(Default)]
+struct Line {
+    gathered: Vec<Envelope>,
+    bytes: usize,
+    under_way: usize,
+    /// It may not know the last number.
+    untold: bool,
+}
+
+impl Line {
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= PARCEL_ENVELOPES || self.bytes >= PARCEL_BYTES
+    }
+
+    fn gather(&mut self, envelope: Envelope) {
+        self.bytes += bytes(&envelope);
+        self.gathered.push(envelope);
+    }
+
+    /// Takes what has gathered, if it is to go now.
+    fn due(&mut self) -> Option<Vec<Envelope>> {
+        let may = self.under_way == 0 || (self.is_full() && self.under_way < UNDER_WAY);
+        if !may || self.gathered.is_empty() {
+            return None;
+        }
+        self.bytes = 0;
+        Some(std::mem::take(&mut self.gathered))
+    }
+}
+
+/// Estimates how long an envelope is on the wire.
+fn bytes(envelope: &Envelope) -> usize {
+    const SMALL: usize = 64;
+    match envelope {
+        Envelope::Push(pushed) => 2 * SMALL + pushed.frame.len(),
+        Envelope::Doubt { users, .. } => SMALL + users.len() * SMALL,
+        Envelope::Map { lives } => SMALL + lives.len() * SMALL,
+        Envelope::Attach { .. }
+        | Envelope::Attached { .. }
+        | Envelope::Detach { .. }
+        | Envelope::Watch { .. }
+        | Envelope::Watching { .. }
+        | Envelope::Unwatch { .. }
+        | Envelope::Presence { .. }
+        | Envelope::LoggedOut { .. }
+        | Envelope::Ping {}
+        | Envelope::Pong {}
+        | Envelope::Ask { .. }
+        | Envelope::Vouch { .. }
+        | Envelope::Unknown => SMALL,
+    }
 }
 
 impl Link {
     /// Sends for a life through a broker.
-    pub fn new(from: Life, broker: Arc<dyn Broker>) -> Self {
-        let (links, under_way) = (Mutex::default(), AtomicUsize::new(0));
-        Self(Arc::new(Inner { from, broker, links, under_way }))
+    pub fn new(from: Life, broker: Arc<dyn Broker>, clock: Clock, metrics: LinkMetrics) -> Self {
+        Self(Arc::new(Inner { from, broker, clock, metrics, links: Mutex::default() }))
     }
 
-    /// Publishes one envelope to another life.
+    /// Sends one envelope to another life, at once or as soon as its turn comes.
     pub fn send(&self, to: Life, envelope: Envelope) {
-        self.publish(to, vec![envelope]);
+        let mut links = self.0.links.lock();
+        let line = links.lines.entry(to).or_default();
+        line.untold = true;
+        if line.is_full() {
+            links.numbers.number(to);
+            self.0.metrics.dropped.inc();
+            return;
+        }
+        line.gather(envelope);
+        if let Some(envelopes) = line.due() {
+            self.publish(&mut links, to, envelopes);
+        }
     }
 
     /// Tells the lives that something was sent to how far the numbers are; to be called about
     /// once a second.
     pub fn tell_numbers(&self) {
-        let untold = self.0.links.lock().untold.clone();
-        untold.into_iter().for_each(|to| self.publish(to, Vec::new()));
+        let mut links = self.0.links.lock();
+        let idle = |line: &Line| line.untold && line.under_way == 0;
+        let told: Vec<Life> =
+            links.lines.iter().filter(|(_, line)| idle(line)).map(|(to, _)| *to).collect();
+        told.into_iter().for_each(|to| self.publish(&mut links, to, Vec::new()));
     }
 
-    fn publish(&self, to: Life, envelopes: Vec<Envelope>) {
-        let inner = &self.0;
-        let tells = envelopes.is_empty();
-        let (number, published) = {
-            // Numbered and handed over under one lock: the broker keeps the order of calls.
-            let mut links = inner.links.lock();
-            let number = links.numbers.number(to);
-            links.untold.insert(to);
-            if inner.under_way.fetch_add(1, Ordering::AcqRel) >= UNDER_WAY {
-                inner.under_way.fetch_sub(1, Ordering::AcqRel);
-                return;
-            }
-            let parcel = Parcel { from: inner.from, number, envelopes };
-            (number, inner.broker.publish(to, parcel))
-        };
-        let inner = inner.clone();
+    /// Numbers a parcel and hands it over, both under the one lock: the broker keeps the order
+    /// of calls.
+    fn publish(&self, links: &mut Links, to: Life, envelopes: Vec<Envelope>) {
+        let Inner { from, broker, clock, metrics, .. } = &*self.0;
+        links.lines.entry(to).or_default().under_way += 1;
+        let number = links.numbers.number(to);
+        metrics.parcels.inc();
+        metrics.parcel_envelopes.observe(envelopes.len() as f64);
+        let published = broker.publish(to, Parcel { from: *from, number, envelopes });
+        let (link, begun_us) = (self.clone(), clock.monotonic_us());
         actix::spawn(async move {
-            let published = published.await;
-            inner.under_way.fetch_sub(1, Ordering::AcqRel);
-            let mut links = inner.links.lock();
-            match published {
-                // All before it was told by its number, unless more was sent meanwhile.
-                Ok(()) if tells && links.numbers.last(to) == number => {
-                    links.untold.remove(&to);
-                }
-                Ok(()) => {}
-                Err(PublishError::Returned(_)) => {
-                    // It is gone, and lives never come back.
-                    links.untold.remove(&to);
-                }
-                Err(error) => debug!(%to, %error, "a parcel was not taken"),
-            }
+            let answer = published.await;
+            let took_us = link.0.clock.monotonic_us().saturating_sub(begun_us);
+            link.0.metrics.confirm_seconds.observe(took_us as f64 / 1e6);
+            link.settle(to, number, answer);
         });
+    }
+
+    fn settle(&self, to: Life, number: u64, answer: Result<(), PublishError>) {
+        let outcome = match &answer {
+            Ok(()) => "confirmed",
+            Err(PublishError::Returned(_)) => "returned",
+            Err(PublishError::Refused(_)) => "refused",
+            Err(PublishError::Unknown(_)) => "unknown",
+        };
+        count(&self.0.metrics.answers, outcome);
+        let mut links = self.0.links.lock();
+        let is_last = links.numbers.last(to) == number;
+        let Some(line) = links.lines.get_mut(&to) else { return };
+        line.under_way -= 1;
+        // All before it is told by its number, unless more was sent meanwhile.
+        line.untold &= !(is_last && answer.is_ok());
+        if let Some(envelopes) = line.due() {
+            self.publish(&mut links, to, envelopes);
+            return;
+        }
+        match answer {
+            Ok(()) => {}
+            // It is over, or has lost its queue and knows that it must catch up.
+            Err(PublishError::Returned(_)) if is_last && line.under_way == 0 => {
+                links.lines.remove(&to);
+                links.numbers.forget(to);
+            }
+            Err(error) => debug!(%to, %error, "a parcel was not taken"),
+        }
     }
 }

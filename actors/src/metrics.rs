@@ -17,6 +17,13 @@ pub struct Label {
 /// A counter with one label.
 pub type Counts = Family<Label, Counter>;
 
+/// Registers fields by name, with a line of help.
+macro_rules! register {
+    ($registry:ident, $metrics:ident: $($field:ident: $name:literal, $help:literal;)*) => {
+        $($registry.register($name, $help, $metrics.$field.clone());)*
+    };
+}
+
 /// Everything that sessions, routers and committers count.
 #[derive(Clone)]
 pub struct Metrics {
@@ -62,6 +69,62 @@ pub struct Metrics {
     pub ended: Counts,
     /// Times that reading from a session was paused, by why.
     pub paused: Counts,
+    /// What is counted of the ways to other nodes.
+    pub link: LinkMetrics,
+}
+
+/// What is counted of the ways between nodes.
+#[derive(Clone)]
+pub struct LinkMetrics {
+    /// Parcels published.
+    pub parcels: Counter,
+    /// What became of them: confirmed, returned, refused, unknown.
+    pub answers: Counts,
+    /// Envelopes in one parcel; none in one that only tells a number.
+    pub parcel_envelopes: Histogram,
+    /// Envelopes that found no room in a link.
+    pub dropped: Counter,
+    /// Seconds from publishing a parcel to its answer.
+    pub confirm_seconds: Histogram,
+    /// Parcels that arrived.
+    pub arrived: Counter,
+    /// Gaps heard in the numbers of senders.
+    pub gaps: Counter,
+    /// Parcels that arrived and could not be read.
+    pub unreadable: Counter,
+    /// Times that this node's queue began anew.
+    pub reopened: Counter,
+}
+
+impl LinkMetrics {
+    /// Makes the metrics and registers them.
+    fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            parcels: Counter::default(),
+            answers: Family::default(),
+            parcel_envelopes: Histogram::new(
+                [0.0].into_iter().chain(exponential_buckets(1.0, 2.0, 9)),
+            ),
+            dropped: Counter::default(),
+            confirm_seconds: seconds(),
+            arrived: Counter::default(),
+            gaps: Counter::default(),
+            unreadable: Counter::default(),
+            reopened: Counter::default(),
+        };
+        register!(registry, metrics:
+            parcels: "parcels_published", "Parcels published to other nodes";
+            answers: "parcels_answered", "What became of published parcels";
+            parcel_envelopes: "parcel_envelopes", "Envelopes in a published parcel";
+            dropped: "envelopes_dropped", "Envelopes that found no room in a link";
+            confirm_seconds: "parcel_confirm_seconds", "From publishing a parcel to its answer";
+            arrived: "parcels_arrived", "Parcels that arrived from other nodes";
+            gaps: "parcel_gaps", "Gaps heard in the numbers of other nodes";
+            unreadable: "parcels_unreadable", "Parcels that arrived and could not be read";
+            reopened: "broker_queue_reopened", "Times that this node's queue began anew";
+        );
+        metrics
+    }
 }
 
 /// Buckets from 100 µs to 26 s, doubling.
@@ -94,13 +157,9 @@ impl Metrics {
             inbox_seconds: seconds(),
             ended: Family::default(),
             paused: Family::default(),
+            link: LinkMetrics::new(registry),
         };
-        macro_rules! register {
-            ($($field:ident: $name:literal, $help:literal;)*) => {
-                $(registry.register($name, $help, metrics.$field.clone());)*
-            };
-        }
-        register! {
+        register!(registry, metrics:
             sessions: "connections", "Open sessions";
             opening: "connections_opening", "Sockets that have not said hello yet";
             routers: "routers", "Users with a session, or in their grace";
@@ -122,7 +181,7 @@ impl Metrics {
             inbox_seconds: "inbox_seconds", "How long a page of the inbox took";
             ended: "sessions_ended", "Sessions ended, by why";
             paused: "reading_paused", "Times that reading from a session was paused, by why";
-        }
+        );
         metrics
     }
 }

@@ -111,7 +111,12 @@ impl Node {
         let routers = Routers::default();
         let node = Arc::new_cyclic(|node| Self {
             presence: PresenceWatch::new(node.clone()).start(),
-            link: Link::new(life, parts.broker.clone()),
+            link: Link::new(
+                life,
+                parts.broker.clone(),
+                parts.clock.clone(),
+                parts.metrics.link.clone(),
+            ),
             // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of([life])),
             members: RwLock::default(),

@@ -11,7 +11,7 @@ use rally_actors::Settings;
 use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::intent::{Intent, Pair};
-use rally_cluster::store::Store as _;
+use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::{ByeReason, ServerFrame, Watch};
 use rally_schema::ids::Stamp;
 use rally_schema::{MessageId, Ref};
@@ -98,19 +98,36 @@ async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
     }
 }
 
+/// Stores a message of Ana's to Ben of which no parcel tells.
+async fn store_in_silence(store: &Model, here: &TestNode, text: &str) {
+    let pair = Pair::direct("ana".parse().unwrap(), "ben".parse().unwrap());
+    let at = here.node.clock.now_ms();
+    let r#ref = Ref::from(Uuid::new_v4());
+    let id = MessageId::of(Stamp { at, n: 0 }, pair.actor, pair.conversation, r#ref, text);
+    let intent = Intent::Send { id, r#ref, text: text.to_owned(), reply_to: None };
+    store.commit(vec![intent.commit(pair, || here.node.clock.mint())]).await.unwrap();
+}
+
 #[actix::test]
 async fn a_gap_between_nodes_ends_in_a_catch_up() {
     let (store, peers) = (model().await, Peers::default());
     let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
     let mut ben = here.join("ben").await;
-    // Another node stored a message, and the parcel that told of it was lost.
-    let pair = Pair::direct("ana".parse().unwrap(), "ben".parse().unwrap());
-    let (at, text) = (here.node.clock.now_ms(), "you did not hear this");
-    let r#ref = Ref::from(Uuid::new_v4());
-    let id = MessageId::of(Stamp { at, n: 0 }, pair.actor, pair.conversation, r#ref, text);
-    let intent = Intent::Send { id, r#ref, text: text.to_owned(), reply_to: None };
-    store.commit(vec![intent.commit(pair, || here.node.clock.mint())]).await.unwrap();
+    let text = "you did not hear this";
+    store_in_silence(&store, &here, text).await;
     let next = Parcel { from: life("other"), number: 2, envelopes: Vec::new() };
     peers.broker.publish(here.node.life, next).await.unwrap();
+    ben.hears_message(text).await;
+}
+
+#[actix::test]
+async fn a_queue_that_begins_anew_ends_in_a_catch_up() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let mut ben = here.join("ben").await;
+    peers.broker.cut();
+    let text = "the broker was away when this was said";
+    store_in_silence(&store, &here, text).await;
+    peers.broker.heal();
     ben.hears_message(text).await;
 }

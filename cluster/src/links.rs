@@ -8,20 +8,39 @@ use std::collections::BTreeMap;
 use rally_schema::Life;
 
 /// The sender's side: the next number for each receiver.
+///
+/// The numbers to one life never go back, also when it was forgotten meanwhile: after something
+/// was forgotten, who is sent to for the first time begins above all numbers that were, and
+/// takes that for a gap.
 #[derive(Debug, Default)]
-pub struct Outgoing(BTreeMap<Life, u64>);
+pub struct Outgoing {
+    last: BTreeMap<Life, u64>,
+    /// No number that was forgotten is higher.
+    forgotten: u64,
+}
 
 impl Outgoing {
     /// Numbers one more parcel to `to`.
     pub fn number(&mut self, to: Life) -> u64 {
-        let last = self.0.entry(to).or_default();
+        let last = self.last.entry(to).or_insert(self.forgotten);
         *last += 1;
         *last
     }
 
     /// Gives the last number for `to`; 0 when there is none.
     pub fn last(&self, to: Life) -> u64 {
-        self.0.get(&to).copied().unwrap_or(0)
+        self.last.get(&to).copied().unwrap_or(0)
+    }
+
+    /// Keeps nothing of `to` any longer.
+    pub fn forget(&mut self, to: Life) {
+        let last = self.last.remove(&to).unwrap_or(0);
+        self.forgotten = self.forgotten.max(last);
+    }
+
+    /// Tells whether nothing is kept of anybody.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
     }
 }
 
@@ -41,8 +60,12 @@ pub enum Heard {
 pub struct Incoming(BTreeMap<Life, u64>);
 
 impl Incoming {
-    /// Notes a number. A sender that was never heard begins at 1: anything else is a gap.
+    /// Notes a number. A sender that was never heard begins at 1: anything else is a gap. Of the
+    /// former lives of a sender's node nothing is kept.
     pub fn hear(&mut self, from: Life, number: u64) -> Heard {
+        if !self.0.contains_key(&from) {
+            self.0.retain(|life, _| life.node != from.node || life.generation > from.generation);
+        }
         let last = self.0.entry(from).or_default();
         let heard = match number {
             old if old <= *last => return Heard::Again,
@@ -66,6 +89,31 @@ mod tests {
     fn each_receiver_is_counted_alone() {
         let mut outgoing = Outgoing::default();
         assert_eq!([1, 1, 2].map(|g| outgoing.number(life(g))), [1, 2, 1]);
+    }
+
+    #[test]
+    fn a_life_that_was_forgotten_is_never_told_a_number_again() {
+        let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
+        for number in 1..=3 {
+            assert_eq!(outgoing.number(life(1)), number);
+            incoming.hear(life(9), number);
+        }
+        outgoing.number(life(2));
+        outgoing.forget(life(1));
+        outgoing.forget(life(2));
+        assert!(outgoing.is_empty());
+        assert_eq!(incoming.hear(life(9), outgoing.number(life(1))), Heard::Next);
+        assert_eq!(Incoming::default().hear(life(9), outgoing.number(life(3))), Heard::Gap);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_the_former_lives_of_a_node() {
+        let mut incoming = Incoming::default();
+        for generation in 1..=50 {
+            assert_eq!(incoming.hear(life(generation), 1), Heard::Next);
+        }
+        assert_eq!(incoming.0.len(), 1);
+        assert_eq!(incoming.hear(life(49), 2), Heard::Gap, "a late parcel is doubt, not silence");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The broker of a simulated cluster: one queue a life, and a way there that loses and delays.
 //!
 //! Keeps what the trait promises and no more: what one life publishes to another arrives in its
-//! order, at most once unless doubled by a fault, and what is lost was never confirmed.
+//! order, at most once unless doubled by a fault, and what is lost was never confirmed, but for
+//! what was in a queue whose life lost its connection.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 use parking_lot::Mutex;
-use rally_cluster::broker::{Arrivals, Broker, Confirmation, Parcel, PublishError};
+use rally_cluster::broker::{Arrival, Arrivals, Broker, Confirmation, Parcel, PublishError};
 use rally_schema::Life;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -31,6 +33,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     queues: BTreeMap<Life, mpsc::Sender<Parcel>>,
+    /// Where each life is told of a queue that begins anew.
+    openings: BTreeMap<Life, mpsc::UnboundedSender<mpsc::Receiver<Parcel>>>,
     /// When the last parcel of a link arrives: the next one comes no earlier.
     last: BTreeMap<(Life, Life), Instant>,
 }
@@ -48,7 +52,27 @@ impl Exchange {
 
     /// Takes a queue away, as when its life dies.
     pub fn close(&self, life: Life) {
+        let mut state = self.0.state.lock();
+        state.queues.remove(&life);
+        state.openings.remove(&life);
+    }
+
+    /// Takes the queue of a life that lives away, with what is in it, as when it has lost its
+    /// connection: what is published to it comes back.
+    pub fn lose(&self, life: Life) {
         self.0.state.lock().queues.remove(&life);
+    }
+
+    /// Has the queue of a life that lost it begin anew, once its connection is back.
+    pub fn reopen(&self, life: Life) {
+        let mut state = self.0.state.lock();
+        if state.queues.contains_key(&life) {
+            return;
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        if state.openings.get(&life).is_some_and(|opening| opening.send(receiver).is_ok()) {
+            state.queues.insert(life, sender);
+        }
     }
 
     fn put(&self, to: Life, parcel: Parcel) -> Result<(), PublishError> {
@@ -82,8 +106,24 @@ pub struct SimBroker {
 impl Broker for SimBroker {
     fn open(&self, life: Life) -> Arrivals {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
-        self.exchange.0.state.lock().queues.insert(life, sender);
-        poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
+        let (opening, mut openings) = mpsc::unbounded_channel();
+        let mut state = self.exchange.0.state.lock();
+        state.queues.insert(life, sender);
+        state.openings.insert(life, opening);
+        drop(state);
+        poll_fn(move |cx| {
+            // Looked at first: what was in the former queue is lost.
+            if let Poll::Ready(Some(new)) = openings.poll_recv(cx) {
+                receiver = new;
+                return Poll::Ready(Some(Arrival::Reopened));
+            }
+            match receiver.poll_recv(cx) {
+                Poll::Ready(Some(parcel)) => Poll::Ready(Some(Arrival::Parcel(parcel))),
+                // Closed: it may begin anew.
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            }
+        })
+        .boxed()
     }
 
     fn publish(&self, to: Life, parcel: Parcel) -> Confirmation {

@@ -118,9 +118,9 @@ pub async fn happen(
             node.set_paused(false);
         }
         Kind::OffBroker => {
-            world.set_off_broker(node.name, true);
+            node.set_off_broker(true, world.below(2) == 0);
             world.delay(500, 15_000).await;
-            world.set_off_broker(node.name, false);
+            node.set_off_broker(false, false);
         }
         Kind::Gossip => {
             let all = world.below(3) == 0;

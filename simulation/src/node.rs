@@ -162,6 +162,18 @@ impl SimNode {
         }
     }
 
+    /// Cuts the node off the broker, or joins it again. With `lost`, its connection ends: what
+    /// others send it comes back, and its queue begins anew when it is joined again.
+    pub fn set_off_broker(&self, off: bool, lost: bool) {
+        self.ground.world.set_off_broker(self.name, off);
+        let Some(life) = self.running.borrow().as_ref().map(|running| running.life) else { return };
+        match off {
+            true if lost => self.ground.exchange.lose(life),
+            true => {}
+            false => self.ground.exchange.reopen(life),
+        }
+    }
+
     /// Lets somebody in; `false` when nobody opens.
     pub fn visit(&self, visit: Visit) -> bool {
         let mut running = self.running.borrow_mut();

@@ -1,0 +1,105 @@
+//! One connection to RabbitMQ: how it is made, and how long it is waited for.
+
+use std::time::Duration;
+
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use thiserror::Error;
+
+use super::Options;
+
+/// The first limit of the waits between attempts.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Largest frame: the library below keeps 64 of them in buffers for each connection.
+const FRAME_BYTES: u32 = 32 * 1024;
+
+/// Why there is no connection to RabbitMQ.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    /// It does not let us in.
+    #[error("cannot connect to RabbitMQ at {address}: {error}")]
+    Refused {
+        /// Where it should be, without the password.
+        address: String,
+        /// Why.
+        error: String,
+    },
+    /// It does not answer.
+    #[error("RabbitMQ at {address} does not answer within {after_ms} ms")]
+    Silent {
+        /// Where it should be, without the password.
+        address: String,
+        /// How long it was waited for.
+        after_ms: u128,
+    },
+}
+
+/// Makes a connection with one channel on which the exchange is declared.
+pub(super) async fn connect(
+    options: &Options,
+    purpose: &str,
+) -> Result<(Connection, Channel), ConnectError> {
+    let address = options.url.to_string();
+    match tokio::time::timeout(options.connect_timeout, make(options, purpose)).await {
+        Ok(Ok(made)) => Ok(made),
+        Ok(Err(error)) => Err(ConnectError::Refused { address, error: error.to_string() }),
+        Err(_) => {
+            Err(ConnectError::Silent { address, after_ms: options.connect_timeout.as_millis() })
+        }
+    }
+}
+
+async fn make(options: &Options, purpose: &str) -> lapin::Result<(Connection, Channel)> {
+    let mut uri = options.url.0.clone();
+    uri.query.heartbeat = Some(options.heartbeat.as_secs().clamp(1, 600) as u16);
+    uri.query.frame_max = Some(FRAME_BYTES);
+    uri.query.connection_timeout = Some(options.connect_timeout.as_millis() as u64);
+    let name = format!("{} {purpose}", options.exchange);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let connection = Connection::connect_uri(uri, properties).await?;
+    let channel = connection.create_channel().await?;
+    // Neither durable nor deleted with its last queue: publishing to no exchange is an error.
+    let declare = ExchangeDeclareOptions::default();
+    let (name, arguments) = (options.exchange.as_str().into(), FieldTable::default());
+    channel.exchange_declare(name, ExchangeKind::Direct, declare, arguments).await?;
+    Ok((connection, channel))
+}
+
+/// How long to wait before the next attempt: drawn between nothing and a limit that doubles, so
+/// that nodes which lost the same broker do not come back at once.
+pub(super) struct Backoff {
+    limit: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// Begins anew.
+    pub(super) fn new(most: Duration) -> Self {
+        Self { limit: LEAST.min(most), most }
+    }
+
+    /// Draws a wait.
+    pub(super) fn next(&mut self) -> Duration {
+        let wait = self.limit.mul_f64(rand::random::<f64>());
+        self.limit = (self.limit * 2).min(self.most);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_below_the_limit() {
+        let most = Duration::from_secs(1);
+        let mut backoff = Backoff::new(most);
+        assert!(backoff.next() <= LEAST);
+        let waits: Vec<Duration> = (0..1_000).map(|_| backoff.next()).collect();
+        assert!(waits.iter().all(|wait| *wait <= most));
+        assert!(waits.iter().any(|wait| *wait > most / 2), "the limit is reached");
+        assert!(waits.iter().any(|wait| *wait < most / 10), "and drawn from nothing up");
+    }
+}

@@ -1,0 +1,185 @@
+//! Receives for one life: its queue, over one connection after the other.
+//!
+//! Parcels are acknowledged, many at once, when they have been handed over: so RabbitMQ hands
+//! out no more than the prefetch ahead of a node that is behind, and its queue fills up and
+//! refuses, where without acknowledgements it would push everything into this process. What is
+//! acknowledged late costs nothing: no parcel is ever delivered a second time, because the queue
+//! is gone with the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use rally_schema::Life;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::super::{Arrival, wire};
+use super::Options;
+use super::connection::{self, Backoff};
+
+/// Arrivals that are handed over and not taken yet.
+pub(super) const HANDED: usize = 8;
+
+/// How often what is left is acknowledged, and the connection looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Receives until nobody takes what arrives.
+pub(super) async fn run(options: Arc<Options>, life: Life, arrivals: mpsc::Sender<Arrival>) {
+    let receiving = receive(&options, life, &arrivals);
+    tokio::select! {
+        // Dropping the connection closes it, and with it the queue.
+        () = arrivals.closed() => {}
+        () = receiving => {}
+    }
+}
+
+/// A queue that is there.
+struct Opened {
+    // Held: the queue is gone with it.
+    connection: Connection,
+    _channel: Channel,
+    consumer: Consumer,
+}
+
+async fn receive(options: &Options, life: Life, arrivals: &mpsc::Sender<Arrival>) {
+    let mut backoff = Backoff::new(options.reconnect_most);
+    let mut openings = 0;
+    loop {
+        let error = match open(options, life, openings).await {
+            Ok(opened) => {
+                backoff = Backoff::new(options.reconnect_most);
+                if openings > 0 {
+                    info!(address = %options.url, purpose = "receive", "RabbitMQ is back");
+                }
+                openings += 1;
+                // Before anything of the new queue. Of the first one too: what was sent to this
+                // life until now came back.
+                let _ = arrivals.send(Arrival::Reopened).await;
+                take(options, opened, arrivals).await
+            }
+            Err(error) => error,
+        };
+        warn!(address = %options.url, %error, purpose = "receive", "RabbitMQ is out of reach");
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Declares the queue of a life and begins to consume from it.
+async fn open(options: &Options, life: Life, openings: u64) -> Result<Opened, String> {
+    let (connection, channel) =
+        connection::connect(options, &life.to_string()).await.map_err(|error| error.to_string())?;
+    let declared = declare(options, life, openings, &channel);
+    match tokio::time::timeout(options.connect_timeout, declared).await {
+        Ok(Ok(consumer)) => Ok(Opened { connection, _channel: channel, consumer }),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the queue was not declared in time".to_owned()),
+    }
+}
+
+async fn declare(
+    options: &Options,
+    life: Life,
+    openings: u64,
+    channel: &Channel,
+) -> lapin::Result<Consumer> {
+    // A connection that RabbitMQ does not know to be lost yet holds its queue: the next one has
+    // another name, and the same key.
+    let queue = format!("{}.{life}.{openings}", options.exchange);
+    let queue: lapin::types::ShortString = queue.into();
+    let declare = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let mut bounds = FieldTable::default();
+    bounds.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(options.queue_parcels.into()));
+    bounds.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(options.queue_bytes.into()));
+    channel.queue_declare(queue.clone(), declare, bounds).await?;
+    channel.basic_qos(options.prefetch.max(1), BasicQosOptions::default()).await?;
+    let consume = BasicConsumeOptions { exclusive: true, ..Default::default() };
+    let consumer = channel.basic_consume(queue.clone(), "".into(), consume, FieldTable::default());
+    let consumer = consumer.await?;
+    // Last: from now on parcels come in.
+    let (exchange, key) = (options.exchange.as_str().into(), life.to_string().into());
+    let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(queue, exchange, key, bind, none).await?;
+    Ok(consumer)
+}
+
+/// Hands over what arrives until the connection is lost, and says why it was.
+async fn take(options: &Options, mut opened: Opened, arrivals: &mpsc::Sender<Arrival>) -> String {
+    let many = u32::from(options.prefetch / 4).max(1);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unacknowledged = Unacknowledged::default();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            delivery = opened.consumer.next() => delivery,
+            _ = looks.tick() => {
+                if !opened.connection.status().connected() {
+                    return "it was closed".to_owned();
+                }
+                if let Err(error) = unacknowledged.acknowledge().await {
+                    return error.to_string();
+                }
+                continue;
+            }
+        };
+        match delivery {
+            Some(Ok(delivery)) => {
+                // `run` ends when nobody takes it.
+                let _ = arrivals.send(read(&delivery)).await;
+                unacknowledged.add(delivery);
+                if unacknowledged.count >= many
+                    && let Err(error) = unacknowledged.acknowledge().await
+                {
+                    return error.to_string();
+                }
+            }
+            Some(Err(error)) => return error.to_string(),
+            None => return "RabbitMQ ended the consumer".to_owned(),
+        }
+    }
+}
+
+fn read(delivery: &Delivery) -> Arrival {
+    match wire::decode(&delivery.data) {
+        Ok(parcel) => Arrival::Parcel(parcel),
+        Err(error) => {
+            let from = error.from().map(|from| from.to_string());
+            warn!(%error, from, "a parcel cannot be read");
+            Arrival::Unreadable
+        }
+    }
+}
+
+/// What was handed over and is not acknowledged yet.
+#[derive(Default)]
+struct Unacknowledged {
+    last: Option<Delivery>,
+    count: u32,
+}
+
+impl Unacknowledged {
+    fn add(&mut self, mut delivery: Delivery) {
+        delivery.data = Vec::new();
+        self.last = Some(delivery);
+        self.count += 1;
+    }
+
+    async fn acknowledge(&mut self) -> lapin::Result<()> {
+        self.count = 0;
+        match self.last.take() {
+            Some(last) => {
+                last.acker.ack(BasicAckOptions { multiple: true }).map(|done| done.map(drop)).await
+            }
+            None => Ok(()),
+        }
+    }
+}
