@@ -3,8 +3,9 @@
 //! The store is the truth. Everything here is phrased as what a caller may rely
 //! on; `rows.rs` has the shapes, `cells.rs` how writes to a message meet, `model.rs` the
 //! promises as plain maps, `conformance/` the suite that every implementation passes,
-//! `embedded/` the one for a single node.
+//! `embedded/` the one for a single node, `cassandra/` the one that nodes share.
 
+pub mod cassandra;
 pub mod cells;
 #[cfg(any(test, feature = "conformance"))]
 #[macro_use]

@@ -43,12 +43,14 @@ pub trait Fixture: Sized + Send {
 /// Declares the checks once, and a macro that makes a test of each.
 macro_rules! checks {
     (($d:tt) $($name:ident)*) => {
-        /// Makes each check of the suite a test of the given [`Fixture`].
+        /// Makes each check of the suite a test of the given [`Fixture`], with the attributes
+        /// that follow it.
         #[macro_export]
         macro_rules! store_conformance {
-            ($d fixture:ty) => {
+            ($d fixture:ty $d(, #[$d attribute:meta])*) => {
                 $(
                     #[tokio::test]
+                    $d(#[$d attribute])*
                     async fn $name() {
                         $crate::store::conformance::$name::<$d fixture>().await;
                     }
