@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use harness::{Client, Peers, TestNode, model};
 use rally_actors::Settings;
 use rally_cluster::store::{
-    Change, Commit, InboxRow, Later, MessageRow, Model, PresenceRow, Store, StoreError, UserChange,
-    UserRow,
+    Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
+    UserChange, UserRow,
 };
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, StoreId, UserId};
@@ -94,6 +94,8 @@ impl Store for Uncertain {
         is_blocked(user: UserId, blocked: UserId) -> Later<bool>;
         set_presence(row: PresenceRow, folded: Vec<Life>) -> Later<()>;
         presence(user: UserId) -> Later<Vec<PresenceRow>>;
+        set_node(row: NodeRow) -> Later<()>;
+        nodes() -> Later<Vec<NodeRow>>;
         revoke(token: uuid::Uuid, until_ms: u64) -> Later<()>;
         is_revoked(token: uuid::Uuid) -> Later<bool>;
         secret() -> [u8; 32];

@@ -1,4 +1,4 @@
-//! The words everybody shares: ids, frames, envelopes, error codes, limits.
+//! The words everybody shares: ids, frames, envelopes, error codes, limits, tables.
 //!
 //! Pure data and its rules: no I/O, no clock, no actors. `PROTOCOL.md` beside
 //! this crate explains the same things to somebody who writes a client.
@@ -8,6 +8,7 @@ pub mod error;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod migrations;
 pub mod text;
 #[cfg(feature = "ts")]
 pub mod typescript;

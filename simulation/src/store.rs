@@ -4,8 +4,8 @@
 //! write does. What a dead life had under way never returns. Reads see what was confirmed before.
 
 use rally_cluster::store::{
-    Change, Commit, InboxRow, Later, MessageRow, Model, PresenceRow, Store, StoreError, UserChange,
-    UserRow,
+    Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
+    UserChange, UserRow,
 };
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
@@ -234,6 +234,14 @@ impl Store for SimStore {
 
     fn presence(&self, user: UserId) -> Later<Vec<PresenceRow>> {
         self.read(move |model| model.presence(user))
+    }
+
+    fn set_node(&self, row: NodeRow) -> Later<()> {
+        self.write(move |model| model.set_node(row))
+    }
+
+    fn nodes(&self) -> Later<Vec<NodeRow>> {
+        self.read(|model| model.nodes())
     }
 
     fn revoke(&self, token: Uuid, until_ms: u64) -> Later<()> {

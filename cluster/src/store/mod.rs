@@ -3,14 +3,16 @@
 //! The store is the truth. Everything here is phrased as what a caller may rely
 //! on; `rows.rs` has the shapes, `cells.rs` how writes to a message meet, `model.rs` the
 //! promises as plain maps, `conformance/` the suite that every implementation passes,
-//! `embedded/` the one for a single node.
+//! `embedded/` the one for a single node, `cassandra/` the one that nodes share.
 
+pub mod cassandra;
 pub mod cells;
 #[cfg(any(test, feature = "conformance"))]
 #[macro_use]
 pub mod conformance;
 pub mod embedded;
 pub mod model;
+mod nodes;
 pub mod rows;
 
 use std::future::Future;
@@ -22,6 +24,7 @@ use thiserror::Error;
 
 pub use cells::MessageCells;
 pub use model::Model;
+pub use nodes::{NodeRow, NodeStatus};
 pub use rows::*;
 
 /// A result that comes later; boxed, because a node chooses its store when it starts.
@@ -68,6 +71,9 @@ pub trait Store: Send + Sync + 'static {
     fn id(&self) -> StoreId;
 
     /// Gives the latest time in a change id that the store holds, in milliseconds; 0 when new.
+    /// A store that nodes share knows, of what was written before it was opened, the latest
+    /// heartbeat of any node instead: nobody could keep one mark for all without every write
+    /// paying for it, and a node's heartbeats follow its clock as its change ids do.
     fn high_water_ms(&self) -> u64;
 
     /// Makes every write of `commits` durable, then returns. May be repeated at will: the same
@@ -159,6 +165,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads a user's presence rows, one an edge life.
     fn presence(&self, user: UserId) -> Later<Vec<PresenceRow>>;
+
+    /// Merges what is known of one life of a node in; [`NodeRow`] says who wins.
+    fn set_node(&self, row: NodeRow) -> Later<()>;
+
+    /// Reads every life of every node, in order.
+    fn nodes(&self) -> Later<Vec<NodeRow>>;
 
     /// Ends one log-in: the token of this id is refused until it would have expired anyway.
     fn revoke(&self, token: uuid::Uuid, until_ms: u64) -> Later<()>;

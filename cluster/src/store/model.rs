@@ -14,7 +14,7 @@ use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
 use uuid::Uuid;
 
 use super::{
-    Change, Commit, InboxCells, InboxRow, Later, MemberWrite, MessageCells, MessageRow,
+    Change, Commit, InboxCells, InboxRow, Later, MemberWrite, MessageCells, MessageRow, NodeRow,
     PresenceRow, Store, StoreError, UserChange, UserRow,
 };
 
@@ -36,6 +36,7 @@ struct Tables {
     users: BTreeMap<UserId, UserRow>,
     blocks: BTreeSet<(UserId, UserId)>,
     presence: BTreeMap<(UserId, Life), PresenceRow>,
+    nodes: BTreeMap<Life, NodeRow>,
     revoked: BTreeMap<Uuid, u64>,
     high_water_ms: u64,
 }
@@ -266,6 +267,14 @@ impl Store for Model {
 
     fn presence(&self, user: UserId) -> Later<Vec<PresenceRow>> {
         self.with(|t| t.presence.values().filter(|row| row.user == user).copied().collect())
+    }
+
+    fn set_node(&self, row: NodeRow) -> Later<()> {
+        self.with(|t| t.nodes.entry(row.life).or_insert_with(|| row.clone()).merge(row))
+    }
+
+    fn nodes(&self) -> Later<Vec<NodeRow>> {
+        self.with(|t| t.nodes.values().cloned().collect())
     }
 
     fn revoke(&self, token: Uuid, until_ms: u64) -> Later<()> {

@@ -2,12 +2,16 @@
 //! embedded store reads as the model does.
 //!
 //! A process that dies while commits are under way leaves those that it acknowledged and, of
-//! the others, the first so many: each whole or not at all. `acts.rs` says what people do,
+//! the others, the first so many: each whole or not at all. `cassandra.rs` runs such histories on
+//! a cluster, without the deaths. `acts.rs` says what people do,
 //! `folder.rs` how a process ends, `picture.rs` what is compared, `truth.rs` what both must say.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
 mod acts;
+mod cassandra;
+#[path = "../cassandra/database.rs"]
+mod database;
 mod folder;
 mod picture;
 mod truth;

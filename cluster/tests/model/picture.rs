@@ -23,10 +23,10 @@ pub enum Answer {
 }
 
 /// Says where two pictures part, if they do.
-pub fn difference(embedded: &Picture, model: &Picture) -> Option<String> {
-    let at = (0..embedded.len().max(model.len())).find(|at| embedded.get(*at) != model.get(*at))?;
+pub fn difference(store: &Picture, model: &Picture) -> Option<String> {
+    let at = (0..store.len().max(model.len())).find(|at| store.get(*at) != model.get(*at))?;
     let line = |picture: &Picture| format!("{:.3000}", format!("{:?}", picture.get(at)));
-    Some(format!("the embedded store says\n  {}\nthe model\n  {}", line(embedded), line(model)))
+    Some(format!("the store says\n  {}\nthe model\n  {}", line(store), line(model)))
 }
 
 /// Asks a store everything.

@@ -1,6 +1,8 @@
 //! Promises about the log of what concerns a user.
 
-use super::super::{Change, ChangeKind, Store};
+use rally_schema::Life;
+
+use super::super::{Change, ChangeKind, NodeRow, NodeStatus, Store};
 use super::Fixture;
 use super::story::{Said, T0, change_id, commit_all, talk, user};
 
@@ -73,7 +75,8 @@ pub async fn changes_expire_by_age<F: Fixture>() {
     assert_eq!(history.len(), 10, "messages do not expire");
 }
 
-/// Clocks start above it: no restart, and no expiry, sets it back.
+/// Clocks start above it: no restart, and no expiry, sets it back. Where nodes share the store
+/// each of them writes heartbeats, and the latest of those is the mark of whoever opens it.
 pub async fn the_high_water_mark_is_the_latest_change_ever<F: Fixture>() {
     let fixture = F::empty().await;
     assert_eq!(fixture.store().high_water_ms(), 0);
@@ -81,6 +84,14 @@ pub async fn the_high_water_mark_is_the_latest_change_ever<F: Fixture>() {
     let said = [ana.says(T0 + 7, 0, "late"), ana.says(T0, 0, "early")];
     commit_all(fixture.store(), said.iter().map(Said::sent)).await;
     assert_eq!(fixture.store().high_water_ms(), T0 + 7);
+    if F::SHARED {
+        for (node, heartbeat_ms) in [("n1", T0 + 7), ("n2", T0 + 3)] {
+            let life = Life { node: node.parse().expect("a node"), generation: 1 };
+            let (address, status) = ("10.0.0.1:6464".into(), NodeStatus::Ready);
+            let row = NodeRow { life, address, status, status_ms: T0, heartbeat_ms };
+            fixture.store().set_node(row).await.expect("set");
+        }
+    }
     let fixture = fixture.reopened().await;
     assert_eq!(fixture.store().high_water_ms(), T0 + 7);
     fixture.store().expire(T0 + 100).await.expect("expired");

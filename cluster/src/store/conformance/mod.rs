@@ -6,6 +6,7 @@
 mod changes;
 mod inbox;
 mod messages;
+mod nodes;
 mod pages;
 mod people;
 mod story;
@@ -15,6 +16,7 @@ use std::future::Future;
 pub use changes::*;
 pub use inbox::*;
 pub use messages::*;
+pub use nodes::*;
 pub use pages::*;
 pub use people::*;
 
@@ -28,6 +30,9 @@ pub trait Fixture: Sized + Send {
     /// Makes one that holds nothing.
     fn empty() -> impl Future<Output = Self> + Send;
 
+    /// Whether nodes share the store: after a restart its high water is that of heartbeats.
+    const SHARED: bool = false;
+
     /// Borrows it.
     fn store(&self) -> &Self::Store;
 
@@ -38,12 +43,14 @@ pub trait Fixture: Sized + Send {
 /// Declares the checks once, and a macro that makes a test of each.
 macro_rules! checks {
     (($d:tt) $($name:ident)*) => {
-        /// Makes each check of the suite a test of the given [`Fixture`].
+        /// Makes each check of the suite a test of the given [`Fixture`], with the attributes
+        /// that follow it.
         #[macro_export]
         macro_rules! store_conformance {
-            ($d fixture:ty) => {
+            ($d fixture:ty $d(, #[$d attribute:meta])*) => {
                 $(
                     #[tokio::test]
+                    $d(#[$d attribute])*
                     async fn $name() {
                         $crate::store::conformance::$name::<$d fixture>().await;
                     }
@@ -86,6 +93,10 @@ checks! {($)
     users_are_found_by_the_beginning_of_their_name
     blocks_are_set_and_cleared
     presence_is_one_row_a_life_until_folded
+    of_a_node_the_latest_heartbeat_and_verdict_stay
+    of_verdicts_of_one_moment_the_graver_stays
+    a_deleted_life_stays_deleted
+    nodes_come_in_the_order_of_their_lives
     a_revoked_token_stays_revoked
     a_store_keeps_its_identity
 }

@@ -25,13 +25,16 @@ pub(super) enum Table {
     Blocks = 5,
     Presence = 6,
     Revoked = 7,
+    Nodes = 8,
 }
 
 impl Table {
     /// Names the table of a key, for errors.
     pub(super) fn name_of(key: &[u8]) -> &'static str {
-        const NAMES: [&str; 8] =
-            ["meta", "messages", "inbox", "changes", "users", "blocks", "presence", "revoked"];
+        const NAMES: [&str; 9] = [
+            "meta", "messages", "inbox", "changes", "users", "blocks", "presence", "revoked",
+            "nodes",
+        ];
         key.first().and_then(|tag| NAMES.get(usize::from(*tag))).copied().unwrap_or("no table")
     }
 }
@@ -183,6 +186,10 @@ pub(super) fn presence(user: UserId, life: Life) -> Key {
 /// The prefix of a user's presence rows.
 pub(super) fn presences(user: UserId) -> Key {
     Key::of(Table::Presence).name(user.as_str())
+}
+
+pub(super) fn node(life: Life) -> Key {
+    Key::of(Table::Nodes).name(life.node.as_str()).then(&life.generation.to_be_bytes())
 }
 
 pub(super) fn revoked(token: Uuid) -> Key {

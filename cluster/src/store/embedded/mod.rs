@@ -45,8 +45,8 @@ pub use folder::{FORMAT, OpenError};
 pub use metrics::Metrics;
 
 use super::{
-    Change, Commit, InboxRow, Later, MessageRow, PresenceRow, Store, StoreError, UserChange,
-    UserRow,
+    Change, Commit, InboxRow, Later, MessageRow, NodeRow, PresenceRow, Store, StoreError,
+    UserChange, UserRow,
 };
 use commit_loop::{Done, Job};
 use group::{Group, Rows};
@@ -329,6 +329,14 @@ impl Store for EmbeddedStore {
 
     fn presence(&self, user: UserId) -> Later<Vec<PresenceRow>> {
         self.read(|rows| rows.presence(user))
+    }
+
+    fn set_node(&self, row: NodeRow) -> Later<()> {
+        self.write(256, |group| writes::set_node(group, row))
+    }
+
+    fn nodes(&self) -> Later<Vec<NodeRow>> {
+        self.read(Rows::nodes)
     }
 
     fn revoke(&self, token: Uuid, until_ms: u64) -> Later<()> {

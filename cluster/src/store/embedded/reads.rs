@@ -11,10 +11,12 @@ use fjall::{Guard, UserValue};
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
 
-use super::super::{Change, InboxRow, MessageCells, MessageRow, PresenceRow, StoreError, UserRow};
+use super::super::{
+    Change, InboxRow, MessageCells, MessageRow, NodeRow, PresenceRow, StoreError, UserRow,
+};
 use super::encode::{ChangeValue, InboxValue, PresenceValue, damaged, decode, head_id, sender};
 use super::group::{Rows, read_failed};
-use super::keys::{self, Key};
+use super::keys::{self, Key, Table};
 
 /// The smallest and the largest id there is.
 const FIRST: [u8; 16] = [0; 16];
@@ -212,6 +214,17 @@ impl Rows {
         };
         let mut rows: Vec<_> = self.all.prefix(prefix).map(row).collect::<Result<_, _>>()?;
         rows.sort_by_key(|row: &PresenceRow| row.life);
+        Ok(rows)
+    }
+
+    pub(super) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let row = |entry: Guard| {
+            let (key, value) = entry.into_inner().map_err(read_failed)?;
+            decode(&key, &value)
+        };
+        let nodes = self.all.prefix(keys::first(Table::Nodes)).map(row);
+        let mut rows: Vec<NodeRow> = nodes.collect::<Result<_, _>>()?;
+        rows.sort_by_key(|row| row.life);
         Ok(rows)
     }
 }

@@ -7,8 +7,8 @@ use rally_schema::{Life, UserId};
 use uuid::Uuid;
 
 use super::super::{
-    Change, Commit, InboxCells, MemberWrite, MessageCells, PresenceRow, StoreError, UserChange,
-    UserRow,
+    Change, Commit, InboxCells, MemberWrite, MessageCells, NodeRow, PresenceRow, StoreError,
+    UserChange, UserRow,
 };
 use super::encode::{ChangeValue, InboxValue, PresenceValue};
 use super::group::Group;
@@ -86,6 +86,15 @@ pub(super) fn set_presence(group: &mut Group<'_>, row: PresenceRow, folded: Vec<
     }
     let PresenceRow { user, life, online_since, last_seen } = row;
     group.put(keys::presence(user, life), &PresenceValue { online_since, last_seen });
+}
+
+/// Merges what is known of a node's life in.
+pub(super) fn set_node(group: &mut Group<'_>, row: NodeRow) -> Result<(), StoreError> {
+    let key = keys::node(row.life);
+    let mut known = group.get(&key)?.unwrap_or_else(|| row.clone());
+    known.merge(row);
+    group.put(key, &known);
+    Ok(())
 }
 
 /// Revokes a token; of two times the later stays.

@@ -1,0 +1,332 @@
+//! What each read of conversations, inboxes and logs asks for.
+//!
+//! A conversation is walked along its buckets, newest first, page by page, until the answer is
+//! complete. Whether a row is a message is decided here, by the rule of
+//! [`MessageCells::row`]; rows that are none do not count towards a limit.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use rally_schema::ids::Stamp;
+use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
+use scylla::DeserializeRow;
+use uuid::Uuid;
+
+use super::super::cells::Put;
+use super::super::{Change, InboxCells, InboxRow, MessageCells, MessageRow, StoreError};
+use super::Inner;
+use super::requests::Pages;
+use super::values::{self, bucket, damaged, name};
+
+/// How many keys one request asks for.
+const KEYS: usize = 100;
+
+/// How many requests for keys are under way at once, for one read.
+pub(super) const WIDTH: usize = 8;
+
+/// A row of `messages`, of which any cell may be missing.
+#[derive(DeserializeRow)]
+struct MessageRecord {
+    id: Uuid,
+    sender: Option<String>,
+    recipient: Option<String>,
+    r#ref: Option<Uuid>,
+    body: Option<String>,
+    reply_to: Option<Uuid>,
+    edit: Option<Vec<u8>>,
+    deleted: Option<bool>,
+    removed: Option<bool>,
+}
+
+impl MessageRecord {
+    /// Gives the message, if there is one.
+    fn row(self, conversation: ConversationId) -> Result<Option<MessageRow>, StoreError> {
+        let bad = |what: &str| damaged("messages", what, &conversation);
+        let (deleted, removed) = (self.deleted == Some(true), self.removed == Some(true));
+        let Some(sender) = self.sender.filter(|_| !removed) else { return Ok(None) };
+        let put = Put {
+            sender: name("messages", &sender)?,
+            to: name("messages", &self.recipient.ok_or_else(|| bad("no recipient in a row"))?)?,
+            r#ref: self.r#ref.ok_or_else(|| bad("no ref in a row"))?.into(),
+            // Erased before it was put, or after.
+            body: match self.body {
+                Some(body) => body,
+                None if deleted => String::new(),
+                None => return Err(bad("no body in a row")),
+            },
+            reply_to: self.reply_to.map(MessageId::from),
+        };
+        let edit = self.edit.map(|edit| values::read_edit(&edit).ok_or_else(|| bad("bad edit")));
+        let cells = MessageCells { put: Some(put), edit: edit.transpose()?, deleted, removed };
+        Ok(cells.row(conversation, self.id.into()))
+    }
+}
+
+/// Of a row of `messages` only who wrote it.
+#[derive(DeserializeRow)]
+struct SenderRecord {
+    id: Uuid,
+    sender: Option<String>,
+    removed: Option<bool>,
+}
+
+impl SenderRecord {
+    fn read(self) -> Result<Option<(MessageId, UserId)>, StoreError> {
+        let sender = self.sender.filter(|_| self.removed != Some(true));
+        sender.map(|sender| Ok((self.id.into(), name("messages", &sender)?))).transpose()
+    }
+}
+
+/// The buckets of a conversation, newest first.
+struct Buckets<'a> {
+    pages: Pages<'a, (Uuid, i32)>,
+    read: VecDeque<(i32,)>,
+}
+
+impl<'a> Buckets<'a> {
+    /// Begins with the bucket of `newest`.
+    fn from(inner: &'a Inner, conversation: ConversationId, newest: MessageId) -> Self {
+        let values = (conversation.into(), bucket(newest.at()));
+        let pages = inner.requests.pages(&inner.statements.buckets, values, KEYS);
+        Self { pages, read: VecDeque::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<i32>, StoreError> {
+        while self.read.is_empty() {
+            let Some(page) = self.pages.next().await? else { return Ok(None) };
+            self.read = page.into();
+        }
+        Ok(self.read.pop_front().map(|(bucket,)| bucket))
+    }
+}
+
+/// Above every id.
+const LAST: [u8; 16] = [0xff; 16];
+
+/// Below every id.
+const FIRST: [u8; 16] = [0; 16];
+
+pub(super) async fn messages(
+    inner: &Inner,
+    conversation: ConversationId,
+    ids: Vec<MessageId>,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let mut of_buckets = BTreeMap::<i32, HashSet<MessageId>>::new();
+    for id in &ids {
+        of_buckets.entry(bucket(id.at())).or_default().insert(*id);
+    }
+    let parts = of_buckets.into_iter().flat_map(|(bucket, ids)| {
+        let ids: Vec<Uuid> = ids.into_iter().map(Uuid::from).collect();
+        ids.chunks(KEYS).map(move |part| (bucket, part.to_vec())).collect::<Vec<_>>()
+    });
+    let read = |(bucket, ids): (i32, Vec<Uuid>)| async move {
+        let values = (Uuid::from(conversation), bucket, ids);
+        inner.requests.all::<MessageRecord>(&inner.statements.messages, values).await
+    };
+    let mut found = HashMap::new();
+    let mut answers = stream::iter(parts.map(read)).buffer_unordered(WIDTH);
+    while let Some(records) = answers.try_next().await? {
+        for record in records {
+            let row = record.row(conversation)?;
+            found.extend(row.map(|row| (row.id, row)));
+        }
+    }
+    Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+}
+
+pub(super) async fn stamped(
+    inner: &Inner,
+    conversation: ConversationId,
+    stamp: Stamp,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let (first, last) = MessageId::range(stamp);
+    let (first, last) = (Uuid::from(first), Uuid::from(last));
+    let values = (Uuid::from(conversation), bucket(stamp.at), first, last);
+    let statement = &inner.statements.messages_between;
+    let records = inner.requests.all::<MessageRecord>(statement, values).await?;
+    // Newest first, as they stand; the answer is the other way round.
+    let rows = records.into_iter().rev().filter_map(|one| one.row(conversation).transpose());
+    rows.collect()
+}
+
+pub(super) async fn history(
+    inner: &Inner,
+    conversation: ConversationId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let before = before.unwrap_or(MessageId::from_bytes(LAST));
+    let (mut rows, mut buckets) = (Vec::new(), Buckets::from(inner, conversation, before));
+    while rows.len() < limit
+        && let Some(bucket) = buckets.next().await?
+    {
+        let values = (Uuid::from(conversation), bucket, Uuid::from(before));
+        let statement = &inner.statements.messages_below;
+        let mut pages = inner.requests.pages(statement, values, limit - rows.len());
+        while rows.len() < limit
+            && let Some(page) = pages.next::<MessageRecord>().await?
+        {
+            for record in page {
+                rows.extend(record.row(conversation)?);
+            }
+        }
+    }
+    rows.truncate(limit);
+    Ok(rows)
+}
+
+pub(super) async fn newest_for(
+    inner: &Inner,
+    conversation: ConversationId,
+    reader: UserId,
+    alone: bool,
+    id: MessageId,
+) -> Result<Option<MessageId>, StoreError> {
+    // Most often the first few already hold it.
+    const PAGE: usize = 20;
+    let mut buckets = Buckets::from(inner, conversation, id);
+    while let Some(bucket) = buckets.next().await? {
+        let values = (Uuid::from(conversation), bucket, Uuid::from(id));
+        let mut pages = inner.requests.pages(&inner.statements.senders_to, values, PAGE);
+        while let Some(page) = pages.next::<SenderRecord>().await? {
+            for record in page {
+                match record.read()? {
+                    Some((id, sender)) if alone || sender != reader => return Ok(Some(id)),
+                    Some(_) | None => {}
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn unread(
+    inner: &Inner,
+    conversation: ConversationId,
+    reader: UserId,
+    read_up_to: Option<MessageId>,
+    cap: u32,
+) -> Result<u32, StoreError> {
+    let cap = cap as usize;
+    let above = read_up_to.unwrap_or(MessageId::from_bytes(FIRST));
+    let mut unread = HashSet::new();
+    let mut buckets = Buckets::from(inner, conversation, MessageId::from_bytes(LAST));
+    while unread.len() < cap
+        && let Some(of) = buckets.next().await?
+        && of >= bucket(above.at())
+    {
+        let values = (Uuid::from(conversation), of, Uuid::from(above));
+        let mut pages = inner.requests.pages(&inner.statements.senders_above, values, cap);
+        while unread.len() < cap
+            && let Some(page) = pages.next::<SenderRecord>().await?
+        {
+            for record in page {
+                let of_others = record.read()?.filter(|(_, sender)| *sender != reader);
+                unread.extend(of_others.map(|(id, sender)| (sender, id.low())));
+            }
+        }
+    }
+    Ok(unread.len().min(cap) as u32)
+}
+
+/// A row of `inbox`.
+#[derive(DeserializeRow)]
+struct InboxRecord {
+    conversation: Uuid,
+    peer: Option<String>,
+    head: Option<Vec<u8>>,
+    head_edit: Option<Vec<u8>>,
+    read_up_to: Option<Uuid>,
+    peer_delivered_up_to: Option<Uuid>,
+    peer_read_up_to: Option<Uuid>,
+}
+
+impl InboxRecord {
+    /// Gives the row, if the conversation has a head.
+    fn row(self) -> Result<Option<InboxRow>, StoreError> {
+        let conversation = ConversationId::from(self.conversation);
+        let bad = |what: &str| damaged("inbox", what, &conversation);
+        let Some(head) = self.head else { return Ok(None) };
+        let head_edit = self
+            .head_edit
+            .map(|edit| values::read_head_edit(&edit).ok_or_else(|| bad("bad head_edit")));
+        let peer = self.peer.ok_or_else(|| bad("no peer in the row"))?;
+        let cells = InboxCells {
+            head: Some(values::read_head(&head).ok_or_else(|| bad("bad head"))?),
+            head_edit: head_edit.transpose()?,
+            read_up_to: self.read_up_to.map(MessageId::from),
+            peer_delivered_up_to: self.peer_delivered_up_to.map(MessageId::from),
+            peer_read_up_to: self.peer_read_up_to.map(MessageId::from),
+        };
+        Ok(Some(InboxRow { conversation, peer: name("inbox", &peer)?, cells }))
+    }
+}
+
+/// Reads a user's whole partition, and orders it by head: what an inbox costs grows with all his
+/// conversations, not with the page.
+pub(super) async fn inbox(
+    inner: &Inner,
+    user: UserId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(Vec<InboxRow>, bool), StoreError> {
+    let head = |row: &InboxRow| row.cells.head.as_ref().map(|head| head.id);
+    let mut pages = inner.requests.pages(&inner.statements.inbox, (user.as_str(),), usize::MAX);
+    let mut rows = Vec::new();
+    while let Some(page) = pages.next::<InboxRecord>().await? {
+        for record in page {
+            let row = record.row()?;
+            rows.extend(row.filter(|row| before.is_none() || head(row) < before));
+        }
+    }
+    rows.sort_by_key(|row| Reverse(head(row)));
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok((rows, more))
+}
+
+pub(super) async fn inbox_rows(
+    inner: &Inner,
+    user: UserId,
+    conversations: Vec<ConversationId>,
+) -> Result<Vec<InboxRow>, StoreError> {
+    let wanted: HashSet<ConversationId> = conversations.iter().copied().collect();
+    let wanted: Vec<Uuid> = wanted.into_iter().map(Uuid::from).collect();
+    let read = |part: Vec<Uuid>| async move {
+        let values = (user.as_str(), part);
+        inner.requests.all::<InboxRecord>(&inner.statements.inbox_rows, values).await
+    };
+    let parts: Vec<Vec<Uuid>> = wanted.chunks(KEYS).map(<[Uuid]>::to_vec).collect();
+    let mut answers = stream::iter(parts.into_iter().map(read)).buffer_unordered(WIDTH);
+    let mut found = HashMap::new();
+    while let Some(records) = answers.try_next().await? {
+        for record in records {
+            let row = record.row()?;
+            found.extend(row.map(|row| (row.conversation, row)));
+        }
+    }
+    Ok(conversations.iter().filter_map(|id| found.get(id).cloned()).collect())
+}
+
+pub(super) async fn changes(
+    inner: &Inner,
+    user: UserId,
+    after: ChangeId,
+    limit: usize,
+) -> Result<Vec<Change>, StoreError> {
+    let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let values = (user.as_str(), Uuid::from(after), limit);
+    let statement = &inner.statements.changes;
+    let records = inner.requests.all::<(Uuid, Uuid, Uuid, i8)>(statement, values).await?;
+    let change = |(change, conversation, id, kind): (Uuid, Uuid, Uuid, i8)| {
+        let conversation = ConversationId::from(conversation);
+        let kind = values::read_kind(kind)
+            .ok_or_else(|| damaged("changes", &format!("kind {kind} in the log"), &conversation))?;
+        Ok(Change { change: change.into(), conversation, id: id.into(), kind })
+    };
+    records.into_iter().map(change).collect()
+}
