@@ -2,13 +2,16 @@
 //!
 //! The only user of the membership. Four times a second it writes the node's card anew if it has
 //! changed, asks after suspects, and, when other lives are ready than before, gives the node its
-//! new map of homes. Its mailbox holds signs of life: 256; beyond that they are dropped, and the
+//! new map of homes, and has the store know how the nodes stand. Its mailbox holds signs of life: 256; beyond that they are dropped, and the
 //! next one counts as well. Knows nothing of users.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext as _, Context, Handler, Message, StreamHandler};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, StreamHandler,
+    WrapFuture as _,
+};
 use rally_cluster::membership::Card;
 use rally_cluster::membership::clocks::Clocks;
 use rally_cluster::membership::roster::{Question, Roster};
@@ -16,6 +19,7 @@ use rally_schema::{Envelope, Life};
 use tracing::{info, warn};
 
 use crate::node::Node;
+use crate::records::Records;
 
 /// Signs of life that wait.
 const MAILBOX: usize = 256;
@@ -52,6 +56,7 @@ pub struct Gossip {
     node: Arc<Node>,
     roster: Roster,
     clocks: Clocks,
+    records: Records,
     told: Option<Card>,
     ready: Vec<Life>,
 }
@@ -60,8 +65,8 @@ impl Gossip {
     /// Gossips for a node.
     pub fn new(node: Arc<Node>) -> Self {
         let roster = Roster::new(node.life);
-        let clocks = Clocks::default();
-        Self { node, roster, clocks, told: None, ready: Vec::new() }
+        let (clocks, records) = (Clocks::default(), Records::new(node.life));
+        Self { node, roster, clocks, records, told: None, ready: Vec::new() }
     }
 
     /// Writes the card if others should know what is new.
@@ -92,6 +97,24 @@ impl Gossip {
         }
     }
 
+    /// Writes what the store should know of the nodes, one row after the other.
+    fn record(&mut self, ctx: &mut Context<Self>) {
+        let Some(row) = self.records.due(&self.node.members(), self.node.clock.now_ms()) else {
+            return;
+        };
+        let written = self.node.store.set_node(row.clone()).into_actor(self);
+        ctx.spawn(written.map(move |written, gossip, ctx| {
+            if let Err(error) = &written {
+                warn!(life = %row.life, %error, "what became of a node was not written");
+            }
+            gossip.records.done(&row, written.is_ok());
+            // A failed one waits for the next look.
+            if written.is_ok() {
+                gossip.record(ctx);
+            }
+        }));
+    }
+
     /// Asks after suspects, and takes over who is ready now.
     fn look(&mut self) {
         for question in self.roster.look(self.node.clock.monotonic_ms()) {
@@ -118,9 +141,10 @@ impl Actor for Gossip {
         ctx.set_mailbox_capacity(MAILBOX);
         self.announce();
         ctx.add_stream(self.node.membership.heard());
-        ctx.run_interval(LOOK, |gossip, _| {
+        ctx.run_interval(LOOK, |gossip, ctx| {
             gossip.announce();
             gossip.look();
+            gossip.record(ctx);
         });
         ctx.run_interval(NUMBERS, |gossip, _| gossip.node.tell_numbers());
     }

@@ -21,6 +21,7 @@ pub mod node;
 pub mod presence_watch;
 pub mod push;
 pub mod rate;
+pub mod records;
 pub mod router;
 pub mod routers;
 pub mod session;

@@ -16,7 +16,7 @@ use rally_cluster::clock::Clock;
 use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
-use rally_cluster::store::Store;
+use rally_cluster::store::{NodeRow, Store};
 use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
 use tracing::Span;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub address: String,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// What the store knew of nodes when this life began.
+    pub past: Vec<NodeRow>,
     /// The way to other nodes.
     pub broker: Arc<dyn Broker>,
     /// Who the other nodes are.
@@ -87,8 +89,6 @@ pub struct Node {
     members: RwLock<Vec<Member>>,
     /// When this life began, by its monotonic clock.
     began_ms: u64,
-    /// The last moment of which the store knew when this life began.
-    store_ended_ms: u64,
     status: AtomicU8,
     /// Whether the clock is too far from the others' to take users.
     clock_is_off: AtomicBool,
@@ -121,7 +121,6 @@ impl Node {
             homes: RwLock::new(Homes::of([life])),
             members: RwLock::default(),
             began_ms: parts.clock.monotonic_ms(),
-            store_ended_ms: parts.store.high_water_ms(),
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
             frames: Quota::new(settings.frames_per_second, settings.frames_burst),
@@ -238,9 +237,10 @@ impl Node {
     pub fn ended_ms(&self, life: Life) -> u64 {
         match self.standing(life) {
             Some((_, clock_ms)) => clock_ms,
-            // An earlier life of this node, which never said goodbye.
-            None if life.node == self.life.node => self.store_ended_ms,
-            None => 0,
+            None => {
+                let row = self.past.iter().find(|row| row.life == life);
+                row.map_or(0, |row| row.heartbeat_ms)
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! `rally-server users import`: accounts from a file, into the folder of a node that is down.
+//! `rally-server users import`: accounts from a file, into a shared store, or the folder of
+//! a node that is down.
 //!
 //! Reads a line at a time and writes in groups, so that a million lines need no more memory
 //! than a thousand. A bad line ends the import, naming it: what came before it is there, and
@@ -8,12 +9,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use rally_cluster::store::embedded::{CommitFailed, EmbeddedStore, OpenError, Options};
-use rally_cluster::store::{Store as _, StoreError, UserRow};
+use rally_cluster::store::{Store, StoreError, UserRow};
 use rally_schema::UserId;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::config;
+use crate::keep::Keep;
+use crate::node::StartError;
 use crate::passwords::{self, HashError, PasswordError};
 use crate::secret::Secret;
 
@@ -47,13 +50,10 @@ pub enum ImportError {
     Password(#[from] PasswordError),
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] StartError),
     /// The store cannot be written.
     #[error(transparent)]
     Write(#[from] StoreError),
-    /// The store failed while it was closed.
-    #[error(transparent)]
-    Close(#[from] CommitFailed),
 }
 
 /// What was done.
@@ -73,23 +73,18 @@ struct Line {
     hash: Option<Secret<String>>,
 }
 
-/// Imports the accounts in `file` (`-`: standard input) into the store in `folder`.
+/// Imports the accounts in `file` (`-`: standard input) into the store that `settings` name.
 pub async fn import(
-    folder: &Path,
+    settings: &config::Store,
     file: &Path,
     password_file: Option<&Path>,
 ) -> Result<Imported, ImportError> {
     let shared = password_file.map(shared_hash).transpose()?;
     let lines = open(file)?;
-    let (store, commit_loop) = EmbeddedStore::open(folder, Options::default())?;
-    let writing = std::thread::spawn(|| commit_loop.run());
-    let imported = import_lines(&store, lines, shared.as_deref(), file).await;
-    store.close();
-    drop(store);
-    let closed = writing.join();
-    let imported = imported?;
-    closed.expect("the commit loop does not panic")?;
-    Ok(imported)
+    let keep = Keep::open(settings).await?;
+    let imported = import_lines(&*keep.shared(), lines, shared.as_deref(), file).await;
+    keep.close().await;
+    imported
 }
 
 fn open(file: &Path) -> Result<Box<dyn BufRead>, ImportError> {
@@ -111,7 +106,7 @@ fn shared_hash(file: &Path) -> Result<String, ImportError> {
 }
 
 async fn import_lines(
-    store: &EmbeddedStore,
+    store: &dyn Store,
     lines: Box<dyn BufRead>,
     shared: Option<&str>,
     file: &Path,

@@ -57,7 +57,7 @@ fn import_users(
     file: &std::path::Path,
     password_file: Option<&std::path::Path>,
 ) -> anyhow::Result<()> {
-    let import = import::import(&settings.store.data_dir, file, password_file);
+    let import = import::import(&settings.store, file, password_file);
     let imported = actix_rt::System::new().block_on(import)?;
     println!("{} lines read, {} accounts are new", imported.lines, imported.new);
     Ok(())

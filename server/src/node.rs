@@ -1,15 +1,12 @@
 //! The one place where the parts of a node are put together, started, and stopped.
 //!
-//! Order of starting: store and its commit loop, clock, actors, demo users, listener, ready.
+//! Order of starting: store, clock, ways to other nodes, actors, demo users, listener, ready.
 //! Order of leaving: not ready, sessions sent away, commits waited for, listener, store.
-//! A commit loop that fails ends the process: what the disk then holds is known only after
-//! a new start.
+//! How the store is opened stands in `keep.rs`, how other nodes are met in `peers.rs`.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix::Actor as _;
@@ -19,21 +16,23 @@ use rally_actors::drain::{Drain, Leave};
 use rally_actors::node::Parts;
 use rally_actors::presence_watch::Changed;
 use rally_actors::{Gate, Metrics, Node};
-use rally_cluster::broker::LocalBroker;
+use rally_cluster::broker::rabbitmq;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource as _};
+use rally_cluster::membership::chitchat::GossipError;
 use rally_cluster::membership::roster::Member;
-use rally_cluster::membership::{Card, LocalMembership, Status};
+use rally_cluster::membership::{Card, Status};
 use rally_cluster::placement::{self, Policy};
-use rally_cluster::store::embedded::{self, EmbeddedStore, OpenError};
-use rally_cluster::store::{Store, StoreError, UserRow};
+use rally_cluster::store::{Store, StoreError, UserRow, cassandra, embedded};
 use rally_schema::limits::{CHANGE_DAYS, Overlap};
 use rally_schema::{ClientId, Life, Stage, UserId};
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{self, Settings};
 use crate::demo;
 use crate::http::{self, HttpMetrics, HttpState, NodeControl, SOCKET_PATH};
+use crate::keep::Keep;
+use crate::peers;
 use crate::sockets::{self, Workers};
 use crate::telemetry;
 use crate::tickets::Tickets;
@@ -42,21 +41,27 @@ use crate::upgrade;
 /// A clock behind by more than this is a mistake that somebody must confirm.
 const DAY_MS: u64 = 86_400_000;
 
-/// Parcels that may wait for a life; there is no other life to send any yet.
-const QUEUE_PARCELS: usize = 1_024;
-
 /// How often expired entries of the change logs are dropped.
 const EXPIRY: Duration = Duration::from_secs(3_600);
-
-/// Exit code of a process whose store failed (sysexits' EX_IOERR).
-const STORE_FAILED: i32 = 74;
 
 /// Why a node does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The store cannot be opened.
+    /// The embedded store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Embedded(#[from] embedded::OpenError),
+    /// The shared store cannot be opened.
+    #[error(transparent)]
+    Cassandra(#[from] cassandra::OpenError),
+    /// The broker's address is none.
+    #[error("amqp_url: {0}")]
+    AmqpUrl(#[from] rabbitmq::UrlError),
+    /// The broker is not reached.
+    #[error(transparent)]
+    Broker(#[from] rabbitmq::ConnectError),
+    /// Gossip cannot begin.
+    #[error(transparent)]
+    Gossip(#[from] GossipError),
     /// The store does not answer.
     #[error("the store does not answer: {0}")]
     Unanswered(#[from] StoreError),
@@ -86,37 +91,37 @@ pub enum StartError {
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Its data.
-    pub data_dir: PathBuf,
+    /// What holds for it.
+    pub settings: Arc<Settings>,
     node: Arc<Node>,
     workers: Arc<Workers>,
     server: actix_server::ServerHandle,
-    store: EmbeddedStore,
-    commit_loop: JoinHandle<()>,
+    keep: Keep,
 }
 
-/// Starts a node on the current actix system; it is ready when this returns.
+/// Starts a node on the current actix system. It serves, and takes no users before
+/// [`Running::become_ready`].
 pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
-    let data_dir = settings.store.data_dir.clone();
-    let (store, commit_loop) = EmbeddedStore::open(&data_dir, options(&settings.store))?;
-    let commits_end = Arc::new(AtomicBool::new(false));
-    let commit_loop = run_commits(commit_loop, commits_end.clone())?;
-    let clock = start_clock(&store, settings.node.accept_clock_behind)?;
+    let keep = Keep::open(&settings.store).await?;
+    let store = keep.shared();
+    let clock = start_clock(&*store, settings.node.accept_clock_behind)?;
     let life = Life { node: settings.node.node, generation: clock.now_ms() };
+    let peers = peers::meet(&settings.cluster, life).await?;
+    let past = store.nodes().await?;
 
     let mut registry = Registry::with_prefix("rally");
     let metrics = Metrics::new(&mut registry);
-    store.metrics().register(registry.sub_registry_with_prefix("store"));
+    keep.register(&mut registry);
     registry.register_collector(Box::new(clock.clone()));
     let http_metrics = HttpMetrics::new(&mut registry);
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
     let node = Node::start(Parts {
         life,
         address: settings.network.public_url.as_ref().map(ToString::to_string).unwrap_or_default(),
-        store: shared.clone(),
-        broker: Arc::new(LocalBroker::new(QUEUE_PARCELS)),
-        membership: Arc::new(LocalMembership::default()),
+        store: store.clone(),
+        past,
+        broker: peers.broker,
+        membership: peers.membership,
         clock: clock.clone(),
         settings: actor_settings(&settings),
         metrics,
@@ -125,16 +130,16 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     });
     let control = Arc::new(Control {
         node: node.clone(),
-        commits_end,
+        store_ended: keep.ended(),
         policy: policy(settings.cluster.placement),
         turn: AtomicU64::new(rand::random()),
     });
     if settings.node.demo {
-        demo::make_users(&shared).await?;
+        demo::make_users(&store).await?;
     }
     let http = web::Data::new(HttpState::new(
         settings.clone(),
-        shared.clone(),
+        store.clone(),
         clock.clone(),
         tickets,
         control,
@@ -145,9 +150,8 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let (server, address) = listen(&settings, threads, http, workers.clone())?;
     let handle = server.handle();
     actix_rt::spawn(server);
-    actix_rt::spawn(expire_changes(shared, clock));
-    node.set_ready();
-    Ok(Running { address, data_dir, node, workers, server: handle, store, commit_loop })
+    actix_rt::spawn(expire_changes(store, clock));
+    Ok(Running { address, settings, node, workers, server: handle, keep })
 }
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
@@ -156,6 +160,12 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
 const DEFAULT_WORKERS: usize = 1;
 
 impl Running {
+    /// Takes users, once it knows enough of the other nodes.
+    pub async fn become_ready(&self) {
+        peers::await_others(&self.node, &self.settings.cluster).await;
+        self.node.set_ready();
+    }
+
     /// Leaves: nobody is let in, everybody is sent away, everything begun is finished.
     pub async fn leave(self) {
         let drain = Drain::new(self.node.clone(), self.workers.committers()).start();
@@ -164,13 +174,7 @@ impl Running {
             warn!(sessions = left, "sessions had not gone when the node left");
         }
         self.server.stop(true).await;
-        self.store.close();
-        let joined = tokio::task::spawn_blocking(move || self.commit_loop.join()).await;
-        match joined {
-            // The store itself said so.
-            Ok(Ok(())) => {}
-            _ => error!("the commit loop did not end well"),
-        }
+        self.keep.close().await;
     }
 
     /// Gives what the actors share, for tests that look inside.
@@ -179,40 +183,8 @@ impl Running {
     }
 }
 
-fn options(store: &config::Store) -> embedded::Options {
-    embedded::Options {
-        durability: match store.durability {
-            config::value::Durability::Sync => embedded::Durability::Sync,
-            config::value::Durability::Os => embedded::Durability::Os,
-        },
-        group_interval_us: store.group_interval_us,
-        queue_bytes: store.commit_queue_bytes,
-        cache_bytes: store.cache_bytes,
-    }
-}
-
-/// Runs the loop on a thread of its own; its failure is the end of the process.
-fn run_commits(
-    commit_loop: embedded::CommitLoop,
-    ended: Arc<AtomicBool>,
-) -> Result<JoinHandle<()>, StartError> {
-    let run = move || {
-        let outcome = commit_loop.run();
-        ended.store(true, Ordering::Release);
-        if let Err(failed) = outcome {
-            error!(error = %failed, "the store failed: this process ends");
-            eprintln!("rally-server: {failed}");
-            std::process::exit(STORE_FAILED);
-        }
-    };
-    std::thread::Builder::new()
-        .name("rally-commit".to_owned())
-        .spawn(run)
-        .map_err(StartError::Thread)
-}
-
 /// Starts the clock above what the store has seen; a day behind it needs to be confirmed.
-fn start_clock(store: &EmbeddedStore, accept_behind: bool) -> Result<Clock, StartError> {
+fn start_clock(store: &dyn Store, accept_behind: bool) -> Result<Clock, StartError> {
     let (seen_ms, wall_ms) = (store.high_water_ms(), MachineTime::new().wall_ms());
     let behind_ms = seen_ms.saturating_sub(wall_ms);
     if behind_ms > DAY_MS && !accept_behind {
@@ -307,7 +279,8 @@ impl Gate for TicketGate {
 /// What HTTP tells the actors, and asks of the node.
 struct Control {
     node: Arc<Node>,
-    commits_end: Arc<AtomicBool>,
+    /// Whether a part of the store has stopped.
+    store_ended: Arc<AtomicBool>,
     policy: Policy,
     /// Counts placements.
     turn: AtomicU64,
@@ -344,7 +317,7 @@ impl NodeControl for Control {
     }
 
     fn alive(&self) -> Result<(), String> {
-        match self.commits_end.load(Ordering::Acquire) {
+        match self.store_ended.load(Ordering::Acquire) {
             true => Err("the commit loop has stopped".to_owned()),
             false => Ok(()),
         }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::config::Settings;
+use crate::config::value::StoreKind;
 use crate::node;
 use crate::telemetry;
 
@@ -16,9 +17,19 @@ pub fn serve(settings: Arc<Settings>) -> anyhow::Result<()> {
         // Before anything that takes time, so that a node can be told to leave while it starts.
         let mut signals = Signals::new().context("cannot listen to signals")?;
         let telemetry = telemetry::start(&settings.telemetry, settings.node.node)?;
-        let running = node::start(settings.clone()).await?;
-        announce(&settings, &running);
-        signals.next().await;
+        let running = tokio::select! {
+            biased;
+            running = node::start(settings.clone()) => running?,
+            () = signals.next() => return Ok(()),
+        };
+        tokio::select! {
+            biased;
+            () = running.become_ready() => {
+                announce(&running);
+                signals.next().await;
+            }
+            () = signals.next() => {}
+        }
         info!("told to leave");
         tokio::select! {
             biased;
@@ -31,11 +42,14 @@ pub fn serve(settings: Arc<Settings>) -> anyhow::Result<()> {
 }
 
 /// Says where the node is, for people and for programs that started it.
-fn announce(settings: &Settings, running: &node::Running) {
-    let (address, data_dir) = (running.address, running.data_dir.display());
-    let demo = settings.node.demo;
-    info!(%address, %data_dir, demo, "ready");
-    println!("Rally is ready at http://{address} (data in {data_dir})");
+fn announce(running: &node::Running) {
+    let (address, settings) = (running.address, &running.settings);
+    let kept = match settings.store.store {
+        StoreKind::Embedded => format!("data in {}", settings.store.data_dir.display()),
+        StoreKind::Cassandra => format!("keyspace {}", settings.store.cassandra_keyspace.0),
+    };
+    info!(%address, kept, demo = settings.node.demo, "ready");
+    println!("Rally is ready at http://{address} ({kept})");
 }
 
 struct Signals {

@@ -119,6 +119,7 @@ impl SimNode {
                     life,
                     address: String::new(),
                     store: Arc::new(SimStore::new(world.clone(), model, life)),
+                    past: Vec::new(),
                     broker: Arc::new(exchange.connect(life)),
                     membership: Arc::new(board.join(life)),
                     clock,

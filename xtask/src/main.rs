@@ -8,6 +8,7 @@
 mod call;
 mod checkout;
 mod client;
+mod cluster;
 mod debian;
 mod generate;
 mod licences;
@@ -44,6 +45,7 @@ enum Command {
     Test(test::Args),
     Gen(generate::Args),
     Services(services::Args),
+    Cluster(cluster::Args),
     Simulate(simulate::Args),
 }
 
@@ -61,6 +63,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&checkout, args),
         Command::Test(args) => test::run(&checkout, &args),
         Command::Gen(args) => generate::run(&checkout, &args),
+        Command::Cluster(args) => cluster::run(&checkout, args),
         Command::Services(args) => services::run(&checkout, args),
         Command::Simulate(args) => simulate::run(&checkout, &args),
     }

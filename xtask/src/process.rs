@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,11 @@ impl Process {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Starts it in its folder; what it prints goes into its log, which begins anew.
@@ -146,8 +151,6 @@ fn born(pid: i32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::call;
 

@@ -83,6 +83,7 @@ impl TestNode {
             life: life(name),
             address: String::new(),
             store,
+            past: Vec::new(),
             broker: Arc::new(peers.broker.clone()),
             membership: Arc::new(peers.membership.clone()),
             clock: Clock::new(MachineTime::new(), 0, name.len() as u64),

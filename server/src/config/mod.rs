@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rally_cluster::broker::rabbitmq::AmqpUrl;
 use thiserror::Error;
 
 use value::{BrokerKind, StoreKind};
@@ -294,6 +295,9 @@ impl Settings {
                         .to_owned(),
                 ),
             };
+        }
+        if let Err(error) = cluster.amqp_url.expose().parse::<AmqpUrl>() {
+            return contradiction(format!("amqp_url: {error}"));
         }
         if store.store == StoreKind::Embedded {
             return contradiction(

@@ -71,6 +71,13 @@ pub struct Up {
     quick: bool,
 }
 
+impl Up {
+    /// On how many nodes of Cassandra a row can be kept.
+    pub fn copies(&self) -> &str {
+        &self.cassandra
+    }
+}
+
 /// One node of a service.
 struct Service {
     process: Process,
