@@ -77,7 +77,7 @@ async fn measure(
                 confirm.saturating_record(micros(published));
             }
             Some(arrival) = arrivals.next() => note(&arrival, &sent, &mut arrive),
-            () = tick(&mut pace, per_second), if confirms.len() < UNDER_WAY => {
+            () = tick(&mut pace, per_second), if may(confirms.len(), sent.len(), arrive.len()) => {
                 let published = Instant::now();
                 sent.push(published);
                 let confirmation = broker.publish(to, parcel(sent.len() as u64, envelopes));
@@ -102,6 +102,11 @@ async fn measure(
         confirm.value_at_quantile(0.5),
         confirm.value_at_quantile(0.99),
     );
+}
+
+/// Both ends share one thread: who publishes must not fill the queue of who receives.
+fn may(unconfirmed: usize, sent: usize, arrived: u64) -> bool {
+    unconfirmed < UNDER_WAY && sent - (arrived as usize) < 2 * UNDER_WAY
 }
 
 async fn tick(pace: &mut tokio::time::Interval, per_second: Option<u64>) {
