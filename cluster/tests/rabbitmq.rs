@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rally_cluster::broker::conformance::{CAPACITY, Fixture};
 use rally_cluster::broker::rabbitmq::{AmqpUrl, ConnectError, Options, RabbitBroker};
 use rally_cluster::broker_conformance;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -123,6 +124,13 @@ async fn a_broker_that_does_not_answer_is_given_up_in_the_stated_time() {
     let tried = tokio::time::timeout(Duration::from_secs(20), RabbitBroker::connect(options));
     let Err(error) = tried.await.expect("it gives up") else { panic!("connected") };
     assert!(matches!(error, ConnectError::Silent { after_ms: 300, .. }), "{error}");
+    // And nothing of the attempt stays behind.
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(20), async {
+        let mut heard = Vec::new();
+        socket.read_to_end(&mut heard).await.map(|_| heard)
+    });
+    assert_eq!(closed.await.expect("it is closed").unwrap(), b"AMQP\0\0\x09\x01");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Span, Subscriber};
 use tracing_log::NormalizeEvent as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -109,7 +109,6 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     // The path's spans are kept from the logs unless they give them their trace ids.
     let path = if traced { format!("{PATH}=trace") } else { format!("{PATH}=off") };
     let quiet = [
-        "lapin=off",
         "opentelemetry=warn",
         "fjall=warn",
         "lsm_tree=warn",
@@ -121,6 +120,9 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     .map(|directive| directive.parse().expect("the directives above are well formed"));
     let chosen = EnvFilter::new(&settings.log_filter.0);
     let filter = quiet.into_iter().fold(chosen, EnvFilter::add_directive);
+    // The AMQP library logs what is returned to it, texts and all, and no filter that an operator
+    // writes may let it.
+    let filter = filter.and(filter_fn(|metadata| !metadata.target().starts_with("lapin")));
     let layer = tracing_subscriber::fmt::layer();
     match settings.log_format {
         LogFormat::Text => layer.with_target(false).with_filter(filter).boxed(),
@@ -239,6 +241,7 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
     use tracing::subscriber::with_default;
 
     use super::*;
@@ -260,6 +263,19 @@ mod tests {
                 assert!(tracing::info_span!(target: PATH, "send").is_disabled(), "{filter}");
             });
         }
+    }
+
+    #[test]
+    fn what_the_amqp_library_says_is_logged_by_no_filter() {
+        for filter in ["trace", "lapin=trace", "lapin::returned_messages=warn"] {
+            with_default(subscriber(&settings(filter), None), || {
+                let warns = tracing::enabled!(target: "lapin::returned_messages", Level::WARN);
+                assert!(!warns, "{filter}");
+            });
+        }
+        with_default(subscriber(&settings("trace"), None), || {
+            assert!(tracing::enabled!(target: "rally_cluster", Level::WARN));
+        });
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub type Confirmation = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 
 /// Carries parcels between the lives of nodes.
 ///
 /// **Order.** What one life publishes to another arrives in the order in which `publish` was
-/// called, each parcel once or not at all. Between two publishers there is no order.
+/// called, each parcel once or not at all; only what is answered [`PublishError::Unknown`] may
+/// still come later than what was published after it. Between two publishers there is no order.
 ///
 /// **Loss.** A parcel that was confirmed is in a queue; it may still be lost with the broker or
 /// the receiver. One that was refused or returned never arrives. A queue is bounded, and when

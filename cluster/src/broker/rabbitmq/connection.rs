@@ -1,10 +1,18 @@
 //! One connection to RabbitMQ: how it is made, and how long it is waited for.
 
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::ExchangeDeclareOptions;
+use lapin::runtime::default_runtime;
+use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::uri::AMQPUri;
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, ExchangeKind};
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::Options;
@@ -55,16 +63,43 @@ async fn make(options: &Options, purpose: &str) -> lapin::Result<(Connection, Ch
     let mut uri = options.url.0.clone();
     uri.query.heartbeat = Some(options.heartbeat.as_secs().clamp(1, 600) as u16);
     uri.query.frame_max = Some(FRAME_BYTES);
-    uri.query.connection_timeout = Some(options.connect_timeout.as_millis() as u64);
     let name = format!("{} {purpose}", options.exchange);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connection = Connection::connect_uri(uri, properties).await?;
+    let begun = Begun::default();
+    let (socket, patience) = (begun.0.clone(), options.connect_timeout);
+    let runtime = default_runtime()?;
+    let reactor = runtime.clone();
+    let connect = async move |uri: AMQPUri, _| {
+        let connecting = tokio::time::timeout(patience, uri.connect_async(&reactor));
+        let stream = connecting.await.map_err(io::Error::from)??;
+        if let AsyncTcpStream::Plain(stream) = &stream {
+            let shared = stream.get_ref().as_fd().try_clone_to_owned()?;
+            *socket.lock() = Some(shared.into());
+        }
+        Ok(stream)
+    };
+    let connection = Connection::connector(uri, runtime, connect, properties).await?;
     let channel = connection.create_channel().await?;
     // Neither durable nor deleted with its last queue: publishing to no exchange is an error.
     let declare = ExchangeDeclareOptions::default();
     let (name, arguments) = (options.exchange.as_str().into(), FieldTable::default());
     channel.exchange_declare(name, ExchangeKind::Direct, declare, arguments).await?;
+    begun.0.lock().take();
     Ok((connection, channel))
+}
+
+/// The socket of a connection that is being made. Should that be given up, the socket is shut
+/// down: the library below would wait on it for ever, with a thread and its buffers.
+#[derive(Default)]
+struct Begun(Arc<Mutex<Option<TcpStream>>>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.lock().take() {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// How long to wait before the next attempt: drawn between nothing and a limit that doubles, so

@@ -1,0 +1,135 @@
+//! What the broker on RabbitMQ costs: parcels a second, CPU a parcel, and how long one takes.
+//!
+//! `RALLY_TEST_AMQP=amqp://… cargo run --release -p rally-cluster --example rabbitmq_speed`
+//! publishes from one life to another of the same process, so its CPU is that of both ends. Linux
+//! only: it reads its CPU time from `/proc`.
+
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on is over")]
+
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use hdrhistogram::Histogram;
+use rally_cluster::broker::rabbitmq::{Options, RabbitBroker};
+use rally_cluster::broker::{Arrival, Arrivals, Broker as _, Parcel};
+use rally_schema::{Envelope, Life, Pushed, Stage};
+use tokio::time::{Instant, interval, timeout};
+use uuid::Uuid;
+
+/// How long each measurement publishes.
+const LENGTH: Duration = Duration::from_secs(5);
+
+/// Parcels without a confirmation, at full speed.
+const UNDER_WAY: usize = 512;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let url = std::env::var("RALLY_TEST_AMQP")
+        .unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned());
+    let exchange = format!("rally.speed.{}", Uuid::new_v4());
+    let options = Options { exchange, ..Options::new(url.parse().unwrap()) };
+    let broker = RabbitBroker::connect(options).await.unwrap();
+    println!("envelopes of 200 bytes; {LENGTH:?} each");
+    for (generation, (per_second, envelopes)) in
+        [(Some(100), 1), (Some(500), 1), (Some(2_000), 1), (None, 1), (Some(500), 32), (None, 32)]
+            .into_iter()
+            .enumerate()
+    {
+        let to = Life { node: "ben".parse().unwrap(), generation: generation as u64 };
+        let mut arrivals = broker.open(to);
+        assert_eq!(arrivals.next().await, Some(Arrival::Reopened));
+        measure(&broker, to, arrivals, per_second, envelopes).await;
+    }
+}
+
+fn parcel(number: u64, envelopes: usize) -> Parcel {
+    let push = Pushed {
+        to: "ben".parse().unwrap(),
+        stage: Stage::Home,
+        except: None,
+        passing: false,
+        frame: format!(r#"{{"type":"message","text":"{}"}}"#, "x".repeat(200)),
+        traceparent: None,
+    };
+    let from = Life { node: "ana".parse().unwrap(), generation: 1 };
+    Parcel { from, number, envelopes: vec![Envelope::Push(push); envelopes] }
+}
+
+async fn measure(
+    broker: &RabbitBroker,
+    to: Life,
+    mut arrivals: Arrivals,
+    per_second: Option<u64>,
+    envelopes: usize,
+) {
+    let (begun, cpu_begun) = (Instant::now(), cpu_us());
+    let mut sent: Vec<Instant> = Vec::new();
+    let mut confirms = FuturesUnordered::new();
+    let mut arrive = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+    let mut confirm = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+    let mut pace = interval(Duration::from_secs(1) / per_second.unwrap_or(1_000_000) as u32);
+    while begun.elapsed() < LENGTH {
+        tokio::select! {
+            Some((published, answer)) = confirms.next() => {
+                let answer: Result<(), _> = answer;
+                answer.unwrap();
+                confirm.saturating_record(micros(published));
+            }
+            Some(arrival) = arrivals.next() => note(&arrival, &sent, &mut arrive),
+            () = tick(&mut pace, per_second), if may(confirms.len(), sent.len(), arrive.len()) => {
+                let published = Instant::now();
+                sent.push(published);
+                let confirmation = broker.publish(to, parcel(sent.len() as u64, envelopes));
+                confirms.push(confirmation.map(move |answer| (published, answer)));
+            }
+        }
+    }
+    let took = begun.elapsed();
+    while (arrive.len() as usize) < sent.len() {
+        let arrival = timeout(LENGTH, arrivals.next()).await.unwrap().unwrap();
+        note(&arrival, &sent, &mut arrive);
+    }
+    let parcels = sent.len() as u64;
+    println!(
+        "{:>9}/s x {envelopes:>2}: {:>6.0} parcels/s, CPU {:>4} us a parcel; arrival p50 {} p99 {} us; \
+         confirm p50 {} p99 {} us",
+        per_second.map_or("all".to_owned(), |rate| rate.to_string()),
+        parcels as f64 / took.as_secs_f64(),
+        (cpu_us() - cpu_begun) / parcels,
+        arrive.value_at_quantile(0.5),
+        arrive.value_at_quantile(0.99),
+        confirm.value_at_quantile(0.5),
+        confirm.value_at_quantile(0.99),
+    );
+}
+
+/// Both ends share one thread: who publishes must not fill the queue of who receives.
+fn may(unconfirmed: usize, sent: usize, arrived: u64) -> bool {
+    unconfirmed < UNDER_WAY && sent - (arrived as usize) < 2 * UNDER_WAY
+}
+
+async fn tick(pace: &mut tokio::time::Interval, per_second: Option<u64>) {
+    match per_second {
+        Some(_) => drop(pace.tick().await),
+        None => tokio::task::yield_now().await,
+    }
+}
+
+fn note(arrival: &Arrival, sent: &[Instant], arrive: &mut Histogram<u64>) {
+    let Arrival::Parcel(parcel) = arrival else { panic!("{arrival:?}") };
+    arrive.saturating_record(micros(sent[parcel.number as usize - 1]));
+}
+
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
+/// Reads the CPU time of this process so far, in ticks of 10 ms.
+fn cpu_us() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name, which may hold blanks: state is the first, user and system time follow.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks * 10_000
+}
