@@ -20,6 +20,7 @@ mod migrate;
 mod open;
 mod options;
 mod reads;
+mod records;
 mod requests;
 mod statements;
 mod values;
