@@ -24,6 +24,8 @@ async fn open(points: &str, factor: &str) -> CassandraStore {
         keyspace: "rally_figures".to_owned(),
         replication_factor: factor.parse().expect("a number"),
         request_timeout_ms: 10_000,
+        // A database that has just begun is slow, and figures of refusals are none.
+        in_flight: 16_384,
         ..Options::default()
     };
     CassandraStore::open(options).await.expect("opened")

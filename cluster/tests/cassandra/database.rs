@@ -5,9 +5,12 @@
 //!
 //! A new keyspace takes seconds, an emptied one a tenth of that: keyspaces are kept, from run to
 //! run, and lent to one test at a time. Two runs at once on one cluster would share them.
+//!
+//! When a node is to be killed none is kept: tables cannot be emptied while one is away, and what it
+//! was owed then (hints) reaches it when it is back, emptied or not.
 
 use std::env;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rally_cluster::store::cassandra::{CassandraStore, OpenError, Options};
@@ -24,6 +27,14 @@ static LENT: AtomicUsize = AtomicUsize::new(0);
 /// A keyspace, empty when it was lent; goes back when it is dropped.
 pub struct Keyspace {
     pub options: Options,
+}
+
+/// Set when a node was killed.
+pub static A_NODE_IS_DEAD: AtomicBool = AtomicBool::new(false);
+
+/// Whether a node is killed in this run, sooner or later.
+fn a_node_dies() -> bool {
+    env::var_os("RALLY_TEST_CASSANDRA_KILL").is_some()
 }
 
 impl Drop for Keyspace {
@@ -60,24 +71,31 @@ impl Keyspace {
     /// Lends one that is empty.
     pub async fn empty() -> Self {
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let next = || {
-            let binary = env::current_exe().expect("a program has a path");
-            let binary = binary.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let suite = binary.split('-').next().unwrap_or_default();
-            format!("rally_test_{suite}_{}", LENT.fetch_add(1, Ordering::Relaxed))
-        };
+        if A_NODE_IS_DEAD.load(Ordering::Relaxed)
+            && let Some(used) = &free
+        {
+            drop_keyspace(used).await;
+            return Self::new(next()).await;
+        }
+        if free.is_none() && a_node_dies() {
+            return Self::new(next()).await;
+        }
         let options = options(free.unwrap_or_else(next));
         match CassandraStore::open(options.clone()).await {
             Ok(_) => empty(&options.keyspace).await,
             // Left by a run of another version, or on more nodes.
             Err(
                 OpenError::Changed { .. } | OpenError::Later { .. } | OpenError::Replication { .. },
-            ) => {
-                drop_keyspace(&options.keyspace).await;
-            }
+            ) => drop_keyspace(&options.keyspace).await,
             Err(error) => panic!("{error}"),
         }
         Self { options }
+    }
+
+    /// Lends one of this name, whatever was there before.
+    async fn new(name: String) -> Self {
+        drop_keyspace(&name).await;
+        Self { options: options(name) }
     }
 
     /// Opens the store in it.
@@ -86,8 +104,16 @@ impl Keyspace {
     }
 }
 
-/// Takes away all rows but the ledger's. Needs every node; without one the keyspace is left and
-/// made anew.
+/// Names a keyspace that was not lent before, by the suite that wants it.
+fn next() -> String {
+    let binary = env::current_exe().expect("a program has a path");
+    let binary = binary.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let suite = binary.split('-').next().unwrap_or_default();
+    let kept = if a_node_dies() { "killed_" } else { "" };
+    format!("rally_test_{kept}{suite}_{}", LENT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Takes away all rows but the ledger's.
 async fn empty(keyspace: &str) {
     let session = session().await;
     let tables = MIGRATIONS.iter().flat_map(|migration| migration.statements());
@@ -95,12 +121,9 @@ async fn empty(keyspace: &str) {
         let name = table.split_whitespace().nth(5).expect("CREATE TABLE IF NOT EXISTS name");
         let any = format!("SELECT * FROM {keyspace}.{name} LIMIT 1");
         let rows = session.query_unpaged(any, ()).await.expect("the keyspace can be read");
-        if rows.into_rows_result().expect("rows").rows_num() > 0
-            && let Err(error) =
-                session.query_unpaged(format!("TRUNCATE {keyspace}.{name}"), ()).await
-        {
-            println!("{keyspace}.{name} cannot be emptied ({error}): made anew");
-            return drop_keyspace(keyspace).await;
+        if rows.into_rows_result().expect("rows").rows_num() > 0 {
+            let text = format!("TRUNCATE {keyspace}.{name}");
+            session.query_unpaged(text, ()).await.expect("every node is there to empty a table");
         }
     }
 }

@@ -14,7 +14,7 @@ use rally_schema::{ChangeId, MessageId, Ref};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::database::Keyspace;
+use crate::database::{A_NODE_IS_DEAD, Keyspace};
 
 /// How many checks begin before the node dies.
 const BEFORE: usize = 12;
@@ -34,7 +34,8 @@ pub fn sometime() {
 }
 
 fn kill(command: &str) {
-    println!("after {BEFORE} checks: {command}");
+    A_NODE_IS_DEAD.store(true, Ordering::Relaxed);
+    println!("now: {command}");
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}: {done}");
 }

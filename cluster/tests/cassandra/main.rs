@@ -10,7 +10,8 @@
 //!
 //! With one of three killed while the suite runs: `RALLY_TEST_CASSANDRA_KILL` is a shell command
 //! that kills a node; it is run once, in the middle (`kill.rs`). What was under way there is
-//! repeated, as a committer would.
+//! repeated, as a committer would. Skip `what_was_acknowledged`, which kills by itself; run it
+//! alone when the node is back.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 

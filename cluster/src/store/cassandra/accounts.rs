@@ -59,7 +59,8 @@ async fn pause(attempt: u32) {
 /// skips a name without an account, and nobody finds an account without a name.
 pub(super) async fn create_user(inner: &Inner, row: &UserRow) -> Result<bool, StoreError> {
     let user = row.user.as_str();
-    let index = Write::of(&inner.statements.add_name, (user[..1].to_owned(), user.to_owned()));
+    let values = (user[..1].to_owned(), user.to_owned(), inner.stamps.next());
+    let index = Write::of(&inner.statements.add_name, values);
     inner.requests.write(index).await?;
     let version = Uuid::new_v4();
     let values =

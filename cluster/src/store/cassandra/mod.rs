@@ -20,6 +20,7 @@ mod migrate;
 mod open;
 mod options;
 mod reads;
+mod records;
 mod requests;
 mod statements;
 mod values;
@@ -100,7 +101,7 @@ impl Store for CassandraStore {
 
     fn commit(&self, commits: Vec<Commit>) -> Later<()> {
         let inner = self.0.clone();
-        // Takes as many slots as it has writes.
+        // Takes its slots when it knows its writes.
         Box::pin(async move { writes::commit(&inner, commits).await })
     }
 

@@ -1,8 +1,7 @@
 //! What each read of conversations, inboxes and logs asks for.
 //!
 //! A conversation is walked along its buckets, newest first, page by page, until the answer is
-//! complete. Whether a row is a message is decided here, by the rule of
-//! [`MessageCells::row`]; rows that are none do not count towards a limit.
+//! complete. Rows that are no message (`records.rs`) do not count towards a limit.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -10,73 +9,19 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
-use scylla::DeserializeRow;
 use uuid::Uuid;
 
-use super::super::cells::Put;
-use super::super::{Change, InboxCells, InboxRow, MessageCells, MessageRow, StoreError};
+use super::super::{Change, InboxRow, MessageRow, StoreError};
 use super::Inner;
+use super::records::{InboxRecord, MessageRecord, SenderRecord};
 use super::requests::Pages;
-use super::values::{self, bucket, damaged, name};
+use super::values::{self, bucket, damaged};
 
 /// How many keys one request asks for.
 const KEYS: usize = 100;
 
 /// How many requests for keys are under way at once, for one read.
 pub(super) const WIDTH: usize = 8;
-
-/// A row of `messages`, of which any cell may be missing.
-#[derive(DeserializeRow)]
-struct MessageRecord {
-    id: Uuid,
-    sender: Option<String>,
-    recipient: Option<String>,
-    r#ref: Option<Uuid>,
-    body: Option<String>,
-    reply_to: Option<Uuid>,
-    edit: Option<Vec<u8>>,
-    deleted: Option<bool>,
-    removed: Option<bool>,
-}
-
-impl MessageRecord {
-    /// Gives the message, if there is one.
-    fn row(self, conversation: ConversationId) -> Result<Option<MessageRow>, StoreError> {
-        let bad = |what: &str| damaged("messages", what, &conversation);
-        let (deleted, removed) = (self.deleted == Some(true), self.removed == Some(true));
-        let Some(sender) = self.sender.filter(|_| !removed) else { return Ok(None) };
-        let put = Put {
-            sender: name("messages", &sender)?,
-            to: name("messages", &self.recipient.ok_or_else(|| bad("no recipient in a row"))?)?,
-            r#ref: self.r#ref.ok_or_else(|| bad("no ref in a row"))?.into(),
-            // Erased before it was put, or after.
-            body: match self.body {
-                Some(body) => body,
-                None if deleted => String::new(),
-                None => return Err(bad("no body in a row")),
-            },
-            reply_to: self.reply_to.map(MessageId::from),
-        };
-        let edit = self.edit.map(|edit| values::read_edit(&edit).ok_or_else(|| bad("bad edit")));
-        let cells = MessageCells { put: Some(put), edit: edit.transpose()?, deleted, removed };
-        Ok(cells.row(conversation, self.id.into()))
-    }
-}
-
-/// Of a row of `messages` only who wrote it.
-#[derive(DeserializeRow)]
-struct SenderRecord {
-    id: Uuid,
-    sender: Option<String>,
-    removed: Option<bool>,
-}
-
-impl SenderRecord {
-    fn read(self) -> Result<Option<(MessageId, UserId)>, StoreError> {
-        let sender = self.sender.filter(|_| self.removed != Some(true));
-        sender.map(|sender| Ok((self.id.into(), name("messages", &sender)?))).transpose()
-    }
-}
 
 /// The buckets of a conversation, newest first.
 struct Buckets<'a> {
@@ -230,41 +175,9 @@ pub(super) async fn unread(
     Ok(unread.len().min(cap) as u32)
 }
 
-/// A row of `inbox`.
-#[derive(DeserializeRow)]
-struct InboxRecord {
-    conversation: Uuid,
-    peer: Option<String>,
-    head: Option<Vec<u8>>,
-    head_edit: Option<Vec<u8>>,
-    read_up_to: Option<Uuid>,
-    peer_delivered_up_to: Option<Uuid>,
-    peer_read_up_to: Option<Uuid>,
-}
-
-impl InboxRecord {
-    /// Gives the row, if the conversation has a head.
-    fn row(self) -> Result<Option<InboxRow>, StoreError> {
-        let conversation = ConversationId::from(self.conversation);
-        let bad = |what: &str| damaged("inbox", what, &conversation);
-        let Some(head) = self.head else { return Ok(None) };
-        let head_edit = self
-            .head_edit
-            .map(|edit| values::read_head_edit(&edit).ok_or_else(|| bad("bad head_edit")));
-        let peer = self.peer.ok_or_else(|| bad("no peer in the row"))?;
-        let cells = InboxCells {
-            head: Some(values::read_head(&head).ok_or_else(|| bad("bad head"))?),
-            head_edit: head_edit.transpose()?,
-            read_up_to: self.read_up_to.map(MessageId::from),
-            peer_delivered_up_to: self.peer_delivered_up_to.map(MessageId::from),
-            peer_read_up_to: self.peer_read_up_to.map(MessageId::from),
-        };
-        Ok(Some(InboxRow { conversation, peer: name("inbox", &peer)?, cells }))
-    }
-}
-
 /// Reads a user's whole partition, and orders it by head: what an inbox costs grows with all his
-/// conversations, not with the page.
+/// conversations, not with the page. With 10, 1,000 and 10,000 of them the newest 100 take 0.6,
+/// 3.5 and 35 ms (`examples/cassandra_figures.rs`, one database node on two busy cores).
 pub(super) async fn inbox(
     inner: &Inner,
     user: UserId,

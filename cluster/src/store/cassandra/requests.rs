@@ -267,3 +267,32 @@ fn reason(error: &ExecutionError) -> Failure {
         _ => Failure::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use scylla::errors::WriteType;
+    use scylla::statement::Consistency;
+
+    use super::*;
+
+    #[test]
+    fn failures_that_an_alert_tells_apart_are_told_apart() {
+        let said = |error: DbError| {
+            let attempt = RequestAttemptError::DbError(error, String::new());
+            reason(&ExecutionError::LastAttemptError(attempt))
+        };
+        let consistency = Consistency::LocalQuorum;
+        let write_type = WriteType::Simple;
+        let late = DbError::WriteTimeout { consistency, received: 1, required: 2, write_type };
+        assert_eq!(said(late), Failure::Timeout);
+        let few = DbError::Unavailable { consistency, required: 2, alive: 1 };
+        assert_eq!(said(few), Failure::Unavailable);
+        assert_eq!(said(DbError::Overloaded), Failure::Overloaded);
+        assert_eq!(said(DbError::SyntaxError), Failure::Other);
+        let silent = ExecutionError::RequestTimeout(Duration::from_secs(4));
+        assert_eq!(reason(&silent), Failure::Timeout);
+        assert_eq!(reason(&ExecutionError::EmptyPlan), Failure::Connection);
+    }
+}

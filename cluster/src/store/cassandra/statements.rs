@@ -92,8 +92,8 @@ statements! {
     change_user = "UPDATE users SET name = ?, password = ?, epoch = ?, hide_presence = ?, \
                    version = ? WHERE user = ? IF version = ?";
     user = "SELECT user, name, password, epoch, hide_presence, version FROM users WHERE user = ?";
-    /// Timestamp: any, always the same.
-    add_name = "INSERT INTO users_by_letter (letter, user) VALUES (?, ?) USING TIMESTAMP 1";
+    /// Timestamp: this process's, rising.
+    add_name = "INSERT INTO users_by_letter (letter, user) VALUES (?, ?) USING TIMESTAMP ?";
     /// In order.
     names = "SELECT user FROM users_by_letter WHERE letter = ? AND user >= ? AND user < ?";
 

@@ -48,6 +48,9 @@ impl Buckets {
     }
 }
 
+/// How many requests of one call are under way at once; the rest of a long one follows.
+const AT_ONCE: usize = 64;
+
 /// Makes every write of `commits` durable, then returns.
 pub(super) async fn commit(inner: &Inner, commits: Vec<Commit>) -> Result<(), StoreError> {
     let (mut writes, mut new_buckets, mut latest_ms) = (Vec::new(), Vec::new(), 0);
@@ -67,18 +70,19 @@ pub(super) async fn commit(inner: &Inner, commits: Vec<Commit>) -> Result<(), St
         }
     }
     writes.retain(|write| !write.is_empty());
-    let _slots = inner.requests.enter(Kind::Write, writes.len())?;
+    let at_once = writes.len().min(AT_ONCE).min(inner.requests.most());
+    let _slots = inner.requests.enter(Kind::Write, at_once)?;
     inner.note_time(latest_ms);
-    all(inner, writes).await?;
+    all(inner, writes, at_once).await?;
     new_buckets.into_iter().for_each(|of| inner.buckets.remember(of));
     Ok(())
 }
 
-/// Sends all that was let in at once; of failures the first is told, when all are answered.
-async fn all(inner: &Inner, writes: Vec<Write>) -> Result<(), StoreError> {
+/// Sends so many at once; of failures the first is told, when all are answered.
+async fn all(inner: &Inner, writes: Vec<Write>, at_once: usize) -> Result<(), StoreError> {
     let mut waiting = writes.into_iter();
     let mut sent = FuturesUnordered::new();
-    sent.extend(waiting.by_ref().take(inner.requests.most()).map(|one| inner.requests.write(one)));
+    sent.extend(waiting.by_ref().take(at_once).map(|one| inner.requests.write(one)));
     let mut outcome = Ok(());
     while let Some(answer) = sent.next().await {
         sent.extend(waiting.next().map(|one| inner.requests.write(one)));
