@@ -38,7 +38,7 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// Start what does not run yet, services included, and say where the nodes answer
-    Up(Up),
+    Up(Nodes),
     /// Show what runs
     Status,
     /// Stop the nodes; the services stay
@@ -67,7 +67,7 @@ enum What {
 
 /// What to start.
 #[derive(clap::Args)]
-struct Up {
+struct Nodes {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST)))]
     nodes: u8,
@@ -103,7 +103,7 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_all(checkout: &Checkout, up: &Up) -> anyhow::Result<()> {
+fn start_all(checkout: &Checkout, up: &Nodes) -> anyhow::Result<()> {
     services::start(checkout, &up.services)?;
     call::run(call::cargo(checkout.root()).args(["build", "--release", "-p", "rally-server"]))?;
     let begun = Instant::now();
@@ -120,7 +120,7 @@ fn start_all(checkout: &Checkout, up: &Up) -> anyhow::Result<()> {
 }
 
 /// Writes the settings of a node, which it is started with now and again.
-fn set_up(checkout: &Checkout, node: u8, up: &Up) -> anyhow::Result<()> {
+fn set_up(checkout: &Checkout, node: u8, up: &Nodes) -> anyhow::Result<()> {
     let gossip = |node: u8| format!("127.0.0.1:{}", GOSSIP + u16::from(node));
     let seeds: Vec<String> = (1..=up.nodes).map(|node| format!("{:?}", gossip(node))).collect();
     let (seeds, own, copies) = (seeds.join(", "), gossip(node), up.services.copies());
