@@ -13,6 +13,7 @@ use actix::{Actor, Addr, Context, StreamHandler};
 use rally_cluster::broker::Parcel;
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
+use rally_cluster::planted::{self, Fault};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
 use tracing::warn;
 
@@ -53,6 +54,7 @@ impl Ingress {
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }
+            Envelope::Map { .. } if planted::on(Fault::MapIgnored) => {}
             Envelope::Map { lives } => self.follow(from, Homes::of(lives)),
             Envelope::Ping {} => self.node.tell(from, Envelope::Pong {}),
             // Signs that find no room are dropped: the next one counts as well.
@@ -72,7 +74,8 @@ impl Ingress {
         let (to, stage) = (pushed.to, pushed.stage);
         let push = Push::of(pushed);
         let home = self.node.home(to);
-        if stage == Stage::Home && home != self.node.life {
+        let elsewhere = stage == Stage::Home && home != self.node.life;
+        if elsewhere && !planted::on(Fault::NotForwarded) {
             self.node.tell(home, Envelope::Push(push.to_pushed(to, Stage::Forwarded)));
         }
         self.node.routers.deliver(to, push);
@@ -104,11 +107,14 @@ impl StreamHandler<Parcel> for Ingress {
             Heard::Next => {}
             // Devices key by id: what came before does no harm, and costs them little.
             Heard::Again => return,
+            Heard::Gap if planted::on(Fault::GapUnheard) => {}
             Heard::Gap => {
                 warn!(%from, number, "parcels were lost: everybody here catches up");
                 self.node.routers.doubt_all();
                 // A map may be among what was lost.
-                self.maps.remove(&from);
+                if !planted::on(Fault::GapKeepsMap) {
+                    self.maps.remove(&from);
+                }
             }
         }
         envelopes.into_iter().for_each(|envelope| self.take(from, envelope));

@@ -10,5 +10,6 @@ pub mod intent;
 pub mod leases;
 pub mod links;
 pub mod membership;
+pub mod planted;
 pub mod store;
 pub mod twins;

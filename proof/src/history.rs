@@ -50,6 +50,21 @@ pub enum Event {
         /// Why.
         code: ErrorCode,
     },
+    /// The server said that it does not know whether it is stored.
+    Unsure {
+        /// Which.
+        r#ref: Ref,
+    },
+    /// An acknowledged message was sent again under its reference, with another text.
+    Contradicted {
+        /// Which.
+        r#ref: Ref,
+    },
+    /// The server said that an edit or deletion is stored.
+    Changed {
+        /// The device's name for it.
+        r#ref: Ref,
+    },
     /// An edit was acknowledged.
     Edited {
         /// Which message.
@@ -76,10 +91,13 @@ pub enum Event {
         /// Up to which.
         id: MessageId,
     },
-    /// The ticks under one's own messages moved: how far the peer got and read.
+    /// The server told the ticks under one's own messages: how far the peer got and read.
     Ticked {
         /// Where.
         conversation: ConversationId,
+        /// Whether it read them from the store for a catch-up, one of which follows the other;
+        /// pushes may overtake.
+        caught_up: bool,
         /// How far a device of the peer got it.
         delivered_up_to: Option<MessageId>,
         /// How far the peer read.

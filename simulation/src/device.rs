@@ -45,6 +45,8 @@ pub enum Wish {
         /// To whom it went.
         to: UserId,
     },
+    /// Send again what was acknowledged at the first attempt, with another text: a mistake.
+    Contradict,
     /// Look at a conversation.
     Look {
         /// With whom.
@@ -70,6 +72,7 @@ enum What {
     Send { to: UserId, text: String },
     Edit { id: MessageId, text: String },
     Delete { id: MessageId },
+    Contradict { to: UserId, text: String },
 }
 
 /// What is known of one conversation.
@@ -95,6 +98,7 @@ pub struct Phone {
     pub client: ClientId,
     /// Where its knowledge ends.
     pub cursor: Option<String>,
+    lazy: bool,
     world: World,
     intents: Vec<Intent>,
     threads: BTreeMap<ConversationId, Thread>,
@@ -106,6 +110,8 @@ pub struct Phone {
     loads: BTreeMap<Ref, (ClientFrame, Option<u64>)>,
     /// The cursor to keep once they all are.
     next_cursor: Option<String>,
+    /// The last send that was acknowledged at its first attempt: no second answer can come.
+    settled: Option<Intent>,
     /// Holes for which a sync was asked.
     asked: BTreeSet<MessageId>,
     /// Whether a sync is asked and not yet answered.
@@ -115,10 +121,11 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Makes a device that knows nothing.
-    pub fn new(device: Device, world: World) -> Self {
+    /// Makes a device that knows nothing; a lazy one says what was read, and not what arrived.
+    pub fn new(device: Device, lazy: bool, world: World) -> Self {
         Self {
             device,
+            lazy,
             client: world.uuid().into(),
             cursor: None,
             world,
@@ -129,6 +136,7 @@ impl Phone {
             synced: false,
             loads: BTreeMap::new(),
             next_cursor: None,
+            settled: None,
             asked: BTreeSet::new(),
             hole: false,
             out: Vec::new(),
@@ -198,6 +206,18 @@ impl Phone {
                 if let Some((conversation, id)) = self.own_newest(to) {
                     let r#ref = self.new_ref();
                     self.intend(r#ref, conversation, What::Delete { id });
+                }
+            }
+            Wish::Contradict => {
+                let settled = self.settled.take();
+                if let Some(Intent { r#ref, conversation, what, stamp, .. }) = settled
+                    && let What::Send { to, text } = what
+                {
+                    self.events.push(Event::Contradicted { r#ref });
+                    let what = What::Contradict { to, text: format!("not {text}") };
+                    let (tried, sent_ms) = (true, None);
+                    let mistake = Intent { r#ref, conversation, what, stamp, tried, sent_ms };
+                    self.intents.push(mistake);
                 }
             }
             Wish::Look { at } => {
@@ -276,7 +296,7 @@ impl Phone {
         (intent.stamp, intent.sent_ms) = (Some(stamp), Some(now_ms));
         let (r#ref, retry, Stamp { at, n }) = (intent.r#ref, intent.tried, stamp);
         let frame = match intent.what.clone() {
-            What::Send { to, text } => Send {
+            What::Send { to, text } | What::Contradict { to, text } => Send {
                 r#ref,
                 conversation,
                 to: Some(to),
@@ -308,12 +328,14 @@ impl Phone {
         self.last_stamp
     }
 
-    /// Sends the marks that the server does not have.
+    /// Sends the marks that the server does not have. A lazy device leaves it at `read`, which
+    /// covers `delivered`.
     fn mark(&mut self) {
-        let me = self.device.user;
+        let (me, lazy) = (self.device.user, self.lazy);
         for (conversation, thread) in &mut self.threads {
             let newest = thread.newest_of_peer(me);
             if newest > thread.has_delivered
+                && !lazy
                 && let Some(id) = newest
             {
                 thread.has_delivered = newest;
@@ -353,7 +375,7 @@ impl Phone {
             ServerFrame::Inbox(inbox) => {
                 let asked = inbox.r#ref.is_some_and(|r#ref| self.loads.remove(&r#ref).is_some());
                 for entry in inbox.entries {
-                    self.entry(&entry);
+                    self.entry(&entry, !asked);
                     // After a reset everything is loaded, so that everything can be judged.
                     if asked {
                         self.load(entry.conversation, None);
@@ -419,15 +441,21 @@ impl Phone {
         let Some(index) = self.intents.iter().position(|intent| intent.r#ref == r#ref) else {
             return;
         };
-        let Intent { conversation, what, stamp, .. } = self.intents.remove(index);
+        let intent = self.intents.remove(index);
+        let Intent { conversation, what, stamp, tried, .. } = intent.clone();
         let me = self.device.user;
         match what {
+            What::Contradict { .. } => self.events.push(Event::Acked { r#ref, id }),
             What::Send { text, .. } => {
                 self.events.push(Event::Acked { r#ref, id });
+                if !tried {
+                    self.settled = Some(intent);
+                }
                 let shown = Shown { id, sender: me, r#ref, text, edit: None, deleted: false };
                 self.show(conversation, shown);
             }
             What::Edit { id, text } => {
+                self.events.push(Event::Changed { r#ref });
                 // An answer to an attempt whose stamp is given up already names no edit.
                 let Some(stamp) = stamp else { return };
                 let edit = EditId::of(stamp, me, conversation, id, r#ref, &text);
@@ -437,6 +465,7 @@ impl Phone {
                 }
             }
             What::Delete { id } => {
+                self.events.push(Event::Changed { r#ref });
                 self.events.push(Event::Deleted { id });
                 if let Some(shown) = self.thread(conversation).messages.get_mut(&id) {
                     shown.delete();
@@ -468,13 +497,19 @@ impl Phone {
                 self.events.push(Event::Refused { r#ref, code });
                 return;
             }
-            Retry::Same => intent.tried |= error.code == ErrorCode::Unknown,
+            Retry::Same if error.code == ErrorCode::Unknown => {
+                intent.tried = true;
+                let r#ref = intent.r#ref;
+                self.events.push(Event::Unsure { r#ref });
+            }
+            Retry::Same => {}
             Retry::Restamped => {
                 // What follows has to sort after it. Should an attempt of it have been written
                 // after all, that is a twin, and the larger one counts.
                 let conversation = intent.conversation;
                 for later in &mut self.intents[index..] {
-                    if later.conversation == conversation {
+                    let stands = matches!(later.what, What::Contradict { .. });
+                    if later.conversation == conversation && !stands {
                         (later.stamp, later.tried) = (None, false);
                     }
                 }
@@ -518,30 +553,31 @@ impl Phone {
         if user == me {
             thread.read_up_to = thread.read_up_to.max(read_up_to);
         } else {
-            self.tick(conversation, delivered_up_to, read_up_to);
+            self.tick(conversation, false, delivered_up_to, read_up_to);
         }
     }
 
-    fn entry(&mut self, entry: &InboxEntry) {
+    fn entry(&mut self, entry: &InboxEntry, caught_up: bool) {
         let thread = self.thread(entry.conversation);
         thread.read_up_to = thread.read_up_to.max(entry.read_up_to);
-        self.tick(entry.conversation, entry.peer_delivered_up_to, entry.peer_read_up_to);
+        let (delivered, read) = (entry.peer_delivered_up_to, entry.peer_read_up_to);
+        self.tick(entry.conversation, caught_up, delivered, read);
     }
 
+    /// Shows ticks, and writes down what was told, right or wrong.
     fn tick(
         &mut self,
         conversation: ConversationId,
-        delivered: Option<MessageId>,
-        read: Option<MessageId>,
+        caught_up: bool,
+        delivered_up_to: Option<MessageId>,
+        read_up_to: Option<MessageId>,
     ) {
         let thread = self.thread(conversation);
-        let before = (thread.peer_delivered, thread.peer_read);
-        thread.peer_read = thread.peer_read.max(read);
-        thread.peer_delivered = thread.peer_delivered.max(delivered).max(read);
-        let now = (thread.peer_delivered, thread.peer_read);
-        if now != before {
-            let (delivered_up_to, read_up_to) = now;
-            self.events.push(Event::Ticked { conversation, delivered_up_to, read_up_to });
+        thread.peer_read = thread.peer_read.max(read_up_to);
+        thread.peer_delivered = thread.peer_delivered.max(delivered_up_to);
+        if delivered_up_to.is_some() || read_up_to.is_some() {
+            let told = Event::Ticked { conversation, caught_up, delivered_up_to, read_up_to };
+            self.events.push(told);
         }
     }
 

@@ -14,4 +14,5 @@ mod node;
 mod pipe;
 pub mod run;
 mod store;
+pub mod sum;
 mod world;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rally_actors::Settings;
 use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
-use rally_proof::{Device, Event, History, Shown, View};
+use rally_proof::{Device, History, Shown, View};
 use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
 use crate::line::{Line, Surroundings};
 use crate::membership::Board;
-use crate::node::{Ground, SimNode};
+use crate::node::{Counted, Ground, SimNode};
 use crate::world::World;
 
 /// How large one run is.
@@ -48,6 +48,10 @@ pub struct Outcome {
     pub kinds: Vec<Kind>,
     /// Small faults, by their likelihoods.
     pub faults: u64,
+    /// Wishes of users that came about.
+    pub operations: usize,
+    /// What the nodes counted.
+    pub counted: Counted,
     /// Why it did not come to rest, if it did not.
     pub restless: Option<String>,
 }
@@ -65,7 +69,7 @@ fn settings(kinds: &[Kind]) -> Settings {
     Settings {
         sync_interval_ms: if late { 20_000 } else { 3_600_000 },
         commit_timeout_ms: 3_000,
-        commit_give_up_ms: 8_000,
+        commit_give_up_ms: 4_000,
         ..Settings::default()
     }
 }
@@ -105,7 +109,13 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     let lines: Vec<Rc<Line>> = users
         .iter()
         .flat_map(|user| (0..2).map(|number| Device { user: *user, number }))
-        .map(|device| Rc::new(Line::new(Phone::new(device, world.clone()))))
+        .map(|device| {
+            Rc::new(Line::new(Phone::new(
+                device,
+                Some(&device.user) == users.last(),
+                world.clone(),
+            )))
+        })
         .collect();
     let tasks: Vec<_> =
         lines.iter().map(|line| spawn_local(line.clone().run(around.clone()))).collect();
@@ -150,7 +160,10 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     };
     tasks.iter().for_each(|task| task.abort());
     around.nodes.iter().for_each(SimNode::kill);
-    Outcome { history, kinds, faults: world.faults(), restless }
+    let mut counted = Counted::default();
+    around.nodes.iter().for_each(|node| node.count(&mut counted));
+    let (operations, faults) = (size.wishes, world.faults());
+    Outcome { history, kinds, faults, operations, counted, restless }
 }
 
 async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
@@ -181,6 +194,7 @@ fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
         0..12 => Wish::Write { to, text: format!("text {nth}") },
         12..14 => Wish::Edit { to, text: format!("edit {nth}") },
         14 => Wish::Delete { to },
+        15 if world.below(2) == 0 => Wish::Contradict,
         _ => Wish::Look { at: to },
     }
 }
@@ -219,16 +233,4 @@ async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
         }
     }
     views.into_values().collect()
-}
-
-/// Counts what a history holds: wishes written, acknowledged, and seen.
-pub fn counts(history: &History) -> (usize, usize, usize) {
-    let of = |which: fn(&Event) -> bool| {
-        history.entries.iter().filter(|entry| which(&entry.event)).count()
-    };
-    (
-        of(|event| matches!(event, Event::Wrote { .. })),
-        of(|event| matches!(event, Event::Acked { .. })),
-        of(|event| matches!(event, Event::Appeared { .. })),
-    )
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
+use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
 use rally_cluster::twins;
 use rally_schema::frame::{self, Reset, ServerFrame, Synced};
@@ -199,7 +200,8 @@ impl Session {
         self.catching.position = Ok(Some(done.cursor));
         self.catching.line = Line::Doubt;
         self.answer(done.last);
-        let again = self.catching.state == State::ReadingInVain;
+        let again =
+            self.catching.state == State::ReadingInVain && !planted::on(Fault::MissedMeanwhile);
         self.catching.state = State::Live;
         self.catching.held_bytes = 0;
         for bytes in std::mem::take(&mut self.catching.held) {
@@ -287,7 +289,9 @@ impl CatchUp {
 
     /// Reads the log from an overlap before `from`; `None` when it names too much after it.
     async fn read_log(&self, from: u64) -> Result<Option<Named>, StoreError> {
-        let mut after = ChangeId::first_of(from.saturating_sub(self.node.settings.overlap.ms));
+        let overlap_ms =
+            if planted::on(Fault::NoOverlap) { 0 } else { self.node.settings.overlap.ms };
+        let mut after = ChangeId::first_of(from.saturating_sub(overlap_ms));
         let mut named = Named::new();
         let mut recent = BTreeSet::new();
         loop {

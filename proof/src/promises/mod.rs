@@ -6,6 +6,7 @@ mod once;
 mod order;
 mod reference;
 mod ticks;
+mod unknown;
 mod unread;
 
 use thiserror::Error;
@@ -33,9 +34,9 @@ pub struct Breach {
     pub values: String,
 }
 
-/// The promises that a history shows. The seventh (offline shows in time), the ninth (unknown is
-/// said to be unknown) and the tenth (queues are bounded) are judged elsewhere so far.
-pub const PROMISES: [Promise; 7] = [
+/// The promises that a history shows. The seventh (offline shows in time) and the tenth (queues are
+/// bounded) are judged elsewhere so far.
+pub const PROMISES: [Promise; 8] = [
     Promise { number: 1, words: "acknowledged means readable", judge: acknowledged::judge },
     Promise {
         number: 2,
@@ -63,6 +64,11 @@ pub const PROMISES: [Promise; 7] = [
         judge: unread::judge,
     },
     Promise { number: 8, words: "an edit or deletion is never undone", judge: edits::judge },
+    Promise {
+        number: 9,
+        words: "an unknown outcome is reported as unknown, and resolved by a retry",
+        judge: unknown::judge,
+    },
 ];
 
 /// Gives every promise that the history breaks.
