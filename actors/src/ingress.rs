@@ -74,8 +74,7 @@ impl Ingress {
         let (to, stage) = (pushed.to, pushed.stage);
         let push = Push::of(pushed);
         let home = self.node.home(to);
-        let elsewhere = stage == Stage::Home && home != self.node.life;
-        if elsewhere && !planted::on(Fault::NotForwarded) {
+        if stage == Stage::Home && home != self.node.life {
             self.node.tell(home, Envelope::Push(push.to_pushed(to, Stage::Forwarded)));
         }
         self.node.routers.deliver(to, push);

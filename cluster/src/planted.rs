@@ -53,10 +53,20 @@ faults! {
     GapKeepsMap,
     /// A user's other nodes are not counted when one session may be left out.
     EdgesUncounted,
-    /// What arrives at a former home is not handed on.
-    NotForwarded,
     /// A lease that was not counted on any more is taken up as if it had been.
     LapseUnheard,
+    /// A push that a session's full mailbox refused raises no doubt.
+    FullUnheard,
+    /// A session that lagged is pushed to again, and reads nothing of what it missed.
+    LagForgotten,
+    /// A user is shown offline when one of his sessions ends, whatever others live.
+    OneGoneAllGone,
+    /// A session that is silent is never over.
+    SilenceEndless,
+    /// Pushes wait for a client without a bound.
+    BudgetEndless,
+    /// A catch-up keeps its place while it waits for its client to read.
+    PlaceKept,
 }
 
 /// Tells whether this is a build into which faults can be planted.

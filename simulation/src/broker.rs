@@ -1,23 +1,24 @@
 //! The broker of a simulated cluster: one queue a life, and a way there that loses and delays.
 //!
 //! Keeps what the trait promises and no more: what one life publishes to another arrives in its
-//! order, at most once unless doubled by a fault, and what is lost was never confirmed.
+//! order, at most once unless doubled by a fault, and what is lost was never confirmed; but for a
+//! restart, which loses every queue and what was under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 use parking_lot::Mutex;
 use rally_cluster::broker::{Arrivals, Broker, Confirmation, Parcel, PublishError};
 use rally_schema::Life;
-use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::world::World;
 
 /// Parcels that one queue holds.
-const QUEUE: usize = 64;
+pub const QUEUE: usize = 64;
 
 /// Where all nodes publish; clones share it.
 #[derive(Clone)]
@@ -30,9 +31,29 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    queues: BTreeMap<Life, mpsc::Sender<Parcel>>,
+    queues: BTreeMap<Life, Queue>,
     /// When the last parcel of a link arrives: the next one comes no earlier.
     last: BTreeMap<(Life, Life), Instant>,
+    /// How often the broker started anew; what was under way before is lost.
+    restarts: u64,
+    down: bool,
+    /// The most parcels that waited in one queue.
+    most: usize,
+}
+
+/// What waits for one life.
+#[derive(Default)]
+struct Queue {
+    parcels: VecDeque<Parcel>,
+    consumer: Option<Waker>,
+}
+
+impl Queue {
+    fn wake(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            consumer.wake();
+        }
+    }
 }
 
 impl Exchange {
@@ -48,16 +69,64 @@ impl Exchange {
 
     /// Takes a queue away, as when its life dies.
     pub fn close(&self, life: Life) {
-        self.0.state.lock().queues.remove(&life);
+        if let Some(mut queue) = self.0.state.lock().queues.remove(&life) {
+            queue.wake();
+        }
+    }
+
+    /// Goes down: every queue is lost, and so is what was under way. Comes back by [`Self::rise`].
+    pub fn fall(&self) {
+        let mut state = self.0.state.lock();
+        state.restarts += 1;
+        state.down = true;
+        state.queues.values_mut().for_each(|queue| queue.parcels.clear());
+    }
+
+    /// Comes back, with queues that are empty; each consumer has its own again.
+    pub fn rise(&self) {
+        let mut state = self.0.state.lock();
+        state.down = false;
+        // Whoever consumes notices by the numbers; a sign of its own would be put here, first in
+        // each queue.
+        state.queues.values_mut().for_each(Queue::wake);
+    }
+
+    /// Gives the most parcels that waited in one queue.
+    pub fn most(&self) -> usize {
+        self.0.state.lock().most
+    }
+
+    fn restarts(&self) -> u64 {
+        self.0.state.lock().restarts
+    }
+
+    fn is_down(&self) -> bool {
+        self.0.state.lock().down
     }
 
     fn put(&self, to: Life, parcel: Parcel) -> Result<(), PublishError> {
-        let state = self.0.state.lock();
-        let queue = state.queues.get(&to).ok_or(PublishError::Returned(to))?;
-        queue.try_send(parcel).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Refused(to),
-            mpsc::error::TrySendError::Closed(_) => PublishError::Returned(to),
-        })
+        let mut state = self.0.state.lock();
+        let queue = state.queues.get_mut(&to).ok_or(PublishError::Returned(to))?;
+        if queue.parcels.len() >= QUEUE {
+            return Err(PublishError::Refused(to));
+        }
+        queue.parcels.push_back(parcel);
+        queue.wake();
+        let waiting = queue.parcels.len();
+        state.most = state.most.max(waiting);
+        Ok(())
+    }
+
+    fn poll(&self, life: Life, cx: &Context<'_>) -> Poll<Option<Parcel>> {
+        let mut state = self.0.state.lock();
+        let Some(queue) = state.queues.get_mut(&life) else { return Poll::Ready(None) };
+        match queue.parcels.pop_front() {
+            Some(parcel) => Poll::Ready(Some(parcel)),
+            None => {
+                queue.consumer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// Draws when a parcel of this link arrives.
@@ -65,7 +134,7 @@ impl Exchange {
         let world = &self.0.world;
         let late = world.happens(|weather| weather.parcel_late);
         let ms = if late { world.below(2_000) } else { world.below(4) };
-        let due = Instant::now() + Duration::from_millis(ms);
+        let due = Instant::now() + Duration::from_millis(world.in_bursts(ms));
         let mut state = self.0.state.lock();
         let last = state.last.entry((from, to)).or_insert(due);
         *last = due.max(*last);
@@ -81,26 +150,32 @@ pub struct SimBroker {
 
 impl Broker for SimBroker {
     fn open(&self, life: Life) -> Arrivals {
-        let (sender, mut receiver) = mpsc::channel(QUEUE);
-        self.exchange.0.state.lock().queues.insert(life, sender);
-        poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
+        self.exchange.0.state.lock().queues.insert(life, Queue::default());
+        let exchange = self.exchange.clone();
+        poll_fn(move |cx| exchange.poll(life, cx)).boxed()
     }
 
     fn publish(&self, to: Life, parcel: Parcel) -> Confirmation {
         let world = &self.exchange.0.world;
         let unconfirmed = || PublishError::Unknown("nothing was heard in time".to_owned());
         let cut = !world.reaches_broker(self.life.node) || !world.reaches_broker(to.node);
-        if world.is_dead(self.life) || cut || world.happens(|weather| weather.parcel_lost) {
+        let gone = world.is_dead(self.life) || cut || self.exchange.is_down();
+        if gone || world.happens(|weather| weather.parcel_lost) {
             return Box::pin(std::future::ready(Err(unconfirmed())));
         }
         let doubled = world.happens(|weather| weather.parcel_doubled);
         let silent = world.happens(|weather| weather.parcel_unconfirmed);
         let due = self.exchange.due(self.life, to);
         let exchange = self.exchange.clone();
+        let restarts = exchange.restarts();
         let (tell, told) = tokio::sync::oneshot::channel();
         // Under way already, whether anybody waits for the confirmation or not.
         tokio::task::spawn_local(async move {
             sleep_until(due).await;
+            if exchange.restarts() != restarts {
+                let _ = tell.send(Err(unconfirmed()));
+                return;
+            }
             let put = exchange.put(to, parcel.clone());
             if doubled {
                 let _ = exchange.put(to, parcel);

@@ -10,7 +10,7 @@ use rally_proof::{Device, Shown, View};
 use rally_schema::error::Retry;
 use rally_schema::frame::{
     ClientFrame, Delete, Delivered, Edit, ErrorFrame, HistoryQuery, InboxEntry, InboxQuery, Mark,
-    Message, Read, Receipt, Send, ServerFrame, Sync,
+    Message, Presence, Read, Receipt, Send, ServerFrame, Sync, Watch,
 };
 use rally_schema::ids::{MAX_N, Stamp};
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
@@ -79,6 +79,8 @@ enum What {
 #[derive(Debug, Default)]
 struct Thread {
     messages: BTreeMap<MessageId, Shown>,
+    /// The other member, once something of him or to him is shown.
+    peer: Option<UserId>,
     read_up_to: Option<MessageId>,
     peer_delivered: Option<MessageId>,
     peer_read: Option<MessageId>,
@@ -114,6 +116,8 @@ pub struct Phone {
     settled: Option<Intent>,
     /// Holes for which a sync was asked.
     asked: BTreeSet<MessageId>,
+    /// Whose presence was asked for on this connection.
+    watched: BTreeSet<UserId>,
     /// Whether a sync is asked and not yet answered.
     hole: bool,
     out: Vec<ClientFrame>,
@@ -138,6 +142,7 @@ impl Phone {
             next_cursor: None,
             settled: None,
             asked: BTreeSet::new(),
+            watched: BTreeSet::new(),
             hole: false,
             out: Vec::new(),
             events: Vec::new(),
@@ -165,6 +170,7 @@ impl Phone {
         self.out.clear();
         self.loads.clear();
         self.next_cursor = None;
+        self.watched.clear();
         (self.synced, self.hole) = (false, false);
         for intent in &mut self.intents {
             intent.tried |= intent.sent_ms.take().is_some();
@@ -273,6 +279,7 @@ impl Phone {
         if !self.hole {
             self.mark();
         }
+        self.watch();
         for (frame, again_ms) in self.loads.values_mut() {
             if again_ms.is_some_and(|again_ms| now_ms >= again_ms) {
                 *again_ms = None;
@@ -351,6 +358,27 @@ impl Phone {
         }
     }
 
+    /// Watches everybody with whom something was written.
+    fn watch(&mut self) {
+        let me = self.device.user;
+        for user in self.threads.values().filter_map(|thread| thread.peer) {
+            if user != me && self.watched.insert(user) {
+                self.out.push(Watch { user }.into());
+                self.events.push(Event::Watches { user });
+            }
+        }
+    }
+
+    /// Tells whether the session has caught up at least once.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Notes something that the line saw.
+    pub fn note(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
     /// Takes what the server says.
     pub fn hear(&mut self, frame: ServerFrame) {
         match frame {
@@ -410,7 +438,10 @@ impl Phone {
                 self.ask(r#ref, InboxQuery { r#ref, before: None, limit: Some(100) });
             }
             ServerFrame::Error(error) => self.refused(&error),
-            ServerFrame::Presence(_) | ServerFrame::Typing(_) | ServerFrame::Bye(_) => {}
+            ServerFrame::Presence(Presence { user, online, .. }) => {
+                self.events.push(Event::Presence { user, online });
+            }
+            ServerFrame::Typing(_) | ServerFrame::Bye(_) => {}
         }
     }
 
@@ -448,7 +479,7 @@ impl Phone {
             What::Contradict { .. } => self.events.push(Event::Acked { r#ref, id }),
             What::Send { text, .. } => {
                 self.events.push(Event::Acked { r#ref, id });
-                if !tried {
+                if !tried && stamp == Some(id.stamp()) {
                     self.settled = Some(intent);
                 }
                 let shown = Shown { id, sender: me, r#ref, text, edit: None, deleted: false };
@@ -522,7 +553,10 @@ impl Phone {
     }
 
     fn message(&mut self, message: Message, may_have_holes: bool) {
-        let Message { id, conversation, sender, r#ref, text, edit, deleted, after, .. } = message;
+        let Message { id, conversation, sender, to, r#ref, text, .. } = message;
+        let Message { edit, deleted, after, .. } = message;
+        let peer = if sender == self.device.user { to } else { sender };
+        self.thread(conversation).peer = Some(peer);
         self.show(conversation, Shown { id, sender, r#ref, text, edit, deleted });
         if let Some(after) = after.filter(|_| may_have_holes)
             && !self.thread(conversation).knows(after)

@@ -6,6 +6,7 @@
 //! it. What a history is worth is judged by `rally-proof`.
 
 mod broker;
+mod calm;
 mod device;
 pub mod faults;
 mod line;

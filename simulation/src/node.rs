@@ -13,6 +13,7 @@ use rally_actors::greet::Guest;
 use rally_actors::metrics::{Counts, Label};
 use rally_actors::node::Parts;
 use rally_actors::session::Session;
+use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
@@ -95,6 +96,8 @@ struct Running {
     life: Life,
     door: mpsc::UnboundedSender<Visit>,
     tasks: AbortHandle,
+    /// Its sessions.
+    sweep: Rc<Sweep>,
     breakers: Vec<Box<dyn Fn()>>,
 }
 
@@ -132,7 +135,7 @@ impl SimNode {
         let clock = Clock::new(self.machine.clone(), model.high_water_ms(), world.below(u64::MAX));
         let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
         let local = LocalSet::new();
-        let node = local
+        let (node, sweep) = local
             .run_until(async {
                 let node = Node::start(Parts {
                     life,
@@ -147,19 +150,26 @@ impl SimNode {
                     link_span: |_, _| {},
                 });
                 let worker = Worker::start(node.clone());
+                let sweep = worker.sweep.clone();
                 spawn_local(async move {
                     while let Some(Visit { socket, user, hello }) = visits.recv().await {
                         let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
                         Session::open(worker.clone(), Box::new(socket), guest);
                     }
                 });
-                node
+                (node, sweep)
             })
             .await;
         node.set_ready();
         let tasks = spawn_local(gated(local, self.gate.clone())).abort_handle();
         let breakers = Vec::new();
-        *self.running.borrow_mut() = Some(Running { life, door, tasks, breakers });
+        *self.running.borrow_mut() = Some(Running { life, door, tasks, sweep, breakers });
+    }
+
+    /// Gives the most bytes that waited for a session of this life when a push joined others.
+    pub fn most_pushed(&self) -> u64 {
+        let running = self.running.borrow();
+        running.as_ref().map_or(0, |running| running.sweep.most_pushed() as u64)
     }
 
     /// Adds what its lives counted.

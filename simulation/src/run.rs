@@ -8,12 +8,13 @@ use std::time::Duration;
 use rally_actors::Settings;
 use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
-use rally_proof::{Device, History, Shown, View};
+use rally_proof::{Device, History, Queue, Shown, View};
 use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use crate::broker::Exchange;
+use crate::broker::{Exchange, QUEUE};
+use crate::calm;
 use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
 use crate::line::{Line, Surroundings};
@@ -56,21 +57,35 @@ pub struct Outcome {
     pub restless: Option<String>,
 }
 
-/// How long all may take to come to rest after the last fault, and how long it stays there: late
-/// writes surface within a minute, and a session syncs every twenty seconds.
+/// How long all may take to come to rest after the last fault.
 const REST: Duration = Duration::from_secs(180);
-const STAY: Duration = Duration::from_secs(95);
+
+/// How long it stays there until the calm: whatever is lent for a lease is lent anew by then.
+const LEASE: Duration = Duration::from_secs(35);
+
+/// How long it stays there after the calm: until then late writes surface within a minute, a
+/// session syncs every twenty seconds, and who went without a word is shown offline.
+const STAY: Duration = Duration::from_secs(45);
+
+/// Bytes of pushes that wait for one session: few, so that one who does not read lags soon.
+const BUDGET: usize = 4 * 1024;
 
 fn settings(kinds: &[Kind]) -> Settings {
     // A write that surfaces late was pushed by nobody, and raises no doubt: what finds it is the
     // session's periodic sync. Without such writes, what a doubt does not repair stays broken
     // until the end, and is seen.
     let late = kinds.contains(&Kind::Store);
+    let full = kinds.contains(&Kind::FullMailboxes);
+    let usual = Settings::default();
     Settings {
         sync_interval_ms: if late { 20_000 } else { 3_600_000 },
         commit_timeout_ms: 3_000,
         commit_give_up_ms: 4_000,
-        ..Settings::default()
+        session_mailbox: if full { 1 } else { usual.session_mailbox },
+        router_mailbox: if full { 1 } else { usual.router_mailbox },
+        out_budget_bytes: BUDGET,
+        catch_ups_at_once: 2,
+        ..usual
     }
 }
 
@@ -96,7 +111,8 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     let exchange = Exchange::new(world.clone());
     let board = Board::new(world.clone());
-    let ground = Ground { world: world.clone(), model: model.clone(), exchange, board };
+    let ground =
+        Ground { world: world.clone(), model: model.clone(), exchange: exchange.clone(), board };
     let nodes: Vec<SimNode> =
         (0..size.nodes).map(|n| SimNode::new(&format!("node{n}"), &ground)).collect();
     let kinds = draw_kinds(&world, size.kinds);
@@ -104,8 +120,14 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     for node in &nodes {
         node.start(settings.clone()).await;
     }
-    let entries = RefCell::default();
-    let around = Rc::new(Surroundings { world: world.clone(), nodes, entries, trace });
+    let around = Rc::new(Surroundings {
+        world: world.clone(),
+        nodes,
+        exchange,
+        entries: RefCell::default(),
+        stalls: RefCell::default(),
+        trace,
+    });
     let lines: Vec<Rc<Line>> = users
         .iter()
         .flat_map(|user| (0..2).map(|number| Device { user: *user, number }))
@@ -150,12 +172,19 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     lines.iter().for_each(|line| line.set_online(true));
     let restless = come_to_rest(&lines).await;
+    sleep(LEASE).await;
+    let calm = calm::happen(&around, &lines).await;
+    let restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
 
     let history = History {
         entries: around.entries.take(),
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored: stored(&model, &users).await,
+        calm: vec![calm],
+        stalls: around.stalls.take(),
+        queues: queues(&around),
+        ended_ms: world.now_ms(),
         ..History::default()
     };
     tasks.iter().for_each(|task| task.abort());
@@ -164,6 +193,19 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let (operations, faults) = (size.wishes, world.faults());
     Outcome { history, kinds, faults, operations, counted, restless }
+}
+
+/// Measures the queues that simulated nodes fill.
+fn queues(around: &Surroundings) -> Vec<Queue> {
+    let pushed = around.nodes.iter().map(SimNode::most_pushed).max().unwrap_or(0);
+    let queue = |name: &str, bound: usize, most: u64| {
+        let (name, bound) = (name.to_owned(), bound as u64);
+        Queue { name, bound, most }
+    };
+    vec![
+        queue("pushes for one socket, in bytes", BUDGET, pushed),
+        queue("parcels for one node", QUEUE, around.exchange.most() as u64),
+    ]
 }
 
 async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
@@ -189,7 +231,9 @@ fn draw_kinds(world: &World, count: usize) -> Vec<Kind> {
 }
 
 fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
-    let to = world.pick(users);
+    // Some write to each other all the time, and others next to never.
+    let nth_user = world.below(users.len() as u64).min(world.below(users.len() as u64));
+    let to = users[nth_user as usize];
     match world.below(20) {
         0..12 => Wish::Write { to, text: format!("text {nth}") },
         12..14 => Wish::Edit { to, text: format!("edit {nth}") },

@@ -35,8 +35,11 @@ fn promises(fault: Fault) -> &'static [u8] {
         | Fault::LeftOutUntold
         | Fault::GapKeepsMap
         | Fault::EdgesUncounted
-        | Fault::NotForwarded
-        | Fault::LapseUnheard => A_PUSH_IS_MISSED,
+        | Fault::LapseUnheard
+        | Fault::FullUnheard
+        | Fault::LagForgotten => A_PUSH_IS_MISSED,
+        Fault::OneGoneAllGone | Fault::SilenceEndless => &[7],
+        Fault::BudgetEndless | Fault::PlaceKept => &[10],
     }
 }
 

@@ -162,7 +162,9 @@ impl Session {
     pub(super) fn flushed(&mut self, ctx: &mut Context<Self>) {
         if self.catching.state == State::Lagging && self.io.waiting() == 0 && !self.ended {
             self.stop_lagging();
-            self.doubt("lagging", ctx);
+            if !planted::on(Fault::LagForgotten) {
+                self.doubt("lagging", ctx);
+            }
         }
     }
 
@@ -319,6 +321,11 @@ impl CatchUp {
     /// Waits until the client has read what it got, so that a catch-up is no way around the
     /// budget; then for a place among those that read the store.
     async fn turn(&self) -> crate::admission::Permit {
+        if planted::on(Fault::PlaceKept) {
+            let permit = self.node.admission.enter(self.line).await;
+            poll_fn(|cx| self.io.poll_uncongested(cx)).await;
+            return permit;
+        }
         poll_fn(|cx| self.io.poll_uncongested(cx)).await;
         self.node.admission.enter(self.line).await
     }

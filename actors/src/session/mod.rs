@@ -5,7 +5,7 @@
 //! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs` and `catching_up.rs`
 //! beside this file hold what each kind of frame means.
 //!
-//! Mailbox: 64 pushes. When it is full, or the outgoing budget is spent, pushes are dropped
+//! Mailbox: bounded (64 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
 //! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
 //! marks, and reads from the store what it may have missed. A reader that does not drain
 //! is *lagging*: it catches up when it has drained. Knows nothing of HTTP or other nodes.
@@ -49,9 +49,6 @@ use crate::socket::Socket;
 use crate::wire::{self, Incoming, WireError};
 use catching_up::Catching;
 use reader::Reader;
-
-/// Pushes that wait for one session; beyond it the session is in doubt.
-const MAILBOX: usize = 64;
 
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -330,8 +327,8 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         let node = self.worker.node.clone();
+        ctx.set_mailbox_capacity(node.settings.session_mailbox);
         node.metrics.sessions.inc();
         let (io, addr) = (self.io.clone(), ctx.address());
         self.sweep_key = self.worker.sweep.join(&node, self.number, io, addr);
