@@ -145,6 +145,35 @@ impl PresenceWatch {
         State::new(online, rows.iter().map(seen).max())
     }
 
+    /// Reads what one watcher may know, and tells it; tries again when it cannot be read.
+    fn begin(&mut self, user: UserId, watcher: UserId, number: u64, ctx: &mut Context<Self>) {
+        let read = Self::read(self.store.clone(), user, vec![watcher]).into_actor(self);
+        ctx.spawn(read.map(move |read, watch, ctx| {
+            let state = read.as_ref().ok().map(|(rows, _)| watch.fold(user, rows));
+            let Some(watched) = watch.watched.get_mut(&user) else { return };
+            match read {
+                Ok((_, allowed)) => {
+                    // The user may have come or gone just before: the transition that follows
+                    // will be no news, so everybody is told now.
+                    let news = watched.state.is_some() && watched.state != state;
+                    watched.state = state;
+                    for watcher in watched.watchers.iter_mut().filter(|w| w.number == number) {
+                        watcher.may_know = watcher.acquainted && !allowed.is_empty();
+                    }
+                    watched.tell(user, |w| w.number == number || (news && w.may_know));
+                }
+                Err(error) => {
+                    warn!(%error, "presence could not be read yet");
+                    if watched.watchers.iter().any(|w| w.number == number) {
+                        ctx.run_later(LOOK, move |watch, ctx| {
+                            watch.begin(user, watcher, number, ctx);
+                        });
+                    }
+                }
+            }
+        }));
+    }
+
     fn reconsider(&mut self, user: UserId, ctx: &mut Context<Self>) {
         let Some(watched) = self.watched.get(&user) else { return };
         let mut watchers: Vec<UserId> = watched.watchers.iter().map(|w| w.user).collect();
@@ -215,19 +244,7 @@ impl Handler<WatchUser> for PresenceWatch {
             session,
             missed,
         });
-        let read = Self::read(self.store.clone(), user, vec![watcher]).into_actor(self);
-        ctx.spawn(read.map(move |read, watch, _| match read {
-            Ok((rows, allowed)) => {
-                let state = watch.fold(user, &rows);
-                let Some(watched) = watch.watched.get_mut(&user) else { return };
-                watched.state = Some(state);
-                for watcher in watched.watchers.iter_mut().filter(|w| w.number == number) {
-                    watcher.may_know = watcher.acquainted && !allowed.is_empty();
-                }
-                watched.tell(user, |watcher| watcher.number == number);
-            }
-            Err(error) => warn!(%error, "presence could not be read"),
-        }));
+        self.begin(user, watcher, number, ctx);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Offline shows in time, and nobody shows offline while one of his sessions lives.
 //!
 //! Who has no session any more is shown offline no later than [`OFFLINE_MS`] after the last one
-//! went, though it went without a word: 25 s until a silent socket is given up, 5 s of grace, in
-//! which a reload does not flicker, and 2 s to look, to store and to tell. Who has a session is
-//! shown online no later than [`ONLINE_MS`] after it began, and from then on as long as it lives,
+//! went, though it went without a word: 25 s until a silent socket is given up, 2 s in which it may
+//! read a goodbye, 5 s of grace, in which a reload does not flicker, and 2 s to look, to store and
+//! to tell. Who has a session is shown online no later than [`ONLINE_MS`] after it began, and from then on as long as it lives,
 //! whoever else goes or dies. To both bounds comes as long as some node stood still meanwhile.
 //! A session whose client does not read for a while proves nothing: it is shown nothing new, and
 //! its node may take it for silent.
@@ -15,7 +15,7 @@ use rally_schema::{NodeId, UserId};
 use crate::history::{Device, Event, History, Span};
 
 /// How long after the end of his last session a user may be shown online.
-pub const OFFLINE_MS: u64 = 25_000 + 5_000 + 2_000;
+pub const OFFLINE_MS: u64 = 25_000 + 2_000 + 5_000 + 2_000;
 
 /// How long after the begin of a session its user may be shown offline.
 pub const ONLINE_MS: u64 = 5_000;
