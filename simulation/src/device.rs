@@ -9,8 +9,8 @@ use rally_proof::history::Event;
 use rally_proof::{Device, Shown, View};
 use rally_schema::error::Retry;
 use rally_schema::frame::{
-    ClientFrame, Delete, Delivered, Edit, ErrorFrame, HistoryQuery, InboxEntry, InboxQuery, Mark,
-    Message, Presence, Read, Receipt, Send, ServerFrame, Sync, Watch,
+    ClientFrame, Delete, Delivered, Edit, ErrorFrame, Forget, HistoryQuery, InboxEntry, InboxQuery,
+    Mark, Message, Presence, Read, Receipt, Send, ServerFrame, Sync, Watch,
 };
 use rally_schema::ids::{MAX_N, Stamp};
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
@@ -114,6 +114,8 @@ pub struct Phone {
     next_cursor: Option<String>,
     /// The last send that was acknowledged at its first attempt: no second answer can come.
     settled: Option<Intent>,
+    /// Where everything was sent that is acknowledged.
+    acked: BTreeMap<Ref, ConversationId>,
     /// Holes for which a sync was asked.
     asked: BTreeSet<MessageId>,
     /// Whose presence was asked for on this connection.
@@ -141,6 +143,7 @@ impl Phone {
             loads: BTreeMap::new(),
             next_cursor: None,
             settled: None,
+            acked: BTreeMap::new(),
             asked: BTreeSet::new(),
             watched: BTreeSet::new(),
             hole: false,
@@ -473,6 +476,7 @@ impl Phone {
             return;
         };
         let intent = self.intents.remove(index);
+        self.acked.insert(r#ref, intent.conversation);
         let Intent { conversation, what, stamp, tried, .. } = intent.clone();
         let me = self.device.user;
         match what {
@@ -513,6 +517,12 @@ impl Phone {
         }
         let Some(index) = self.intents.iter().position(|intent| Some(intent.r#ref) == error.r#ref)
         else {
+            // Another attempt of it was acknowledged: nothing has to wait for this one.
+            if let Some(r#ref) = error.r#ref.filter(|_| error.code.holds())
+                && let Some(conversation) = self.acked.get(&r#ref).copied()
+            {
+                self.out.push(Forget { r#ref, conversation }.into());
+            }
             return;
         };
         if let Some(now) = error.now {
