@@ -156,7 +156,9 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
             })
         })
         .collect();
+    let mut operations = 0;
     for nth in 0..size.wishes {
+        operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
         line.wish(draw_wish(&world, &users, nth), &around);
         world.delay(0, 500).await;
@@ -193,7 +195,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     around.nodes.iter().for_each(SimNode::kill);
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
-    let (operations, faults) = (size.wishes, world.faults());
+    let faults = world.faults();
     Outcome { history, kinds, faults, operations, counted, restless }
 }
 
