@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use rally_cluster::planted::Fault;
-use rally_proof::judge;
 use rally_simulation::run::{self, Outcome, Size};
 use rally_simulation::sum::Sum;
 
@@ -112,7 +111,7 @@ fn planting<T>(_: Option<Fault>, f: impl FnOnce() -> T) -> T {
 
 /// Gives what is wrong with a run, each with the command that replays it.
 fn judged(seed: u64, plant: Option<Fault>, outcome: &Outcome) -> Vec<String> {
-    let breaches = judge(&outcome.history).into_iter().map(|breach| breach.to_string());
+    let breaches = outcome.breaches().into_iter().map(|breach| breach.to_string());
     let all = outcome.restless.clone().into_iter().chain(breaches);
     let planted = plant.map(|fault| format!(" --plant {fault:?}")).unwrap_or_default();
     let replay = format!("cargo xtask simulate --seeds 1 --seed {seed}{planted} --trace");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rally_actors::Settings;
 use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
-use rally_proof::{Device, History, Queue, Shown, View};
+use rally_proof::{Breach, Device, History, Queue, Shown, View, judge};
 use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
@@ -45,6 +45,9 @@ impl Default for Size {
 pub struct Outcome {
     /// What is judged.
     pub history: History,
+    /// The same as it was before the calm, which has devices catch up on what nothing repaired
+    /// until then; `None` when writes may surface later still.
+    pub rested: Option<History>,
     /// The kinds of fault that happened.
     pub kinds: Vec<Kind>,
     /// Small faults, by their likelihoods.
@@ -55,6 +58,19 @@ pub struct Outcome {
     pub counted: Counted,
     /// Why it did not come to rest, if it did not.
     pub restless: Option<String>,
+}
+
+impl Outcome {
+    /// Judges what users saw before the calm and in the end; each promise is named once.
+    pub fn breaches(&self) -> Vec<Breach> {
+        let mut breaches = self.rested.as_ref().map(judge).unwrap_or_default();
+        for breach in judge(&self.history) {
+            if breaches.iter().all(|other| other.number != breach.number) {
+                breaches.push(breach);
+            }
+        }
+        breaches
+    }
 }
 
 /// How long all may take to come to rest after the last fault.
@@ -177,26 +193,40 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     lines.iter().for_each(|line| line.set_online(true));
     let restless = come_to_rest(&lines).await;
     sleep(LEASE).await;
+    let rested = match kinds.contains(&Kind::Store) {
+        true => None,
+        false => Some(record(&around, &lines, &model, &users).await),
+    };
     let calm = calm::happen(&around, &lines).await;
     let restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
 
-    let history = History {
-        entries: around.entries.take(),
-        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
-        stored: stored(&model, &users).await,
-        calm: vec![calm],
-        stalls: around.stalls.take(),
-        queues: queues(&around),
-        ended_ms: world.now_ms(),
-        ..History::default()
-    };
+    let mut history = record(&around, &lines, &model, &users).await;
+    history.calm.push(calm);
     tasks.iter().for_each(|task| task.abort());
     around.nodes.iter().for_each(SimNode::kill);
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
-    Outcome { history, kinds, faults, operations, counted, restless }
+    Outcome { history, rested, kinds, faults, operations, counted, restless }
+}
+
+/// Writes down what happened so far, and what is shown and stored now.
+async fn record(
+    around: &Surroundings,
+    lines: &[Rc<Line>],
+    model: &Model,
+    users: &[UserId],
+) -> History {
+    History {
+        entries: around.entries.borrow().clone(),
+        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
+        stored: stored(model, users).await,
+        stalls: around.stalls.borrow().clone(),
+        queues: queues(around),
+        ended_ms: around.world.now_ms(),
+        ..History::default()
+    }
 }
 
 /// Measures the queues that simulated nodes fill.
@@ -243,7 +273,8 @@ fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
         12..14 => Wish::Edit { to, text: format!("edit {nth}") },
         14 => Wish::Delete { to },
         15 if world.below(2) == 0 => Wish::Contradict,
-        _ => Wish::Look { at: to },
+        // Also at what has been quiet for long.
+        _ => Wish::Look { at: world.pick(users) },
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Sum {
 impl Sum {
     /// Adds a run, and what was found wrong with it.
     pub fn add(&mut self, outcome: &Outcome, found: Vec<String>) {
-        let Outcome { history, kinds, faults, operations, counted, restless: _ } = outcome;
+        let Outcome { history, kinds, faults, operations, counted, .. } = outcome;
         self.runs += 1;
         self.operations += operations;
         self.wrote += count(history, |event| matches!(event, Event::Wrote { .. }));

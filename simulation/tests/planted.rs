@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rally_cluster::planted::{self, Fault};
-use rally_proof::{Breach, judge};
+use rally_proof::Breach;
 use rally_simulation::run::{Size, run};
 
 /// Seeds that are tried for one fault.
@@ -56,7 +56,7 @@ fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
                         break;
                     }
                     let outcome = planted::with(Some(fault), || run(seed, Size::default(), false));
-                    let breaches = judge(&outcome.history);
+                    let breaches = outcome.breaches();
                     let mut found = found.lock().unwrap();
                     if !breaches.is_empty() && found.as_ref().is_none_or(|(f, _)| seed < *f) {
                         *found = Some((seed, breaches));
