@@ -220,6 +220,8 @@ impl Router {
         }
     }
 
+    /// Looks whether a push found the mailbox full. After every message of any kind: it may have
+    /// been the only one that filled it.
     fn look_at_doubt(&mut self) {
         if let Some(at) = self.shared.take_doubt() {
             count(&self.node.metrics.pushes_refused, "router_full");
@@ -374,6 +376,7 @@ impl Handler<Attach> for Router {
     type Result = Result<Option<CountedIn>, TooManySessions>;
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
+        self.look_at_doubt();
         let Attach { number, client, session: addr, signals } = attach;
         self.sessions.retain(|old| {
             if old.client == client {
@@ -408,6 +411,7 @@ impl Handler<Detach> for Router {
     type Result = ();
 
     fn handle(&mut self, detach: Detach, ctx: &mut Self::Context) {
+        self.look_at_doubt();
         self.sessions.retain(|session| session.number != detach.number);
         self.last_seen = self.last_seen.max(detach.last_seen);
         self.count_sessions();
@@ -441,6 +445,7 @@ impl Handler<Said> for Router {
     type Result = ();
 
     fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+        self.look_at_doubt();
         let Said { by, what } = said;
         let now_ms = self.now_ms();
         match what {
