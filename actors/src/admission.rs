@@ -20,16 +20,16 @@ pub enum Line {
 #[derive(Default)]
 struct State {
     free: usize,
-    reconnects: VecDeque<oneshot::Sender<()>>,
-    doubts: VecDeque<oneshot::Sender<()>>,
+    reconnects: VecDeque<oneshot::Sender<Permit>>,
+    doubts: VecDeque<oneshot::Sender<Permit>>,
 }
 
 /// Lets a stated number in.
 #[derive(Clone)]
 pub struct Admission(Arc<Mutex<State>>);
 
-/// The right to read; dropping it lets the next one in.
-pub struct Permit(Admission);
+/// The right to read; dropping it lets the next one in, also before whoever waits has taken it.
+pub struct Permit(Option<Admission>);
 
 impl Admission {
     /// Lets `places` in at once.
@@ -53,11 +53,11 @@ impl Admission {
                 Some(receiver)
             }
         };
-        if let Some(receiver) = waits {
+        match waits {
             // The sender is dropped only together with the whole node.
-            let _ = receiver.await;
+            Some(receiver) => receiver.await.unwrap_or(Permit(None)),
+            None => Permit(Some(self.clone())),
         }
-        Permit(self.clone())
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -67,16 +67,19 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let Some(admission) = self.0.take() else { return };
         loop {
-            let next = state.reconnects.pop_front().or_else(|| state.doubts.pop_front());
-            let Some(sender) = next else {
-                state.free += 1;
-                return;
+            let next = {
+                let mut state = admission.state();
+                let next = state.reconnects.pop_front().or_else(|| state.doubts.pop_front());
+                state.free += usize::from(next.is_none());
+                next
             };
+            let Some(sender) = next else { return };
             // Who has gone away meanwhile does not take the place with him.
-            if sender.send(()).is_ok() {
-                return;
+            match sender.send(Permit(Some(admission.clone()))) {
+                Ok(()) => return,
+                Err(mut back) => drop(back.0.take()),
             }
         }
     }
@@ -110,6 +113,18 @@ mod tests {
         assert!(gone.as_mut().now_or_never().is_none());
         drop(gone);
         drop(first);
+        assert!(admission.enter(Line::Doubt).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_goes_before_he_takes_his_place_passes_it_on() {
+        let admission = Admission::new(1);
+        let first = admission.enter(Line::Doubt).await;
+        let mut gone = Box::pin(admission.enter(Line::Reconnect));
+        assert!(gone.as_mut().now_or_never().is_none());
+        drop(first);
+        // The place was given to him, and he never looked.
+        drop(gone);
         assert!(admission.enter(Line::Doubt).now_or_never().is_some());
     }
 }

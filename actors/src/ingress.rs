@@ -13,6 +13,7 @@ use actix::{Actor, Addr, Context, Handler, Message, StreamHandler};
 use rally_cluster::broker::{Arrival, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
+use rally_cluster::planted::{self, Fault};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
 use tracing::{info, warn};
 
@@ -49,13 +50,16 @@ impl Ingress {
             Heard::Next => {}
             // Devices key by id: what came before does no harm, and costs them little.
             Heard::Again => return,
+            Heard::Gap if planted::on(Fault::GapUnheard) => {}
             Heard::Gap => {
                 metrics.gaps.inc();
                 warn!(%from, number, "parcels were lost: everybody here catches up");
                 self.node.routers.doubt_all();
                 self.doubt_presence();
                 // A map may be among what was lost.
-                self.maps.remove(&from);
+                if !planted::on(Fault::GapKeepsMap) {
+                    self.maps.remove(&from);
+                }
             }
         }
         envelopes.into_iter().for_each(|envelope| self.take(from, envelope));
@@ -79,6 +83,7 @@ impl Ingress {
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }
+            Envelope::Map { .. } if planted::on(Fault::MapIgnored) => {}
             Envelope::Map { lives } => self.follow(from, Homes::of(lives)),
             Envelope::Ping {} => self.node.tell(from, Envelope::Pong {}),
             // Signs that find no room are dropped: the next one counts as well.

@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use rally_cluster::planted::{self, Fault};
 use tokio::io::ReadBuf;
 
 use crate::socket::Socket;
@@ -54,6 +55,8 @@ pub struct Io {
     finishing: Cell<bool>,
     /// When the peer was last heard, in monotonic milliseconds.
     pub heard_ms: Cell<u64>,
+    /// The most bytes that ever waited right after a push joined others.
+    most_pushed: Cell<usize>,
     /// Whether the kernel took no more at the last write.
     blocked: Cell<bool>,
 }
@@ -71,6 +74,7 @@ impl Io {
             pauses: Cell::new(0),
             finishing: Cell::new(false),
             heard_ms: Cell::new(now_ms),
+            most_pushed: Cell::new(0),
             blocked: Cell::new(false),
         }
     }
@@ -78,6 +82,11 @@ impl Io {
     /// Gives the bytes that wait.
     pub fn waiting(&self) -> usize {
         self.out.borrow().bytes
+    }
+
+    /// Gives the most bytes that waited when a push joined others: never above the budget.
+    pub fn most_pushed(&self) -> usize {
+        self.most_pushed.get()
     }
 
     /// Tells whether so much waits that nothing more should be asked for.
@@ -97,8 +106,14 @@ impl Io {
     /// Queues a push, or gives it back by `false` when the budget is spent.
     pub fn push(&self, bytes: Bytes) -> bool {
         // An empty queue takes a push of any size, or a long message could never be pushed.
-        let fits = self.waiting() == 0 || self.waiting() + bytes.len() <= self.budget;
+        let fits = self.waiting() == 0
+            || self.waiting() + bytes.len() <= self.budget
+            || planted::on(Fault::BudgetEndless);
         if fits {
+            // What an empty queue takes is one push of any size: no measure of the budget.
+            if self.waiting() > 0 {
+                self.most_pushed.set(self.most_pushed.get().max(self.waiting() + bytes.len()));
+            }
             self.answer(bytes);
         }
         fits

@@ -16,6 +16,7 @@ use rally_cluster::clock::Clock;
 use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
+use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{NodeRow, Store};
 use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
@@ -173,7 +174,8 @@ impl Node {
         let homes = Homes::of(lives.iter().copied());
         let before = std::mem::replace(&mut *self.homes.write(), homes.clone());
         // Who is left out may be alive, and must know that nothing comes from here for a while.
-        let told: BTreeSet<Life> = before.lives().chain(homes.lives()).collect();
+        let left_out = before.lives().filter(|_| !planted::on(Fault::LeftOutUntold));
+        let told: BTreeSet<Life> = left_out.chain(homes.lives()).collect();
         for to in told.into_iter().filter(|life| *life != self.life) {
             self.tell(to, Envelope::Map { lives: lives.to_vec() });
         }

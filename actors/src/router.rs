@@ -5,7 +5,7 @@
 //! are some. It tells the presence watch when the user comes and goes, and takes over for a
 //! client that connects twice.
 //!
-//! Mailbox: 256. When it is full the sender raises the user's *doubt*, and every session of his
+//! Mailbox: bounded (256 by default). When it is full the sender raises the user's *doubt*, and every session of his
 //! catches up: nothing that was stored is lost. Session mailboxes are treated the same way, one
 //! by one. Knows nothing of frames.
 
@@ -19,6 +19,7 @@ use actix::{
     SpawnHandle, WrapFuture as _,
 };
 use rally_cluster::leases::{Edges, Tenure, Todo};
+use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::PresenceRow;
 use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
@@ -32,9 +33,6 @@ use crate::presence_watch::Transition;
 use crate::push::{Push, Weight};
 use crate::routers::Shared;
 use crate::session::{End, Look, Session};
-
-/// Pushes that wait for one router; beyond it the user is in doubt.
-const MAILBOX: usize = 256;
 
 /// How often leases are looked after, while there are any.
 const LOOK: Duration = Duration::from_secs(1);
@@ -190,7 +188,9 @@ impl Router {
                 Err(SendError::Closed(_)) => return false,
                 Err(SendError::Full(_)) if push.weight == Weight::Stored => {
                     count(&self.node.metrics.pushes_refused, "mailbox_full");
-                    session.raise(|signals| &signals.doubt);
+                    if !planted::on(Fault::FullUnheard) {
+                        session.raise(|signals| &signals.doubt);
+                    }
                 }
                 Err(SendError::Full(_)) => {
                     count(&self.node.metrics.pushes_refused, "passing");
@@ -220,6 +220,8 @@ impl Router {
         }
     }
 
+    /// Looks whether a push found the mailbox full. After every message of any kind: it may have
+    /// been the only one that filled it.
     fn look_at_doubt(&mut self) {
         if let Some(at) = self.shared.take_doubt() {
             count(&self.node.metrics.pushes_refused, "router_full");
@@ -339,7 +341,7 @@ impl Actor for Router {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.set_mailbox_capacity(self.node.settings.router_mailbox);
         self.node.metrics.routers.inc();
         // Nobody may ever attach: then it leaves as if the last session had gone.
         self.maybe_leave(ctx);
@@ -361,6 +363,7 @@ impl Handler<Attach> for Router {
     type Result = Result<Option<CountedIn>, TooManySessions>;
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
+        self.look_at_doubt();
         let Attach { number, client, session: addr, signals } = attach;
         self.sessions.retain(|old| {
             if old.client == client {
@@ -395,9 +398,13 @@ impl Handler<Detach> for Router {
     type Result = ();
 
     fn handle(&mut self, detach: Detach, ctx: &mut Self::Context) {
+        self.look_at_doubt();
         self.sessions.retain(|session| session.number != detach.number);
         self.last_seen = self.last_seen.max(detach.last_seen);
         self.count_sessions();
+        if planted::on(Fault::OneGoneAllGone) {
+            self.became_offline();
+        }
         self.maybe_leave(ctx);
     }
 }
@@ -425,6 +432,7 @@ impl Handler<Said> for Router {
     type Result = ();
 
     fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+        self.look_at_doubt();
         let Said { by, what } = said;
         let now_ms = self.now_ms();
         match what {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use actix::dev::{MessageResponse, SendError};
 use actix::{Actor as _, Addr, Handler, Message};
 use parking_lot::RwLock;
+use rally_cluster::planted::{self, Fault};
 use rally_schema::{Stage, UserId};
 
 use crate::node::Node;
@@ -48,7 +49,8 @@ impl Shared {
     /// Tells whether at most one session is served from here; an edge counts, too, before its
     /// sessions read the store.
     pub fn serves_one(&self) -> bool {
-        self.sessions() <= 1 && !self.edges.load(Ordering::Acquire)
+        let edges = self.edges.load(Ordering::Acquire) && !planted::on(Fault::EdgesUncounted);
+        self.sessions() <= 1 && !edges
     }
 
     pub(crate) fn set_edges(&self, some: bool) {

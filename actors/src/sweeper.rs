@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext as _, Context};
+use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::ByeReason;
 use slab::Slab;
 
@@ -45,6 +46,11 @@ impl Sweep {
         self.0.borrow_mut().insert(entry)
     }
 
+    /// Gives the most bytes that waited for one of these sessions when a push joined others.
+    pub fn most_pushed(&self) -> usize {
+        self.0.borrow().iter().map(|(_, entry)| entry.io.most_pushed()).max().unwrap_or(0)
+    }
+
     /// Removes a session.
     pub fn leave(&self, key: usize) {
         self.0.borrow_mut().try_remove(key);
@@ -79,7 +85,8 @@ impl Sweeper {
         let now = self.node.clock.monotonic_ms();
         let settings = &self.node.settings;
         for (key, entry) in self.sweep.0.borrow_mut().iter_mut() {
-            if now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms {
+            let silent = now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms;
+            if silent && !planted::on(Fault::SilenceEndless) {
                 // A full mailbox is tried again at the next tick.
                 let _ = entry.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });
                 continue;

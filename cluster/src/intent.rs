@@ -5,6 +5,7 @@
 
 use rally_schema::{ChangeId, ConversationId, EditId, MessageId, Ref, UserId, text};
 
+use crate::planted::{self, Fault};
 use crate::store::{
     Change, ChangeKind, Commit, Head, HeadEdit, InboxCells, MemberWrite, MessageWrite,
 };
@@ -160,7 +161,9 @@ impl Intent {
                     cells.read_up_to = *read;
                 }
                 if user == pair.peer && !pair.is_alone() {
-                    cells.peer_delivered_up_to = (*delivered).max(*read);
+                    let got = (*delivered).max(*read);
+                    let got = if planted::on(Fault::ReadUndelivered) { *delivered } else { got };
+                    cells.peer_delivered_up_to = got;
                     cells.peer_read_up_to = *read;
                 }
             }

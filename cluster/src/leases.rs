@@ -7,6 +7,8 @@
 
 use rally_schema::Life;
 
+use crate::planted::{self, Fault};
+
 /// How often an attachment is renewed.
 pub const RENEW_MS: u64 = 10_000;
 
@@ -103,7 +105,7 @@ impl Tenure {
         if by != self.home || by == self.here || now_ms >= asked_ms + LEASE_MS {
             return Todo::Nothing;
         }
-        let stood = self.stands(now_ms);
+        let stood = self.stands(now_ms) || planted::on(Fault::LapseUnheard);
         self.until_ms = self.until_ms.max(asked_ms + LEASE_MS);
         if stood { Todo::Nothing } else { Todo::Doubt }
     }

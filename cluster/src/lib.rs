@@ -11,6 +11,7 @@ pub mod leases;
 pub mod links;
 pub mod membership;
 pub mod placement;
+pub mod planted;
 pub mod presence;
 pub mod store;
 pub mod twins;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use rally_schema::{MessageId, UserId};
 
+use crate::planted::{self, Fault};
 use crate::store::MessageRow;
 
 /// Drops the smaller rows of twins, keeping the order of the rest; says which were dropped.
@@ -16,7 +17,7 @@ pub fn fold(rows: &mut Vec<MessageRow>) -> Vec<MessageId> {
         let id = largest.entry((row.sender, row.id.low())).or_insert(row.id);
         *id = row.id.max(*id);
     }
-    if largest.len() == rows.len() {
+    if largest.len() == rows.len() || planted::on(Fault::TwinsShown) {
         return Vec::new();
     }
     let mut dropped = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
+use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, NodeId, Ref, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
@@ -50,6 +50,21 @@ pub enum Event {
         /// Why.
         code: ErrorCode,
     },
+    /// The server said that it does not know whether it is stored.
+    Unsure {
+        /// Which.
+        r#ref: Ref,
+    },
+    /// An acknowledged message was sent again under its reference, with another text.
+    Contradicted {
+        /// Which.
+        r#ref: Ref,
+    },
+    /// The server said that an edit or deletion is stored.
+    Changed {
+        /// The device's name for it.
+        r#ref: Ref,
+    },
     /// An edit was acknowledged.
     Edited {
         /// Which message.
@@ -76,10 +91,13 @@ pub enum Event {
         /// Up to which.
         id: MessageId,
     },
-    /// The ticks under one's own messages moved: how far the peer got and read.
+    /// The server told the ticks under one's own messages: how far the peer got and read.
     Ticked {
         /// Where.
         conversation: ConversationId,
+        /// Whether it read them from the store for a catch-up, one of which follows the other;
+        /// pushes may overtake.
+        caught_up: bool,
         /// How far a device of the peer got it.
         delivered_up_to: Option<MessageId>,
         /// How far the peer read.
@@ -87,6 +105,31 @@ pub enum Event {
     },
     /// Everything that the device held was dropped, to be loaded anew.
     Reset,
+    /// The device opened a socket, by which a session may begin from now on.
+    Connects {
+        /// To which node.
+        node: NodeId,
+    },
+    /// A session has begun: the device was first told that it knows everything.
+    Synced,
+    /// The device gave its session up, whether the node knows it or not.
+    Disconnected,
+    /// The device asked to be told of a user's presence, until its session ends.
+    Watches {
+        /// Whose.
+        user: UserId,
+    },
+    /// The device was told whether a user is online.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether he is.
+        online: bool,
+    },
+    /// The device reads nothing from its socket any more.
+    StopsReading,
+    /// It reads again.
+    Reads,
 }
 
 /// An event, where and when.
@@ -137,6 +180,26 @@ pub struct View {
     pub peer_read_up_to: Option<MessageId>,
 }
 
+/// A span of time, in milliseconds since the record began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// When it began.
+    pub from_ms: u64,
+    /// When it was over.
+    pub to_ms: u64,
+}
+
+/// A queue that is bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Which.
+    pub name: String,
+    /// What it may hold.
+    pub bound: u64,
+    /// The most that was in it.
+    pub most: u64,
+}
+
 /// Everything that is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
@@ -148,6 +211,14 @@ pub struct History {
     pub views: Vec<View>,
     /// What the store held then, one view a conversation and member.
     pub stored: Vec<View>,
+    /// When nothing was done to the cluster, and only clients misbehaved.
+    pub calm: Vec<Span>,
+    /// When some node stood still.
+    pub stalls: Vec<Span>,
+    /// The queues whose filling was measured.
+    pub queues: Vec<Queue>,
+    /// When the record ended.
+    pub ended_ms: u64,
 }
 
 impl Default for History {
@@ -157,6 +228,10 @@ impl Default for History {
             entries: Vec::new(),
             views: Vec::new(),
             stored: Vec::new(),
+            calm: Vec::new(),
+            stalls: Vec::new(),
+            queues: Vec::new(),
+            ended_ms: 0,
         }
     }
 }

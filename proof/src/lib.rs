@@ -8,5 +8,5 @@
 pub mod history;
 pub mod promises;
 
-pub use history::{Device, Event, History, Shown, View};
-pub use promises::{Breach, PROMISES, Promise, judge};
+pub use history::{Device, Event, History, Queue, Shown, Span, View};
+pub use promises::{Breach, FLOW_MS, PROMISES, Promise, judge};

@@ -4,6 +4,12 @@
 //! A library, so that tests run whole nodes in their own process; `main.rs` only calls it.
 //! Has no business rules: those are in `rally-actors` and `rally-cluster`.
 
+// Planted faults are for simulations; the feature must not reach the program, on whatever way.
+const _: () = assert!(
+    !rally_cluster::planted::POSSIBLE,
+    "rally-server is built with the feature `planted` of rally-cluster: build it alone"
+);
+
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -205,6 +205,9 @@ fn actor_settings(settings: &Settings) -> rally_actors::Settings {
         presence_grace_ms: sessions.presence_grace_ms,
         sync_interval_ms: sessions.sync_interval_ms,
         out_budget_bytes: sessions.out_budget_bytes,
+        // Nobody has to turn these.
+        session_mailbox: rally_actors::Settings::default().session_mailbox,
+        router_mailbox: rally_actors::Settings::default().router_mailbox,
         sends_per_second: limits.rate_sends_per_second,
         sends_burst: limits.rate_sends_burst,
         frames_per_second: limits.rate_frames_per_second,

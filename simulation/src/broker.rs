@@ -1,25 +1,25 @@
 //! The broker of a simulated cluster: one queue a life, and a way there that loses and delays.
 //!
 //! Keeps what the trait promises and no more: what one life publishes to another arrives in its
-//! order, at most once unless doubled by a fault, and what is lost was never confirmed, but for
-//! what was in a queue whose life lost its connection.
+//! order, at most once unless doubled by a fault, and what is lost was never confirmed; but for a
+//! restart, which loses every queue and what was under way, and a life that loses its connection,
+//! and with it its queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 use parking_lot::Mutex;
 use rally_cluster::broker::{Arrival, Arrivals, Broker, Confirmation, Parcel, PublishError};
 use rally_schema::Life;
-use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::world::World;
 
 /// Parcels that one queue holds.
-const QUEUE: usize = 64;
+pub const QUEUE: usize = 64;
 
 /// Where all nodes publish; clones share it.
 #[derive(Clone)]
@@ -32,11 +32,38 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    queues: BTreeMap<Life, mpsc::Sender<Parcel>>,
-    /// Where each life is told of a queue that begins anew.
-    openings: BTreeMap<Life, mpsc::UnboundedSender<mpsc::Receiver<Parcel>>>,
+    queues: BTreeMap<Life, Queue>,
     /// When the last parcel of a link arrives: the next one comes no earlier.
     last: BTreeMap<(Life, Life), Instant>,
+    /// How often the broker started anew; what was under way before is lost.
+    restarts: u64,
+    down: bool,
+    /// The most parcels that waited in one queue.
+    most: usize,
+}
+
+/// What waits for one life.
+#[derive(Default)]
+struct Queue {
+    parcels: VecDeque<Parcel>,
+    /// Whether it is gone with its life's connection: what is published to it comes back.
+    lost: bool,
+    /// Whether it began anew, and its life has not been told.
+    reopened: bool,
+    consumer: Option<Waker>,
+}
+
+impl Queue {
+    fn begin_anew(&mut self) {
+        (self.lost, self.reopened) = (false, true);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            consumer.wake();
+        }
+    }
 }
 
 impl Exchange {
@@ -52,36 +79,83 @@ impl Exchange {
 
     /// Takes a queue away, as when its life dies.
     pub fn close(&self, life: Life) {
-        let mut state = self.0.state.lock();
-        state.queues.remove(&life);
-        state.openings.remove(&life);
+        if let Some(mut queue) = self.0.state.lock().queues.remove(&life) {
+            queue.wake();
+        }
     }
 
     /// Takes the queue of a life that lives away, with what is in it, as when it has lost its
-    /// connection: what is published to it comes back.
+    /// connection.
     pub fn lose(&self, life: Life) {
-        self.0.state.lock().queues.remove(&life);
+        if let Some(queue) = self.0.state.lock().queues.get_mut(&life) {
+            queue.parcels.clear();
+            queue.lost = true;
+        }
     }
 
     /// Has the queue of a life that lost it begin anew, once its connection is back.
     pub fn reopen(&self, life: Life) {
         let mut state = self.0.state.lock();
-        if state.queues.contains_key(&life) {
-            return;
-        }
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        if state.openings.get(&life).is_some_and(|opening| opening.send(receiver).is_ok()) {
-            state.queues.insert(life, sender);
+        if let Some(queue) = state.queues.get_mut(&life).filter(|queue| queue.lost) {
+            queue.begin_anew();
         }
     }
 
+    /// Goes down: every queue is lost, and so is what was under way. Comes back by [`Self::rise`].
+    pub fn fall(&self) {
+        let mut state = self.0.state.lock();
+        state.restarts += 1;
+        state.down = true;
+        state.queues.values_mut().for_each(|queue| queue.parcels.clear());
+    }
+
+    /// Comes back, with queues that are empty; each consumer has its own again.
+    pub fn rise(&self) {
+        let mut state = self.0.state.lock();
+        state.down = false;
+        state.queues.values_mut().filter(|queue| !queue.lost).for_each(Queue::begin_anew);
+    }
+
+    /// Gives the most parcels that waited in one queue.
+    pub fn most(&self) -> usize {
+        self.0.state.lock().most
+    }
+
+    fn restarts(&self) -> u64 {
+        self.0.state.lock().restarts
+    }
+
+    fn is_down(&self) -> bool {
+        self.0.state.lock().down
+    }
+
     fn put(&self, to: Life, parcel: Parcel) -> Result<(), PublishError> {
-        let state = self.0.state.lock();
-        let queue = state.queues.get(&to).ok_or(PublishError::Returned(to))?;
-        queue.try_send(parcel).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Refused(to),
-            mpsc::error::TrySendError::Closed(_) => PublishError::Returned(to),
-        })
+        let mut state = self.0.state.lock();
+        let queue = state.queues.get_mut(&to).filter(|queue| !queue.lost);
+        let queue = queue.ok_or(PublishError::Returned(to))?;
+        if queue.parcels.len() >= QUEUE {
+            return Err(PublishError::Refused(to));
+        }
+        queue.parcels.push_back(parcel);
+        queue.wake();
+        let waiting = queue.parcels.len();
+        state.most = state.most.max(waiting);
+        Ok(())
+    }
+
+    fn poll(&self, life: Life, cx: &Context<'_>) -> Poll<Option<Arrival>> {
+        let mut state = self.0.state.lock();
+        let Some(queue) = state.queues.get_mut(&life) else { return Poll::Ready(None) };
+        if std::mem::take(&mut queue.reopened) {
+            return Poll::Ready(Some(Arrival::Reopened));
+        }
+        match queue.parcels.pop_front() {
+            Some(parcel) => Poll::Ready(Some(Arrival::Parcel(parcel))),
+            None => {
+                queue.consumer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// Draws when a parcel of this link arrives.
@@ -89,7 +163,7 @@ impl Exchange {
         let world = &self.0.world;
         let late = world.happens(|weather| weather.parcel_late);
         let ms = if late { world.below(2_000) } else { world.below(4) };
-        let due = Instant::now() + Duration::from_millis(ms);
+        let due = Instant::now() + Duration::from_millis(world.in_bursts(ms));
         let mut state = self.0.state.lock();
         let last = state.last.entry((from, to)).or_insert(due);
         *last = due.max(*last);
@@ -105,42 +179,32 @@ pub struct SimBroker {
 
 impl Broker for SimBroker {
     fn open(&self, life: Life) -> Arrivals {
-        let (sender, mut receiver) = mpsc::channel(QUEUE);
-        let (opening, mut openings) = mpsc::unbounded_channel();
-        let mut state = self.exchange.0.state.lock();
-        state.queues.insert(life, sender);
-        state.openings.insert(life, opening);
-        drop(state);
-        poll_fn(move |cx| {
-            // Looked at first: what was in the former queue is lost.
-            if let Poll::Ready(Some(new)) = openings.poll_recv(cx) {
-                receiver = new;
-                return Poll::Ready(Some(Arrival::Reopened));
-            }
-            match receiver.poll_recv(cx) {
-                Poll::Ready(Some(parcel)) => Poll::Ready(Some(Arrival::Parcel(parcel))),
-                // Closed: it may begin anew.
-                Poll::Ready(None) | Poll::Pending => Poll::Pending,
-            }
-        })
-        .boxed()
+        self.exchange.0.state.lock().queues.insert(life, Queue::default());
+        let exchange = self.exchange.clone();
+        poll_fn(move |cx| exchange.poll(life, cx)).boxed()
     }
 
     fn publish(&self, to: Life, parcel: Parcel) -> Confirmation {
         let world = &self.exchange.0.world;
         let unconfirmed = || PublishError::Unknown("nothing was heard in time".to_owned());
         let cut = !world.reaches_broker(self.life.node) || !world.reaches_broker(to.node);
-        if world.is_dead(self.life) || cut || world.happens(|weather| weather.parcel_lost) {
+        let gone = world.is_dead(self.life) || cut || self.exchange.is_down();
+        if gone || world.happens(|weather| weather.parcel_lost) {
             return Box::pin(std::future::ready(Err(unconfirmed())));
         }
         let doubled = world.happens(|weather| weather.parcel_doubled);
         let silent = world.happens(|weather| weather.parcel_unconfirmed);
         let due = self.exchange.due(self.life, to);
         let exchange = self.exchange.clone();
+        let restarts = exchange.restarts();
         let (tell, told) = tokio::sync::oneshot::channel();
         // Under way already, whether anybody waits for the confirmation or not.
         tokio::task::spawn_local(async move {
             sleep_until(due).await;
+            if exchange.restarts() != restarts {
+                let _ = tell.send(Err(unconfirmed()));
+                return;
+            }
             let put = exchange.put(to, parcel.clone());
             if doubled {
                 let _ = exchange.put(to, parcel);

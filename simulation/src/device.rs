@@ -9,8 +9,8 @@ use rally_proof::history::Event;
 use rally_proof::{Device, Shown, View};
 use rally_schema::error::Retry;
 use rally_schema::frame::{
-    ClientFrame, Delete, Delivered, Edit, ErrorFrame, HistoryQuery, InboxEntry, InboxQuery, Mark,
-    Message, Read, Receipt, Send, ServerFrame, Sync,
+    ClientFrame, Delete, Delivered, Edit, ErrorFrame, Forget, HistoryQuery, InboxEntry, InboxQuery,
+    Mark, Message, Presence, Read, Receipt, Send, ServerFrame, Sync, Watch,
 };
 use rally_schema::ids::{MAX_N, Stamp};
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
@@ -45,6 +45,8 @@ pub enum Wish {
         /// To whom it went.
         to: UserId,
     },
+    /// Send again what was acknowledged at the first attempt, with another text: a mistake.
+    Contradict,
     /// Look at a conversation.
     Look {
         /// With whom.
@@ -70,12 +72,15 @@ enum What {
     Send { to: UserId, text: String },
     Edit { id: MessageId, text: String },
     Delete { id: MessageId },
+    Contradict { to: UserId, text: String },
 }
 
 /// What is known of one conversation.
 #[derive(Debug, Default)]
 struct Thread {
     messages: BTreeMap<MessageId, Shown>,
+    /// The other member, once something of him or to him is shown.
+    peer: Option<UserId>,
     read_up_to: Option<MessageId>,
     peer_delivered: Option<MessageId>,
     peer_read: Option<MessageId>,
@@ -95,6 +100,7 @@ pub struct Phone {
     pub client: ClientId,
     /// Where its knowledge ends.
     pub cursor: Option<String>,
+    lazy: bool,
     world: World,
     intents: Vec<Intent>,
     threads: BTreeMap<ConversationId, Thread>,
@@ -106,8 +112,14 @@ pub struct Phone {
     loads: BTreeMap<Ref, (ClientFrame, Option<u64>)>,
     /// The cursor to keep once they all are.
     next_cursor: Option<String>,
+    /// The last send that was acknowledged at its first attempt: no second answer can come.
+    settled: Option<Intent>,
+    /// Where everything was sent that is acknowledged.
+    acked: BTreeMap<Ref, ConversationId>,
     /// Holes for which a sync was asked.
     asked: BTreeSet<MessageId>,
+    /// Whose presence was asked for on this connection.
+    watched: BTreeSet<UserId>,
     /// Whether a sync is asked and not yet answered.
     hole: bool,
     out: Vec<ClientFrame>,
@@ -115,10 +127,11 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Makes a device that knows nothing.
-    pub fn new(device: Device, world: World) -> Self {
+    /// Makes a device that knows nothing; a lazy one says what was read, and not what arrived.
+    pub fn new(device: Device, lazy: bool, world: World) -> Self {
         Self {
             device,
+            lazy,
             client: world.uuid().into(),
             cursor: None,
             world,
@@ -129,7 +142,10 @@ impl Phone {
             synced: false,
             loads: BTreeMap::new(),
             next_cursor: None,
+            settled: None,
+            acked: BTreeMap::new(),
             asked: BTreeSet::new(),
+            watched: BTreeSet::new(),
             hole: false,
             out: Vec::new(),
             events: Vec::new(),
@@ -157,6 +173,7 @@ impl Phone {
         self.out.clear();
         self.loads.clear();
         self.next_cursor = None;
+        self.watched.clear();
         (self.synced, self.hole) = (false, false);
         for intent in &mut self.intents {
             intent.tried |= intent.sent_ms.take().is_some();
@@ -198,6 +215,18 @@ impl Phone {
                 if let Some((conversation, id)) = self.own_newest(to) {
                     let r#ref = self.new_ref();
                     self.intend(r#ref, conversation, What::Delete { id });
+                }
+            }
+            Wish::Contradict => {
+                let settled = self.settled.take();
+                if let Some(Intent { r#ref, conversation, what, stamp, .. }) = settled
+                    && let What::Send { to, text } = what
+                {
+                    self.events.push(Event::Contradicted { r#ref });
+                    let what = What::Contradict { to, text: format!("not {text}") };
+                    let (tried, sent_ms) = (true, None);
+                    let mistake = Intent { r#ref, conversation, what, stamp, tried, sent_ms };
+                    self.intents.push(mistake);
                 }
             }
             Wish::Look { at } => {
@@ -253,6 +282,7 @@ impl Phone {
         if !self.hole {
             self.mark();
         }
+        self.watch();
         for (frame, again_ms) in self.loads.values_mut() {
             if again_ms.is_some_and(|again_ms| now_ms >= again_ms) {
                 *again_ms = None;
@@ -276,7 +306,7 @@ impl Phone {
         (intent.stamp, intent.sent_ms) = (Some(stamp), Some(now_ms));
         let (r#ref, retry, Stamp { at, n }) = (intent.r#ref, intent.tried, stamp);
         let frame = match intent.what.clone() {
-            What::Send { to, text } => Send {
+            What::Send { to, text } | What::Contradict { to, text } => Send {
                 r#ref,
                 conversation,
                 to: Some(to),
@@ -308,12 +338,14 @@ impl Phone {
         self.last_stamp
     }
 
-    /// Sends the marks that the server does not have.
+    /// Sends the marks that the server does not have. A lazy device leaves it at `read`, which
+    /// covers `delivered`.
     fn mark(&mut self) {
-        let me = self.device.user;
+        let (me, lazy) = (self.device.user, self.lazy);
         for (conversation, thread) in &mut self.threads {
             let newest = thread.newest_of_peer(me);
             if newest > thread.has_delivered
+                && !lazy
                 && let Some(id) = newest
             {
                 thread.has_delivered = newest;
@@ -327,6 +359,27 @@ impl Phone {
                 self.out.push(Read(Mark { conversation: *conversation, id }).into());
             }
         }
+    }
+
+    /// Watches everybody with whom something was written.
+    fn watch(&mut self) {
+        let me = self.device.user;
+        for user in self.threads.values().filter_map(|thread| thread.peer) {
+            if user != me && self.watched.insert(user) {
+                self.out.push(Watch { user }.into());
+                self.events.push(Event::Watches { user });
+            }
+        }
+    }
+
+    /// Tells whether the session has caught up at least once.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Notes something that the line saw.
+    pub fn note(&mut self, event: Event) {
+        self.events.push(event);
     }
 
     /// Takes what the server says.
@@ -353,7 +406,7 @@ impl Phone {
             ServerFrame::Inbox(inbox) => {
                 let asked = inbox.r#ref.is_some_and(|r#ref| self.loads.remove(&r#ref).is_some());
                 for entry in inbox.entries {
-                    self.entry(&entry);
+                    self.entry(&entry, !asked);
                     // After a reset everything is loaded, so that everything can be judged.
                     if asked {
                         self.load(entry.conversation, None);
@@ -388,7 +441,10 @@ impl Phone {
                 self.ask(r#ref, InboxQuery { r#ref, before: None, limit: Some(100) });
             }
             ServerFrame::Error(error) => self.refused(&error),
-            ServerFrame::Presence(_) | ServerFrame::Typing(_) | ServerFrame::Bye(_) => {}
+            ServerFrame::Presence(Presence { user, online, .. }) => {
+                self.events.push(Event::Presence { user, online });
+            }
+            ServerFrame::Typing(_) | ServerFrame::Bye(_) => {}
         }
     }
 
@@ -419,15 +475,22 @@ impl Phone {
         let Some(index) = self.intents.iter().position(|intent| intent.r#ref == r#ref) else {
             return;
         };
-        let Intent { conversation, what, stamp, .. } = self.intents.remove(index);
+        let intent = self.intents.remove(index);
+        self.acked.insert(r#ref, intent.conversation);
+        let Intent { conversation, what, stamp, tried, .. } = intent.clone();
         let me = self.device.user;
         match what {
+            What::Contradict { .. } => self.events.push(Event::Acked { r#ref, id }),
             What::Send { text, .. } => {
                 self.events.push(Event::Acked { r#ref, id });
+                if !tried && stamp == Some(id.stamp()) {
+                    self.settled = Some(intent);
+                }
                 let shown = Shown { id, sender: me, r#ref, text, edit: None, deleted: false };
                 self.show(conversation, shown);
             }
             What::Edit { id, text } => {
+                self.events.push(Event::Changed { r#ref });
                 // An answer to an attempt whose stamp is given up already names no edit.
                 let Some(stamp) = stamp else { return };
                 let edit = EditId::of(stamp, me, conversation, id, r#ref, &text);
@@ -437,6 +500,7 @@ impl Phone {
                 }
             }
             What::Delete { id } => {
+                self.events.push(Event::Changed { r#ref });
                 self.events.push(Event::Deleted { id });
                 if let Some(shown) = self.thread(conversation).messages.get_mut(&id) {
                     shown.delete();
@@ -453,6 +517,12 @@ impl Phone {
         }
         let Some(index) = self.intents.iter().position(|intent| Some(intent.r#ref) == error.r#ref)
         else {
+            // Another attempt of it was acknowledged: nothing has to wait for this one.
+            if let Some(r#ref) = error.r#ref.filter(|_| error.code.holds())
+                && let Some(conversation) = self.acked.get(&r#ref).copied()
+            {
+                self.out.push(Forget { r#ref, conversation }.into());
+            }
             return;
         };
         if let Some(now) = error.now {
@@ -468,13 +538,19 @@ impl Phone {
                 self.events.push(Event::Refused { r#ref, code });
                 return;
             }
-            Retry::Same => intent.tried |= error.code == ErrorCode::Unknown,
+            Retry::Same if error.code == ErrorCode::Unknown => {
+                intent.tried = true;
+                let r#ref = intent.r#ref;
+                self.events.push(Event::Unsure { r#ref });
+            }
+            Retry::Same => {}
             Retry::Restamped => {
                 // What follows has to sort after it. Should an attempt of it have been written
                 // after all, that is a twin, and the larger one counts.
                 let conversation = intent.conversation;
                 for later in &mut self.intents[index..] {
-                    if later.conversation == conversation {
+                    let stands = matches!(later.what, What::Contradict { .. });
+                    if later.conversation == conversation && !stands {
                         (later.stamp, later.tried) = (None, false);
                     }
                 }
@@ -487,7 +563,10 @@ impl Phone {
     }
 
     fn message(&mut self, message: Message, may_have_holes: bool) {
-        let Message { id, conversation, sender, r#ref, text, edit, deleted, after, .. } = message;
+        let Message { id, conversation, sender, to, r#ref, text, .. } = message;
+        let Message { edit, deleted, after, .. } = message;
+        let peer = if sender == self.device.user { to } else { sender };
+        self.thread(conversation).peer = Some(peer);
         self.show(conversation, Shown { id, sender, r#ref, text, edit, deleted });
         if let Some(after) = after.filter(|_| may_have_holes)
             && !self.thread(conversation).knows(after)
@@ -518,30 +597,31 @@ impl Phone {
         if user == me {
             thread.read_up_to = thread.read_up_to.max(read_up_to);
         } else {
-            self.tick(conversation, delivered_up_to, read_up_to);
+            self.tick(conversation, false, delivered_up_to, read_up_to);
         }
     }
 
-    fn entry(&mut self, entry: &InboxEntry) {
+    fn entry(&mut self, entry: &InboxEntry, caught_up: bool) {
         let thread = self.thread(entry.conversation);
         thread.read_up_to = thread.read_up_to.max(entry.read_up_to);
-        self.tick(entry.conversation, entry.peer_delivered_up_to, entry.peer_read_up_to);
+        let (delivered, read) = (entry.peer_delivered_up_to, entry.peer_read_up_to);
+        self.tick(entry.conversation, caught_up, delivered, read);
     }
 
+    /// Shows ticks, and writes down what was told, right or wrong.
     fn tick(
         &mut self,
         conversation: ConversationId,
-        delivered: Option<MessageId>,
-        read: Option<MessageId>,
+        caught_up: bool,
+        delivered_up_to: Option<MessageId>,
+        read_up_to: Option<MessageId>,
     ) {
         let thread = self.thread(conversation);
-        let before = (thread.peer_delivered, thread.peer_read);
-        thread.peer_read = thread.peer_read.max(read);
-        thread.peer_delivered = thread.peer_delivered.max(delivered).max(read);
-        let now = (thread.peer_delivered, thread.peer_read);
-        if now != before {
-            let (delivered_up_to, read_up_to) = now;
-            self.events.push(Event::Ticked { conversation, delivered_up_to, read_up_to });
+        thread.peer_read = thread.peer_read.max(read_up_to);
+        thread.peer_delivered = thread.peer_delivered.max(delivered_up_to);
+        if delivered_up_to.is_some() || read_up_to.is_some() {
+            let told = Event::Ticked { conversation, caught_up, delivered_up_to, read_up_to };
+            self.events.push(told);
         }
     }
 

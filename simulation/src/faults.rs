@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use rally_actors::Settings;
+use rally_proof::Span;
 
 use crate::line::{Line, Surroundings};
 use crate::world::Weather;
@@ -30,11 +31,17 @@ pub enum Kind {
     Offline,
     /// A device's storage is cleared.
     Cleared,
+    /// The broker dies and starts again: every queue and what was under way is lost.
+    BrokerRestart,
+    /// Mailboxes hold next to nothing all the time, and for a while parcels come in bursts.
+    FullMailboxes,
+    /// A device does not read what it is sent.
+    Slow,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Parcels,
         Self::Store,
         Self::Crash,
@@ -45,6 +52,9 @@ impl Kind {
         Self::Sockets,
         Self::Offline,
         Self::Cleared,
+        Self::BrokerRestart,
+        Self::FullMailboxes,
+        Self::Slow,
     ];
 }
 
@@ -85,11 +95,13 @@ pub async fn happen(
             });
         }
         Kind::Store => {
+            // Now and then, or so often that nodes give up and say `unknown`.
+            let often = if world.below(2) == 0 { 60 } else { 250 };
             world.change_weather(|weather| {
                 *weather = Weather {
-                    write_lost: 60,
-                    write_unconfirmed: 60,
-                    write_late: 60,
+                    write_lost: often,
+                    write_unconfirmed: often,
+                    write_late: often,
                     read_failed: 60,
                     ..*weather
                 };
@@ -113,9 +125,11 @@ pub async fn happen(
             }
         }
         Kind::Pause => {
+            let from_ms = world.now_ms();
             node.set_paused(true);
             world.delay(500, 40_000).await;
             node.set_paused(false);
+            around.stalls.borrow_mut().push(Span { from_ms, to_ms: world.now_ms() });
         }
         Kind::OffBroker => {
             node.set_off_broker(true, world.below(2) == 0);
@@ -145,14 +159,34 @@ pub async fn happen(
         }
         Kind::Sockets => node.break_sockets(),
         Kind::Offline => {
-            line.set_online(false);
-            world.delay(500, 30_000).await;
+            // Every other time nobody closes the socket.
+            if world.below(2) == 0 {
+                line.vanish()
+            } else {
+                line.set_online(false)
+            }
+            world.delay(500, 60_000).await;
             line.set_online(true);
         }
         Kind::Cleared => {
             line.forget(around);
             world.delay(10, 3_000).await;
             line.set_online(true);
+        }
+        Kind::BrokerRestart => {
+            around.exchange.fall();
+            world.delay(50, 3_000).await;
+            around.exchange.rise();
+        }
+        Kind::FullMailboxes => {
+            world.change_weather(|weather| weather.burst_ms = 400);
+            world.delay(5_000, 20_000).await;
+            world.change_weather(|weather| weather.burst_ms = 0);
+        }
+        Kind::Slow => {
+            line.set_reads(false, around);
+            world.delay(3_000, 40_000).await;
+            line.set_reads(true, around);
         }
     }
     around.trace(&"fault", || format!("ends: {about}"));

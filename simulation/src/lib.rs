@@ -6,6 +6,7 @@
 //! it. What a history is worth is judged by `rally-proof`.
 
 mod broker;
+mod calm;
 mod device;
 pub mod faults;
 mod line;
@@ -14,4 +15,5 @@ mod node;
 mod pipe;
 pub mod run;
 mod store;
+pub mod sum;
 mod world;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use actix_http::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rally_proof::history::Entry;
-use rally_schema::ServerFrame;
+use rally_proof::{Event, Span};
 use rally_schema::frame::{Beat, ClientFrame, Hello};
+use rally_schema::{NodeId, ServerFrame, UserId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
+use crate::broker::Exchange;
 use crate::device::{Phone, Wish};
 use crate::node::{SimNode, Visit};
 use crate::pipe::{End, pipe};
@@ -34,6 +36,11 @@ pub struct Line {
     pub phone: RefCell<Phone>,
     /// Whether it has a network.
     online: Cell<bool>,
+    /// Whether it reads its socket.
+    reads: Cell<bool>,
+    /// Whether it goes without closing its socket, and the sockets that it left so.
+    rude: Cell<bool>,
+    left: RefCell<Vec<End>>,
     news: Notify,
 }
 
@@ -43,8 +50,12 @@ pub struct Surroundings {
     pub world: World,
     /// The cluster.
     pub nodes: Vec<SimNode>,
+    /// Its broker.
+    pub exchange: Exchange,
     /// What happened so far.
     pub entries: RefCell<Vec<Entry>>,
+    /// When some node stood still.
+    pub stalls: RefCell<Vec<Span>>,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }
@@ -61,7 +72,19 @@ impl Surroundings {
 impl Line {
     /// Puts a device on a line.
     pub fn new(phone: Phone) -> Self {
-        Self { phone: RefCell::new(phone), online: Cell::new(true), news: Notify::new() }
+        Self {
+            phone: RefCell::new(phone),
+            online: Cell::new(true),
+            reads: Cell::new(true),
+            rude: Cell::new(false),
+            left: RefCell::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Gives whose it is.
+    pub fn user(&self) -> UserId {
+        self.phone.borrow().device.user
     }
 
     /// Has the user want something.
@@ -69,6 +92,20 @@ impl Line {
         self.phone.borrow_mut().wish(wish);
         self.note(around);
         self.news.notify_one();
+    }
+
+    /// Stops reading the socket, which stays open, or reads again.
+    pub fn set_reads(&self, reads: bool, around: &Surroundings) {
+        self.reads.set(reads);
+        self.phone.borrow_mut().note(if reads { Event::Reads } else { Event::StopsReading });
+        self.note(around);
+        self.news.notify_one();
+    }
+
+    /// Takes the network away so that the node does not see it: the socket stays half open.
+    pub fn vanish(&self) {
+        self.rude.set(true);
+        self.set_online(false);
     }
 
     /// Takes the network away, or gives it back.
@@ -97,8 +134,14 @@ impl Line {
             while !self.online.get() {
                 self.news.notified().await;
             }
-            if let Some(near) = self.dial(&around) {
-                self.talk(near, &around).await;
+            if let Some((near, node)) = self.dial(&around) {
+                if let Some(wire) = self.talk(near, node, &around).await
+                    && self.rude.take()
+                {
+                    self.left.borrow_mut().push(wire.into_inner());
+                }
+                self.phone.borrow_mut().note(Event::Disconnected);
+                self.note(&around);
             }
             // Full jitter.
             around.world.delay(50, 2_000).await;
@@ -106,7 +149,7 @@ impl Line {
     }
 
     /// Opens a socket to a node that is up; discovery would know as much.
-    fn dial(&self, around: &Surroundings) -> Option<End> {
+    fn dial(&self, around: &Surroundings) -> Option<(End, NodeId)> {
         let up: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_up()).collect();
         if up.is_empty() {
             return None;
@@ -118,19 +161,34 @@ impl Line {
         let (user, client, cursor) = (phone.device.user, phone.client, phone.cursor.clone());
         let hello = Hello { ticket: String::new(), client, cursor };
         around.trace(&phone.device, || format!("connects to {}", node.name));
-        node.visit(Visit { socket, user, hello }).then_some(near)
+        node.visit(Visit { socket, user, hello }).then_some((near, node.name))
     }
 
-    async fn talk(&self, near: End, around: &Surroundings) {
+    /// Talks until the connection is over; gives it back when the device went by itself.
+    async fn talk(
+        &self,
+        near: End,
+        node: NodeId,
+        around: &Surroundings,
+    ) -> Option<Framed<End, Codec>> {
         let device = self.phone.borrow().device;
         let mut wire = Framed::new(near, Codec::new().max_size(1 << 20).client_mode());
+        self.phone.borrow_mut().note(Event::Connects { node });
         let (mut heard_ms, mut beat_ms) = (around.world.now_ms(), 0);
+        let mut synced = false;
         while self.online.get() {
+            if !synced && self.phone.borrow().is_synced() {
+                synced = true;
+                self.phone.borrow_mut().note(Event::Synced);
+            }
             self.phone.borrow_mut().work();
             self.note(around);
             let now_ms = around.world.now_ms();
-            if now_ms > heard_ms + SILENCE_MS {
-                return;
+            let reads = self.reads.get();
+            if !reads {
+                heard_ms = now_ms;
+            } else if now_ms > heard_ms + SILENCE_MS {
+                return None;
             }
             let mut out = self.phone.borrow_mut().take_out();
             if now_ms >= beat_ms + BEAT_MS {
@@ -141,12 +199,12 @@ impl Line {
                 around.trace(&device, || format!("-> {}", frame.encode()));
                 let sent = wire.send(Message::Text(frame.encode().into()));
                 if !matches!(timeout(TICK, sent).await, Ok(Ok(()))) {
-                    return;
+                    return None;
                 }
             }
             let frame = tokio::select! {
                 biased;
-                frame = wire.next() => frame,
+                frame = wire.next(), if reads => frame,
                 () = self.news.notified() => continue,
                 () = sleep(TICK) => continue,
             };
@@ -160,13 +218,14 @@ impl Line {
                     self.phone.borrow_mut().hear(frame);
                     self.note(around);
                     if over {
-                        return;
+                        return None;
                     }
                 }
                 Some(Ok(Frame::Ping(bytes))) => drop(wire.send(Message::Pong(bytes)).await),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return,
+                Some(Err(_)) | None => return None,
             }
         }
+        Some(wire)
     }
 }

@@ -1,6 +1,7 @@
 //! One simulated node: the real actors of a life, on a task set that can be killed or paused.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,8 +10,10 @@ use std::task::{Poll, Waker};
 
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
+use rally_actors::metrics::{Counts, Label};
 use rally_actors::node::Parts;
 use rally_actors::session::Session;
+use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
@@ -71,12 +74,32 @@ pub struct SimNode {
     running: RefCell<Option<Running>>,
     generation: Cell<u64>,
     gate: Rc<Pause>,
+    /// Of all lives so far.
+    metrics: Metrics,
 }
+
+/// What the lives of nodes counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Catch-ups, by reason.
+    pub catch_ups: BTreeMap<&'static str, u64>,
+    /// Pushes that were refused, by why.
+    pub pushes_refused: BTreeMap<&'static str, u64>,
+}
+
+/// Why sessions catch up, as `catching_up.rs` names it.
+const REASONS: [&str; 6] =
+    ["connected", "asked", "lagging", "mailbox_full", "missed_meanwhile", "periodic"];
+
+/// Why pushes are refused, as sessions and routers name it.
+const WHYS: [&str; 5] = ["budget_spent", "in_doubt", "mailbox_full", "passing", "router_full"];
 
 struct Running {
     life: Life,
     door: mpsc::UnboundedSender<Visit>,
     tasks: AbortHandle,
+    /// Its sessions.
+    sweep: Rc<Sweep>,
     breakers: Vec<Box<dyn Fn()>>,
 }
 
@@ -97,6 +120,7 @@ impl SimNode {
             running: RefCell::default(),
             generation: Cell::new(0),
             gate: Rc::default(),
+            metrics: Metrics::new(&mut Registry::default()),
         }
     }
 
@@ -113,7 +137,7 @@ impl SimNode {
         let clock = Clock::new(self.machine.clone(), model.high_water_ms(), world.below(u64::MAX));
         let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
         let local = LocalSet::new();
-        let node = local
+        let (node, sweep) = local
             .run_until(async {
                 let node = Node::start(Parts {
                     life,
@@ -124,24 +148,41 @@ impl SimNode {
                     membership: Arc::new(board.join(life)),
                     clock,
                     settings,
-                    metrics: Metrics::new(&mut Registry::default()),
+                    metrics: self.metrics.clone(),
                     gate: Arc::new(NoGate),
                     link_span: |_, _| {},
                 });
                 let worker = Worker::start(node.clone());
+                let sweep = worker.sweep.clone();
                 spawn_local(async move {
                     while let Some(Visit { socket, user, hello }) = visits.recv().await {
                         let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
                         Session::open(worker.clone(), Box::new(socket), guest);
                     }
                 });
-                node
+                (node, sweep)
             })
             .await;
         node.set_ready();
         let tasks = spawn_local(gated(local, self.gate.clone())).abort_handle();
         let breakers = Vec::new();
-        *self.running.borrow_mut() = Some(Running { life, door, tasks, breakers });
+        *self.running.borrow_mut() = Some(Running { life, door, tasks, sweep, breakers });
+    }
+
+    /// Gives the most bytes that waited for a session of this life when a push joined others.
+    pub fn most_pushed(&self) -> u64 {
+        let running = self.running.borrow();
+        running.as_ref().map_or(0, |running| running.sweep.most_pushed() as u64)
+    }
+
+    /// Adds what its lives counted.
+    pub fn count(&self, counted: &mut Counted) {
+        let Metrics { catch_ups, pushes_refused, .. } = &self.metrics;
+        let add = |sums: &mut BTreeMap<_, u64>, counts: &Counts, of: &'static str| {
+            *sums.entry(of).or_default() += counts.get_or_create(&Label { of }).get();
+        };
+        REASONS.iter().for_each(|of| add(&mut counted.catch_ups, catch_ups, of));
+        WHYS.iter().for_each(|of| add(&mut counted.pushes_refused, pushes_refused, of));
     }
 
     /// Ends the life without a word.

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use rally_actors::socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that wait one way.
-const CAPACITY: usize = 64 * 1024;
+/// Bytes that wait one way: few, so that a client that does not read shows soon.
+const CAPACITY: usize = 4 * 1024;
 
 /// One way.
 #[derive(Default)]
@@ -29,7 +29,11 @@ impl Way {
             return Poll::Pending;
         }
         let take = buf.remaining().min(self.bytes.len());
-        self.bytes.drain(..take).for_each(|byte| buf.put_slice(&[byte]));
+        let (first, second) = self.bytes.as_slices();
+        let split = first.len().min(take);
+        buf.put_slice(&first[..split]);
+        buf.put_slice(&second[..take - split]);
+        self.bytes.drain(..take);
         wake(&mut self.writer);
         Poll::Ready(Ok(()))
     }

@@ -8,17 +8,18 @@ use std::time::Duration;
 use rally_actors::Settings;
 use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
-use rally_proof::{Device, Event, History, Shown, View};
+use rally_proof::{Breach, Device, History, Queue, Shown, View, judge};
 use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use crate::broker::Exchange;
+use crate::broker::{Exchange, QUEUE};
+use crate::calm;
 use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
 use crate::line::{Line, Surroundings};
 use crate::membership::Board;
-use crate::node::{Ground, SimNode};
+use crate::node::{Counted, Ground, SimNode};
 use crate::world::World;
 
 /// How large one run is.
@@ -44,29 +45,65 @@ impl Default for Size {
 pub struct Outcome {
     /// What is judged.
     pub history: History,
+    /// The same as it was before the calm, which has devices catch up on what nothing repaired
+    /// until then; `None` when writes may surface later still.
+    pub rested: Option<History>,
     /// The kinds of fault that happened.
     pub kinds: Vec<Kind>,
     /// Small faults, by their likelihoods.
     pub faults: u64,
+    /// Wishes of users that came about.
+    pub operations: usize,
+    /// What the nodes counted.
+    pub counted: Counted,
     /// Why it did not come to rest, if it did not.
     pub restless: Option<String>,
 }
 
-/// How long all may take to come to rest after the last fault, and how long it stays there: late
-/// writes surface within a minute, and a session syncs every twenty seconds.
-const REST: Duration = Duration::from_secs(180);
-const STAY: Duration = Duration::from_secs(95);
+impl Outcome {
+    /// Judges what users saw before the calm and in the end; each promise is named once.
+    pub fn breaches(&self) -> Vec<Breach> {
+        let mut breaches = self.rested.as_ref().map(judge).unwrap_or_default();
+        for breach in judge(&self.history) {
+            if breaches.iter().all(|other| other.number != breach.number) {
+                breaches.push(breach);
+            }
+        }
+        breaches
+    }
+}
 
-fn settings(kinds: &[Kind]) -> Settings {
+/// How long all may take to come to rest after the last fault.
+const REST: Duration = Duration::from_secs(180);
+
+/// How long it stays there until the calm: whatever is lent for a lease is lent anew by then.
+const LEASE: Duration = Duration::from_secs(35);
+
+/// How long it stays there after the calm: until then late writes surface within a minute, a
+/// session syncs every twenty seconds, and who went without a word is shown offline.
+const STAY: Duration = Duration::from_secs(45);
+
+/// Bytes of pushes that wait for one session: few, so that one who does not read lags soon.
+const BUDGET: usize = 4 * 1024;
+
+fn settings(world: &World, kinds: &[Kind]) -> Settings {
     // A write that surfaces late was pushed by nobody, and raises no doubt: what finds it is the
     // session's periodic sync. Without such writes, what a doubt does not repair stays broken
     // until the end, and is seen.
     let late = kinds.contains(&Kind::Store);
+    let full = kinds.contains(&Kind::FullMailboxes);
+    // A router that is full has all its sessions catch up, and hides what one of them misses.
+    let both = full && world.below(2) == 0;
+    let usual = Settings::default();
     Settings {
         sync_interval_ms: if late { 20_000 } else { 3_600_000 },
         commit_timeout_ms: 3_000,
-        commit_give_up_ms: 8_000,
-        ..Settings::default()
+        commit_give_up_ms: 4_000,
+        session_mailbox: if full { 1 } else { usual.session_mailbox },
+        router_mailbox: if both { 1 } else { usual.router_mailbox },
+        out_budget_bytes: BUDGET,
+        catch_ups_at_once: 2,
+        ..usual
     }
 }
 
@@ -92,20 +129,33 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     let exchange = Exchange::new(world.clone());
     let board = Board::new(world.clone());
-    let ground = Ground { world: world.clone(), model: model.clone(), exchange, board };
+    let ground =
+        Ground { world: world.clone(), model: model.clone(), exchange: exchange.clone(), board };
     let nodes: Vec<SimNode> =
         (0..size.nodes).map(|n| SimNode::new(&format!("node{n}"), &ground)).collect();
     let kinds = draw_kinds(&world, size.kinds);
-    let settings = settings(&kinds);
+    let settings = settings(&world, &kinds);
     for node in &nodes {
         node.start(settings.clone()).await;
     }
-    let entries = RefCell::default();
-    let around = Rc::new(Surroundings { world: world.clone(), nodes, entries, trace });
+    let around = Rc::new(Surroundings {
+        world: world.clone(),
+        nodes,
+        exchange,
+        entries: RefCell::default(),
+        stalls: RefCell::default(),
+        trace,
+    });
     let lines: Vec<Rc<Line>> = users
         .iter()
         .flat_map(|user| (0..2).map(|number| Device { user: *user, number }))
-        .map(|device| Rc::new(Line::new(Phone::new(device, world.clone()))))
+        .map(|device| {
+            Rc::new(Line::new(Phone::new(
+                device,
+                Some(&device.user) == users.last(),
+                world.clone(),
+            )))
+        })
         .collect();
     let tasks: Vec<_> =
         lines.iter().map(|line| spawn_local(line.clone().run(around.clone()))).collect();
@@ -122,7 +172,9 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
             })
         })
         .collect();
+    let mut operations = 0;
     for nth in 0..size.wishes {
+        operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
         line.wish(draw_wish(&world, &users, nth), &around);
         world.delay(0, 500).await;
@@ -140,17 +192,55 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     lines.iter().for_each(|line| line.set_online(true));
     let restless = come_to_rest(&lines).await;
+    sleep(LEASE).await;
+    let rested = match kinds.contains(&Kind::Store) {
+        true => None,
+        false => Some(record(&around, &lines, &model, &users).await),
+    };
+    let calm = calm::happen(&around, &lines).await;
+    let restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
 
-    let history = History {
-        entries: around.entries.take(),
-        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
-        stored: stored(&model, &users).await,
-        ..History::default()
-    };
+    let mut history = record(&around, &lines, &model, &users).await;
+    history.calm.push(calm);
     tasks.iter().for_each(|task| task.abort());
     around.nodes.iter().for_each(SimNode::kill);
-    Outcome { history, kinds, faults: world.faults(), restless }
+    let mut counted = Counted::default();
+    around.nodes.iter().for_each(|node| node.count(&mut counted));
+    let faults = world.faults();
+    Outcome { history, rested, kinds, faults, operations, counted, restless }
+}
+
+/// Writes down what happened so far, and what is shown and stored now.
+async fn record(
+    around: &Surroundings,
+    lines: &[Rc<Line>],
+    model: &Model,
+    users: &[UserId],
+) -> History {
+    let stored = stored(model, users).await;
+    History {
+        entries: around.entries.borrow().clone(),
+        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
+        stored,
+        stalls: around.stalls.borrow().clone(),
+        queues: queues(around),
+        ended_ms: around.world.now_ms(),
+        ..History::default()
+    }
+}
+
+/// Measures the queues that simulated nodes fill.
+fn queues(around: &Surroundings) -> Vec<Queue> {
+    let pushed = around.nodes.iter().map(SimNode::most_pushed).max().unwrap_or(0);
+    let queue = |name: &str, bound: usize, most: u64| {
+        let (name, bound) = (name.to_owned(), bound as u64);
+        Queue { name, bound, most }
+    };
+    vec![
+        queue("pushes for one socket, in bytes", BUDGET, pushed),
+        queue("parcels for one node", QUEUE, around.exchange.most() as u64),
+    ]
 }
 
 async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
@@ -176,12 +266,16 @@ fn draw_kinds(world: &World, count: usize) -> Vec<Kind> {
 }
 
 fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
-    let to = world.pick(users);
+    // Some write to each other all the time, and others next to never.
+    let nth_user = world.below(users.len() as u64).min(world.below(users.len() as u64));
+    let to = users[nth_user as usize];
     match world.below(20) {
         0..12 => Wish::Write { to, text: format!("text {nth}") },
         12..14 => Wish::Edit { to, text: format!("edit {nth}") },
         14 => Wish::Delete { to },
-        _ => Wish::Look { at: to },
+        15 if world.below(2) == 0 => Wish::Contradict,
+        // Also at what has been quiet for long.
+        _ => Wish::Look { at: world.pick(users) },
     }
 }
 
@@ -219,16 +313,4 @@ async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
         }
     }
     views.into_values().collect()
-}
-
-/// Counts what a history holds: wishes written, acknowledged, and seen.
-pub fn counts(history: &History) -> (usize, usize, usize) {
-    let of = |which: fn(&Event) -> bool| {
-        history.entries.iter().filter(|entry| which(&entry.event)).count()
-    };
-    (
-        of(|event| matches!(event, Event::Wrote { .. })),
-        of(|event| matches!(event, Event::Acked { .. })),
-        of(|event| matches!(event, Event::Appeared { .. })),
-    )
 }

@@ -37,6 +37,8 @@ pub struct Weather {
     pub write_late: u32,
     /// A read fails.
     pub read_failed: u32,
+    /// Parcels arrive only at multiples of so many milliseconds: what came between comes at once.
+    pub burst_ms: u64,
 }
 
 /// One simulated world; clones share it.
@@ -111,6 +113,16 @@ impl World {
     pub async fn delay(&self, least_ms: u64, most_ms: u64) {
         let ms = least_ms + self.below(most_ms - least_ms + 1);
         tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Makes a delay one that ends with a burst, if parcels come in bursts.
+    pub fn in_bursts(&self, delay_ms: u64) -> u64 {
+        let burst_ms = self.0.state.lock().weather.burst_ms;
+        let now_ms = self.now_ms();
+        match burst_ms {
+            0 => delay_ms,
+            _ => (now_ms + delay_ms).next_multiple_of(burst_ms) - now_ms,
+        }
     }
 
     /// Counts the small faults that happened.

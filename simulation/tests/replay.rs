@@ -18,3 +18,20 @@ fn two_seeds_differ() {
     let (one, other) = (run(1, Size::default(), false), run(2, Size::default(), false));
     assert!(one.history != other.history);
 }
+
+#[test]
+fn a_seed_is_as_large_as_is_said() {
+    for seed in [1, 2, 3] {
+        let outcome = run(seed, Size::default(), false);
+        let Size { nodes, users, .. } = Size::default();
+        let mut kinds = outcome.kinds.clone();
+        kinds.sort();
+        kinds.dedup();
+        let mut devices: Vec<_> =
+            outcome.history.entries.iter().map(|entry| entry.device).collect();
+        devices.sort();
+        devices.dedup();
+        assert!(nodes >= 3 && users >= 6 && devices.len() >= 2 * users, "seed {seed}");
+        assert!(outcome.operations >= 200 && kinds.len() >= 3, "seed {seed}");
+    }
+}

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
-use crate::{call, client, debian, generate, licences, need, python};
+use crate::{call, client, debian, generate, licences, need, python, simulate};
 
 /// Every step. What a row needs stands above it.
 pub const STEPS: &[Step] = &[
@@ -51,7 +51,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "rust-tests", about: "tests of the workspace", needs: &[], run: rust_tests },
     Step {
         name: "simulation",
-        about: "1,000 simulated clusters under faults keep the promises",
+        about: "1,000 simulated clusters under faults keep the promises, and planted faults are found",
         needs: &[],
         run: simulation,
     },
@@ -109,7 +109,13 @@ fn rust_tests(checkout: &Checkout) -> anyhow::Result<Outcome> {
 }
 
 fn simulation(checkout: &Checkout) -> anyhow::Result<Outcome> {
-    cargo(checkout, &["run", "--release", "--package", "rally-simulation", "--", "--seeds=1000"])
+    let cargo = |what| {
+        let mut cargo = call::cargo(checkout.root());
+        cargo.arg(what).args(simulate::BUILD);
+        cargo
+    };
+    call::run(cargo("run").args(["--", "--seeds=1000"]))?;
+    passed(call::run(cargo("test").args(["--test", "planted", "--", "--nocapture"])))
 }
 
 fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{MessageRow, StoreError};
 use rally_schema::frame::{Ack, Delete, Deleted, Edit, Edited, ErrorFrame, Send, ServerFrame};
 use rally_schema::ids::Stamp;
@@ -275,7 +276,7 @@ impl Batch {
         let rows = self.worker.node.store.stamped(self.conversation, send.stamp()).await?;
         let mine = |row: &MessageRow| row.sender == self.user && row.r#ref == send.r#ref;
         match rows.into_iter().find(mine) {
-            Some(row) if row.id != id => {
+            Some(row) if row.id != id && !planted::on(Fault::ConflictSwallowed) => {
                 let text = format!("{} was sent with another text", send.r#ref);
                 Err(told(ErrorCode::RefConflict, text))
             }
@@ -356,6 +357,7 @@ fn told(code: ErrorCode, text: String) -> Refused {
 fn not_stored(error: CommitError, r#ref: Ref) -> ErrorFrame {
     let code = match error {
         CommitError::Busy => ErrorCode::Busy,
+        CommitError::Unknown if planted::on(Fault::UnknownSaidFailed) => ErrorCode::Unreachable,
         CommitError::Unknown => ErrorCode::Unknown,
     };
     ErrorFrame::new(code, error.to_string()).about(r#ref).after_ms(BUSY_MS)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
+use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
 use rally_cluster::twins;
 use rally_schema::frame::{self, Reset, ServerFrame, Synced};
@@ -161,7 +162,9 @@ impl Session {
     pub(super) fn flushed(&mut self, ctx: &mut Context<Self>) {
         if self.catching.state == State::Lagging && self.io.waiting() == 0 && !self.ended {
             self.stop_lagging();
-            self.doubt("lagging", ctx);
+            if !planted::on(Fault::LagForgotten) {
+                self.doubt("lagging", ctx);
+            }
         }
     }
 
@@ -199,7 +202,8 @@ impl Session {
         self.catching.position = Ok(Some(done.cursor));
         self.catching.line = Line::Doubt;
         self.answer(done.last);
-        let again = self.catching.state == State::ReadingInVain;
+        let again =
+            self.catching.state == State::ReadingInVain && !planted::on(Fault::MissedMeanwhile);
         self.catching.state = State::Live;
         self.catching.held_bytes = 0;
         for bytes in std::mem::take(&mut self.catching.held) {
@@ -287,7 +291,9 @@ impl CatchUp {
 
     /// Reads the log from an overlap before `from`; `None` when it names too much after it.
     async fn read_log(&self, from: u64) -> Result<Option<Named>, StoreError> {
-        let mut after = ChangeId::first_of(from.saturating_sub(self.node.settings.overlap.ms));
+        let overlap_ms =
+            if planted::on(Fault::NoOverlap) { 0 } else { self.node.settings.overlap.ms };
+        let mut after = ChangeId::first_of(from.saturating_sub(overlap_ms));
         let mut named = Named::new();
         let mut recent = BTreeSet::new();
         loop {
@@ -315,6 +321,11 @@ impl CatchUp {
     /// Waits until the client has read what it got, so that a catch-up is no way around the
     /// budget; then for a place among those that read the store.
     async fn turn(&self) -> crate::admission::Permit {
+        if planted::on(Fault::PlaceKept) {
+            let permit = self.node.admission.enter(self.line).await;
+            poll_fn(|cx| self.io.poll_uncongested(cx)).await;
+            return permit;
+        }
         poll_fn(|cx| self.io.poll_uncongested(cx)).await;
         self.node.admission.enter(self.line).await
     }

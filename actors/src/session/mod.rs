@@ -5,7 +5,7 @@
 //! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs` and `catching_up.rs`
 //! beside this file hold what each kind of frame means.
 //!
-//! Mailbox: 64 pushes. When it is full, or the outgoing budget is spent, pushes are dropped
+//! Mailbox: bounded (64 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
 //! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
 //! marks, and reads from the store what it may have missed. A reader that does not drain
 //! is *lagging*: it catches up when it has drained. Knows nothing of HTTP or other nodes.
@@ -30,12 +30,13 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     StreamHandler, WrapFuture as _,
 };
+use rally_cluster::store::StoreError;
 use rally_schema::frame::{
     BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome,
 };
 use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
 use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
-use tracing::{debug, info_span};
+use tracing::{debug, info_span, warn};
 
 use crate::greet::Guest;
 use crate::io::{Io, Pause};
@@ -50,11 +51,11 @@ use crate::wire::{self, Incoming, WireError};
 use catching_up::Catching;
 use reader::Reader;
 
-/// Pushes that wait for one session; beyond it the session is in doubt.
-const MAILBOX: usize = 64;
-
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a watch waits whose begin could not be read from the store.
+const WATCH_AGAIN: Duration = Duration::from_millis(700);
 
 /// How long a session that begins waits for the user's home elsewhere to count this node in.
 const COUNTED_IN: Duration = Duration::from_secs(2);
@@ -98,6 +99,8 @@ pub struct Session {
     marks: marking::Pending,
     questions: asking::Questions,
     watches: Vec<UserId>,
+    /// A presence may have been dropped: they are asked for again once there is room.
+    watches_stale: bool,
     ended: bool,
 }
 
@@ -123,6 +126,7 @@ impl Session {
             marks: marking::Pending::default(),
             questions: asking::Questions::default(),
             watches: Vec::new(),
+            watches_stale: false,
             ended: false,
             io,
             worker,
@@ -271,13 +275,32 @@ impl Session {
         let (number, session) = (self.number, ctx.address());
         let watching = async move {
             let conversation = ConversationId::direct(me, user);
-            let rows = store.inbox_rows(me, vec![conversation]).await.unwrap_or_default();
+            let rows = store.inbox_rows(me, vec![conversation]).await?;
             let acquainted = rows.iter().any(|row| row.cells.head.is_some());
             let watch =
                 crate::presence_watch::WatchUser { user, watcher: me, acquainted, number, session };
             let _ = presence.send(watch).await;
+            Ok::<_, StoreError>(())
         };
-        ctx.spawn(watching.into_actor(self));
+        ctx.spawn(watching.into_actor(self).map(move |began, _, ctx| {
+            // Not to know whether they are acquainted is no reason to show him offline.
+            if let Err(error) = began {
+                warn!(%error, "a watch could not begin yet");
+                ctx.run_later(WATCH_AGAIN, move |session, ctx| {
+                    if session.watches.contains(&user) {
+                        session.watch(user, ctx);
+                    }
+                });
+            }
+        }));
+    }
+
+    /// Asks for every watched presence again when one was dropped and there is room now.
+    fn refresh_watches(&mut self, ctx: &mut Context<Self>) {
+        if self.watches_stale && !self.ended && !self.io.is_congested() {
+            self.watches_stale = false;
+            self.watches.clone().into_iter().for_each(|user| self.watch(user, ctx));
+        }
     }
 
     fn unwatch(&mut self, user: UserId) {
@@ -322,6 +345,7 @@ impl ActorFuture<Session> for Flusher {
             return Poll::Ready(());
         }
         session.flushed(ctx);
+        session.refresh_watches(ctx);
         Poll::Pending
     }
 }
@@ -330,8 +354,8 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         let node = self.worker.node.clone();
+        ctx.set_mailbox_capacity(node.settings.session_mailbox);
         node.metrics.sessions.inc();
         let (io, addr) = (self.io.clone(), ctx.address());
         self.sweep_key = self.worker.sweep.join(&node, self.number, io, addr);
@@ -413,6 +437,7 @@ impl Handler<Push> for Session {
             match push.weight {
                 Weight::Stored => self.take_push(push, ctx),
                 Weight::Passing if self.io.is_congested() => {
+                    self.watches_stale = true;
                     count(&self.worker.node.metrics.pushes_refused, "passing");
                 }
                 Weight::Passing => self.io.answer(push.bytes),

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::{Delete, Edit, ErrorFrame, Forget, Send};
 use rally_schema::ids::MAX_N;
 use rally_schema::limits::WAITING_SENDS;
@@ -165,7 +166,7 @@ impl Session {
         if let Some(peer) = written.peer {
             self.peers.put(conversation, peer);
         }
-        if written.held_by.is_some() {
+        if written.held_by.is_some() && !planted::on(Fault::HoldForgotten) {
             // Over a later one: what was refused first has to come again first.
             self.lanes.0.entry(conversation).or_default().held_by = written.held_by;
         }

@@ -8,6 +8,7 @@ use rally_schema::{ConversationId, EditId, MessageId, Ref, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{MessageRow, MessageWrite};
+use crate::planted::{self, Fault};
 
 /// What is known of a message; a row only once something was put.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,7 @@ impl MessageCells {
                 self.put(Put { sender, to, r#ref, body, reply_to });
             }
             MessageWrite::Edit { id: _, edit, text } => {
+                self.deleted &= !planted::on(Fault::EditBeatsDeletion);
                 let edit = Some((edit, text));
                 if edit > self.edit {
                     self.edit = edit;

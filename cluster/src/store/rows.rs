@@ -7,6 +7,8 @@ use rally_schema::frame;
 use rally_schema::{ChangeId, ConversationId, EditId, Life, MessageId, Ref, UserId, text};
 use serde::{Deserialize, Serialize};
 
+use crate::planted::{self, Fault};
+
 /// A message as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageRow {
@@ -185,6 +187,12 @@ impl InboxCells {
         }
         keep(&mut self.head, &other.head);
         keep(&mut self.head_edit, &other.head_edit);
+        if planted::on(Fault::MarksMoveBack) {
+            self.read_up_to = other.read_up_to.or(self.read_up_to);
+            self.peer_delivered_up_to = other.peer_delivered_up_to.or(self.peer_delivered_up_to);
+            self.peer_read_up_to = other.peer_read_up_to.or(self.peer_read_up_to);
+            return;
+        }
         keep(&mut self.read_up_to, &other.read_up_to);
         keep(&mut self.peer_delivered_up_to, &other.peer_delivered_up_to);
         keep(&mut self.peer_read_up_to, &other.peer_read_up_to);

@@ -1,16 +1,21 @@
 //! The promises, one a file, each with the function that judges it.
 
 mod acknowledged;
+mod bounded;
 mod edits;
 mod once;
 mod order;
+mod presence;
 mod reference;
 mod ticks;
+mod unknown;
 mod unread;
 
 use thiserror::Error;
 
 use crate::history::{History, View};
+
+pub use bounded::FLOW_MS;
 
 /// One promise.
 pub struct Promise {
@@ -33,9 +38,8 @@ pub struct Breach {
     pub values: String,
 }
 
-/// The promises that a history shows. The seventh (offline shows in time), the ninth (unknown is
-/// said to be unknown) and the tenth (queues are bounded) are judged elsewhere so far.
-pub const PROMISES: [Promise; 7] = [
+/// The ten promises.
+pub const PROMISES: [Promise; 10] = [
     Promise { number: 1, words: "acknowledged means readable", judge: acknowledged::judge },
     Promise {
         number: 2,
@@ -62,7 +66,22 @@ pub const PROMISES: [Promise; 7] = [
         words: "unread is a function of marks and messages, equal on every device",
         judge: unread::judge,
     },
+    Promise {
+        number: 7,
+        words: "offline shows in time, and nobody shows offline while a session of his lives",
+        judge: presence::judge,
+    },
     Promise { number: 8, words: "an edit or deletion is never undone", judge: edits::judge },
+    Promise {
+        number: 9,
+        words: "an unknown outcome is reported as unknown, and resolved by a retry",
+        judge: unknown::judge,
+    },
+    Promise {
+        number: 10,
+        words: "every queue is bounded, and no client can make another one wait",
+        judge: bounded::judge,
+    },
 ];
 
 /// Gives every promise that the history breaks.

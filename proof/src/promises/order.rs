@@ -1,6 +1,6 @@
 //! All devices show a conversation in one and the same order; a sender's own order is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rally_schema::{ConversationId, MessageId, Ref};
 
@@ -15,12 +15,13 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
             None => {
                 orders.insert(view.conversation, (device, order));
             }
-            Some((_, first)) if *first == order => {}
-            Some((other, _)) => {
-                return Err(format!(
-                    "{device} and {other} show {} in two orders",
-                    view.conversation
-                ));
+            Some((other, first)) => {
+                if common(first, &order) != common(&order, first) {
+                    return Err(format!(
+                        "{device} and {other} show {} in two orders",
+                        view.conversation
+                    ));
+                }
             }
         }
     }
@@ -44,4 +45,10 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Gives what of `some` is among `others`, too: what is missing is no matter of order.
+fn common(some: &[MessageId], others: &[MessageId]) -> Vec<MessageId> {
+    let others: HashSet<&MessageId> = others.iter().collect();
+    some.iter().filter(|id| others.contains(id)).copied().collect()
 }

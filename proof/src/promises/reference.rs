@@ -1,6 +1,7 @@
-//! The same reference with the same text is the same message, however late it is sent again.
+//! The same reference with the same text is the same message, however late it is sent again;
+//! with another text it is an error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rally_schema::{MessageId, Ref, UserId};
 
@@ -8,8 +9,15 @@ use crate::history::{Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut acked: HashMap<(UserId, Ref), MessageId> = HashMap::new();
+    let mut contradicted = HashSet::new();
     for entry in &history.entries {
+        if let Event::Contradicted { r#ref } = &entry.event {
+            contradicted.insert((entry.device, *r#ref));
+        }
         let Event::Acked { r#ref, id } = &entry.event else { continue };
+        if contradicted.contains(&(entry.device, *r#ref)) {
+            return Err(format!("{ref} was acknowledged again, as {id}, with another text"));
+        }
         let first = *acked.entry((entry.device.user, *r#ref)).or_insert(*id);
         if first.low() != id.low() {
             return Err(format!("{ref} was acknowledged as {first} and as {id}"));

@@ -1,4 +1,8 @@
 //! Ticks only move forward; never read before delivered, never any tick on what is not stored.
+//!
+//! Judged is what the server told, not what a device made of it. A device must take the larger of
+//! two marks, because pushes of two nodes may overtake each other; what a catch-up reads must
+//! never be behind what an earlier one read.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,32 +13,32 @@ use crate::history::{Device, Event, History};
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let stored: BTreeSet<MessageId> =
         history.stored.iter().flat_map(|view| &view.messages).map(|message| message.id).collect();
+    // A twin that was read is folded into the larger one later.
+    let lows: BTreeSet<u64> = stored.iter().map(MessageId::low).collect();
     let mut last: HashMap<(Device, ConversationId), [Option<MessageId>; 2]> = HashMap::new();
     for entry in &history.entries {
         let device = entry.device;
-        match &entry.event {
-            // What a device dropped it learns anew.
-            Event::Reset => last.retain(|(of, _), _| *of != device),
-            Event::Ticked { conversation, delivered_up_to, read_up_to } => {
-                if read_up_to > delivered_up_to {
-                    return Err(format!(
-                        "{device} shows {read_up_to:?} read before it is delivered"
-                    ));
-                }
-                let now = [*delivered_up_to, *read_up_to];
-                let before = last.insert((device, *conversation), now).unwrap_or_default();
-                if now.iter().zip(before).any(|(now, before)| *now < before) {
-                    return Err(format!(
-                        "ticks of {device} in {conversation} moved from {before:?} to {now:?}"
-                    ));
-                }
-                // A twin that was read is folded into the larger one later.
-                let low = |id: &MessageId| stored.iter().any(|stored| stored.low() == id.low());
-                if let Some(id) = now.iter().flatten().find(|id| !stored.contains(id) && !low(id)) {
-                    return Err(format!("{device} shows a tick on {id}, which is not stored"));
-                }
+        let Event::Ticked { conversation, caught_up, delivered_up_to, read_up_to } = &entry.event
+        else {
+            continue;
+        };
+        if read_up_to > delivered_up_to {
+            return Err(format!(
+                "{device} is told {read_up_to:?} read and only {delivered_up_to:?} delivered"
+            ));
+        }
+        let now = [*delivered_up_to, *read_up_to];
+        if *caught_up {
+            let before = last.insert((device, *conversation), now).unwrap_or_default();
+            if now.iter().zip(before).any(|(now, before)| *now < before) {
+                return Err(format!(
+                    "ticks of {device} in {conversation} moved from {before:?} to {now:?}"
+                ));
             }
-            _ => {}
+        }
+        let known = |id: &MessageId| stored.contains(id) || lows.contains(&id.low());
+        if let Some(id) = now.iter().flatten().find(|id| !known(id)) {
+            return Err(format!("{device} is told a tick on {id}, which is not stored"));
         }
     }
     Ok(())

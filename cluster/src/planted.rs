@@ -1,0 +1,111 @@
+//! Faults that somebody may plant, to see that the judges of the simulation find them.
+//!
+//! Each is one wrong decision at one place in `cluster` or `actors`, where it reads
+//! `if planted::on(Fault::…)`. Which one is on is told a thread, by [`with`]; off unless told.
+//! Without the feature `planted` there is nothing to tell: [`on`] is the constant `false`, the
+//! call sites are gone from what is compiled, and the server refuses to be built with it.
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// A wrong decision.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+faults! {
+    /// A commit is acknowledged though the store did not confirm it.
+    AckUnconfirmed,
+    /// A catch-up reads from the cursor on, and not from an overlap before it.
+    NoOverlap,
+    /// A catch-up writes what the log names, and not what of it was missed while it read.
+    MissedMeanwhile,
+    /// What became of a send is not known, and later ones go ahead of it.
+    HoldForgotten,
+    /// Both rows of a message that was stamped twice are shown.
+    TwinsShown,
+    /// A retry with another text is taken for another message.
+    ConflictSwallowed,
+    /// Of two marks the one that is written later wins.
+    MarksMoveBack,
+    /// A read mark does not set delivered.
+    ReadUndelivered,
+    /// A mark moves, and no log has an entry of it.
+    MarkUnlogged,
+    /// Of an edit and a deletion the one that is written later wins.
+    EditBeatsDeletion,
+    /// An outcome that is not known is told as a failure.
+    UnknownSaidFailed,
+    /// Parcels that never came are not missed.
+    GapUnheard,
+    /// A sender's new map of homes raises no doubt.
+    MapIgnored,
+    /// Who is no longer on the map is not told so.
+    LeftOutUntold,
+    /// A map that may have been lost is taken for known.
+    GapKeepsMap,
+    /// A user's other nodes are not counted when one session may be left out.
+    EdgesUncounted,
+    /// A lease that was not counted on any more is taken up as if it had been.
+    LapseUnheard,
+    /// A push that a session's full mailbox refused raises no doubt.
+    FullUnheard,
+    /// A session that lagged is pushed to again, and reads nothing of what it missed.
+    LagForgotten,
+    /// A user is shown offline when one of his sessions ends, whatever others live.
+    OneGoneAllGone,
+    /// A session that is silent is never over.
+    SilenceEndless,
+    /// Pushes wait for a client without a bound.
+    BudgetEndless,
+    /// A catch-up keeps its place while it waits for its client to read.
+    PlaceKept,
+}
+
+/// Tells whether this is a build into which faults can be planted.
+pub const POSSIBLE: bool = cfg!(feature = "planted");
+
+#[cfg(feature = "planted")]
+mod selector {
+    use std::cell::Cell;
+
+    use super::Fault;
+
+    thread_local! {
+        static ON: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Tells whether this thread has this fault.
+    pub fn on(fault: Fault) -> bool {
+        ON.get() == Some(fault)
+    }
+
+    /// Plants a fault into this thread, or none, while `f` runs.
+    pub fn with<T>(fault: Option<Fault>, f: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Fault>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                ON.set(self.0);
+            }
+        }
+        let _restore = Restore(ON.replace(fault));
+        f()
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use selector::{on, with};
+
+/// Tells that no fault is planted: this build has none.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn on(_: Fault) -> bool {
+    false
+}

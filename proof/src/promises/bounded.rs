@@ -1,0 +1,109 @@
+//! Every queue is bounded, and no client can make another one wait.
+//!
+//! No queue that was measured ever held more than its bound. And while nothing is done to the
+//! cluster, but some clients do not read what they are sent, everybody else goes on: what is
+//! written is acknowledged and shown on every other device of both members within [`FLOW_MS`],
+//! also on those that had to connect again meanwhile, which takes up to 2 s of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rally_schema::{ConversationId, MessageId, Ref};
+
+use crate::history::{Device, Event, History, Span};
+
+/// How long a message may take to every device that reads, while all is calm.
+pub const FLOW_MS: u64 = 5_000;
+
+pub(super) fn judge(history: &History) -> Result<(), String> {
+    if let Some(queue) = history.queues.iter().find(|queue| queue.most > queue.bound) {
+        return Err(format!("{} held {} of at most {}", queue.name, queue.most, queue.bound));
+    }
+    let facts = Facts::of(history);
+    for calm in &history.calm {
+        for entry in &history.entries {
+            let Event::Wrote { r#ref, conversation, .. } = &entry.event else { continue };
+            let span = Span { from_ms: entry.at_ms, to_ms: entry.at_ms + FLOW_MS };
+            let judged = calm.from_ms <= span.from_ms && span.to_ms <= calm.to_ms;
+            if judged && !facts.is_deaf(entry.device, span) {
+                facts.flowed(entry.device, *r#ref, *conversation, span)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a history says about each device.
+#[derive(Default)]
+struct Facts {
+    acked: BTreeMap<(Device, Ref), (u64, MessageId)>,
+    appeared: BTreeMap<(Device, MessageId), u64>,
+    members: BTreeMap<ConversationId, BTreeSet<Device>>,
+    deaf: Vec<(Device, Span)>,
+}
+
+impl Facts {
+    fn of(history: &History) -> Self {
+        let mut facts = Self::default();
+        for view in &history.views {
+            facts.members.entry(view.conversation).or_default().extend(view.device);
+        }
+        for entry in &history.entries {
+            let (device, at_ms) = (entry.device, entry.at_ms);
+            match &entry.event {
+                Event::Acked { r#ref, id } => {
+                    facts.acked.entry((device, *r#ref)).or_insert((at_ms, *id));
+                }
+                Event::Appeared { id } => {
+                    facts.appeared.entry((device, *id)).or_insert(at_ms);
+                }
+                Event::StopsReading => {
+                    facts.deaf.push((device, Span { from_ms: at_ms, to_ms: history.ended_ms }));
+                }
+                Event::Reads => {
+                    let last = facts.deaf.iter_mut().rev().find(|(deaf, _)| *deaf == device);
+                    if let Some((_, span)) = last {
+                        span.to_ms = at_ms;
+                    }
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Tells whether a device did not read all through a span of time.
+    fn is_deaf(&self, device: Device, span: Span) -> bool {
+        self.deaf.iter().any(|(deaf, during)| {
+            *deaf == device && during.from_ms < span.to_ms && span.from_ms < during.to_ms
+        })
+    }
+
+    fn flowed(
+        &self,
+        device: Device,
+        r#ref: Ref,
+        conversation: ConversationId,
+        span: Span,
+    ) -> Result<(), String> {
+        let acked = self.acked.get(&(device, r#ref));
+        let Some((_, id)) = acked.filter(|(at_ms, _)| *at_ms <= span.to_ms) else {
+            return Err(format!(
+                "{ref} of {device} was written at {} ms, when all was calm, and was not \
+                 acknowledged {FLOW_MS} ms later",
+                span.from_ms
+            ));
+        };
+        let members = self.members.get(&conversation).into_iter().flatten();
+        for member in members.filter(|member| !self.is_deaf(**member, span)) {
+            let shown = self.appeared.get(&(*member, *id));
+            if shown.is_none_or(|at_ms| *at_ms > span.to_ms) {
+                return Err(format!(
+                    "{id} was written at {} ms, when all was calm, and {member} did not show it \
+                     {FLOW_MS} ms later",
+                    span.from_ms
+                ));
+            }
+        }
+        Ok(())
+    }
+}

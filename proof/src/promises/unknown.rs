@@ -1,0 +1,56 @@
+//! An unknown outcome is reported as unknown, and resolved by a retry: what was refused for good is
+//! nowhere, and whatever was written is acknowledged or refused in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rally_schema::Ref;
+
+use crate::history::{Device, Event, History};
+
+pub(super) fn judge(history: &History) -> Result<(), String> {
+    let stored: BTreeSet<Ref> =
+        history.stored.iter().flat_map(|view| &view.messages).map(|m| m.r#ref).collect();
+    // What waits for its outcome, and whether it was said to be unknown.
+    let mut open: BTreeMap<Ref, (Device, bool)> = BTreeMap::new();
+    let mut wrote = BTreeSet::new();
+    let mut contradicted = BTreeSet::new();
+    for entry in &history.entries {
+        match &entry.event {
+            Event::Wrote { r#ref, .. } => {
+                wrote.insert(*r#ref);
+                open.insert(*r#ref, (entry.device, false));
+            }
+            Event::Unsure { r#ref } => {
+                open.entry(*r#ref).or_insert((entry.device, true)).1 = true;
+            }
+            // What is stored under it is the first text, as it should be.
+            Event::Contradicted { r#ref } => {
+                contradicted.insert(*r#ref);
+            }
+            Event::Acked { r#ref, .. } => {
+                open.remove(r#ref);
+            }
+            Event::Changed { r#ref } => {
+                open.remove(r#ref);
+            }
+            Event::Refused { r#ref, code } => {
+                open.remove(r#ref);
+                let sent = wrote.contains(r#ref) && !contradicted.contains(r#ref);
+                if sent && stored.contains(r#ref) {
+                    return Err(format!(
+                        "{ref} of {} was refused for good ({code}) and is stored",
+                        entry.device
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    match open.iter().next() {
+        Some((r#ref, (device, true))) => {
+            Err(format!("{ref} of {device} was said to be unknown, and no retry resolved it"))
+        }
+        Some((r#ref, (device, false))) => Err(format!("{ref} of {device} was never answered")),
+        None => Ok(()),
+    }
+}
