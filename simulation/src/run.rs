@@ -218,10 +218,11 @@ async fn record(
     model: &Model,
     users: &[UserId],
 ) -> History {
+    let stored = stored(model, users).await;
     History {
         entries: around.entries.borrow().clone(),
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
-        stored: stored(model, users).await,
+        stored,
         stalls: around.stalls.borrow().clone(),
         queues: queues(around),
         ended_ms: around.world.now_ms(),
