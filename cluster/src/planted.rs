@@ -1,7 +1,7 @@
 //! Faults that somebody may plant, to see that the judges of the simulation find them.
 //!
 //! Each is one wrong decision at one place in `cluster` or `actors`, where it reads
-//! `if planted::on(Fault::…)`. Which one is on is told a thread, by [`with`]; off unless told.
+//! `if planted::on(Fault::…)`. Which one is on is told a thread, by `with`; off unless told.
 //! Without the feature `planted` there is nothing to tell: [`on`] is the constant `false`, the
 //! call sites are gone from what is compiled, and the server refuses to be built with it.
 

@@ -3,9 +3,9 @@
 //!
 //! A run has one thread, and a fault is planted into a thread, so runs go on side by side.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rally_cluster::planted::{self, Fault};
 use rally_proof::Breach;
 use rally_simulation::run::{Size, run};
@@ -50,14 +50,14 @@ fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while found.lock().unwrap().is_none() {
+                while found.lock().is_none() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed > SEEDS {
                         break;
                     }
                     let outcome = planted::with(Some(fault), || run(seed, Size::default(), false));
                     let breaches = outcome.breaches();
-                    let mut found = found.lock().unwrap();
+                    let mut found = found.lock();
                     if !breaches.is_empty() && found.as_ref().is_none_or(|(f, _)| seed < *f) {
                         *found = Some((seed, breaches));
                     }
@@ -65,7 +65,7 @@ fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
             });
         }
     });
-    found.into_inner().unwrap()
+    found.into_inner()
 }
 
 #[test]
