@@ -252,7 +252,7 @@ impl Node {
         let now_ms = self.clock.monotonic_ms();
         let over_ms = match self.standing(life) {
             _ if life.node == self.life.node => return life.generation < self.life.generation,
-            Some((Standing::Offline { since_ms }, _)) => now_ms.saturating_sub(since_ms),
+            Some((Standing::Offline { since_ms, .. }, _)) => now_ms.saturating_sub(since_ms),
             Some(_) => 0,
             // Nobody has heard it since this life began.
             None => now_ms.saturating_sub(self.began_ms),

@@ -123,7 +123,7 @@ mod tests {
         let first = [named("a", NodeStatus::Ready), named("b", NodeStatus::Suspect)];
         assert_eq!(write(&mut records, &members, 1_000), first);
         assert_eq!(write(&mut records, &members, 10_999), []);
-        members[1].standing = Standing::Offline { since_ms: 0 };
+        members[1].standing = Standing::Offline { since_ms: 0, pinged_ms: 0 };
         assert_eq!(write(&mut records, &members, 10_999), [named("b", NodeStatus::Offline)]);
         members[0].card.clock_ms = 11_000;
         assert_eq!(write(&mut records, &members, 11_000), [named("a", NodeStatus::Ready)]);

@@ -72,6 +72,7 @@ pub async fn happen(
     let device = line.phone.borrow().device;
     let about = format!("{kind:?} (of {}, {}, {device})", node.name, other.name);
     around.trace(&"fault", || format!("begins: {about}"));
+    let from_ms = world.now_ms();
     match kind {
         Kind::Parcels => {
             world.change_weather(|weather| {
@@ -125,7 +126,6 @@ pub async fn happen(
             }
         }
         Kind::Pause => {
-            let from_ms = world.now_ms();
             node.set_paused(true);
             world.delay(500, 40_000).await;
             node.set_paused(false);
@@ -189,5 +189,32 @@ pub async fn happen(
             line.set_reads(true, around);
         }
     }
+    let span = Span { from_ms, to_ms: world.now_ms() };
+    match kind {
+        Kind::Gossip => around.cuts.borrow_mut().gossip.push(span),
+        Kind::Parcels | Kind::OffBroker | Kind::BrokerRestart => {
+            around.cuts.borrow_mut().broker.push(span);
+        }
+        _ => {}
+    }
     around.trace(&"fault", || format!("ends: {about}"));
+}
+
+/// When the ways between nodes were bad.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    gossip: Vec<Span>,
+    broker: Vec<Span>,
+}
+
+impl Cuts {
+    /// Gives when gossip and broker were bad at once: nobody can tell then who lives, and who is
+    /// taken for dead is as good as paused.
+    pub fn both(&self) -> impl Iterator<Item = Span> + '_ {
+        let pairs = self.gossip.iter().flat_map(|a| self.broker.iter().map(move |b| (a, b)));
+        pairs.filter_map(|(a, b)| {
+            let (from_ms, to_ms) = (a.from_ms.max(b.from_ms), a.to_ms.min(b.to_ms));
+            (from_ms < to_ms).then_some(Span { from_ms, to_ms })
+        })
+    }
 }

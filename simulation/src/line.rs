@@ -17,6 +17,7 @@ use tokio_util::codec::Framed;
 
 use crate::broker::Exchange;
 use crate::device::{Phone, Wish};
+use crate::faults::Cuts;
 use crate::node::{SimNode, Visit};
 use crate::pipe::{End, pipe};
 use crate::world::World;
@@ -56,6 +57,8 @@ pub struct Surroundings {
     pub entries: RefCell<Vec<Entry>>,
     /// When some node stood still.
     pub stalls: RefCell<Vec<Span>>,
+    /// When the ways between nodes were bad.
+    pub cuts: RefCell<Cuts>,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rally_actors::Settings;
 use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
-use rally_proof::{Breach, Device, History, Queue, Shown, View, judge};
+use rally_proof::{Breach, Device, History, Queue, Shown, Span, View, judge};
 use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
@@ -144,6 +144,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         exchange,
         entries: RefCell::default(),
         stalls: RefCell::default(),
+        cuts: RefCell::default(),
         trace,
     });
     let lines: Vec<Rc<Line>> = users
@@ -223,11 +224,17 @@ async fn record(
         entries: around.entries.borrow().clone(),
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,
-        stalls: around.stalls.borrow().clone(),
+        stalls: stalls(around),
         queues: queues(around),
         ended_ms: around.world.now_ms(),
         ..History::default()
     }
+}
+
+/// Gives when some node stood still, or could not be told from one that does.
+fn stalls(around: &Surroundings) -> Vec<Span> {
+    let cuts = around.cuts.borrow();
+    around.stalls.borrow().iter().copied().chain(cuts.both()).collect()
 }
 
 /// Measures the queues that simulated nodes fill.

@@ -2,7 +2,8 @@
 //!
 //! Silence alone proves nothing: it may be the gossip that is cut. A life that is heard no more
 //! is *suspect*: it is pinged through the broker, and the others are asked whether they hear it.
-//! Only without a sign of life for [`ANSWER_MS`] is it *offline*; until then it keeps its users.
+//! Only without a sign of life for [`ANSWER_MS`] is it *offline*; until then it keeps its users,
+//! and for a while after it is asked whether it was a mistake.
 //! A life that is heard again, or gives a sign, is live again, however long it was away. Whoever
 //! is alone gets no answer from anybody and decides by itself.
 //!
@@ -19,6 +20,13 @@ pub const ANSWER_MS: u64 = 1_500;
 
 /// How often a suspect is pinged, and the others are asked about it.
 pub const PING_MS: u64 = 500;
+
+/// How long after its end an offline life is still asked after: gossip and broker may have been
+/// cut at once, and the broker be back first.
+pub const DOUBT_MS: u64 = 60_000;
+
+/// How often, meanwhile.
+pub const DOUBT_PING_MS: u64 = 2_000;
 
 /// How long an offline life is remembered.
 pub const REMEMBER_MS: u64 = 7 * 86_400_000;
@@ -39,6 +47,8 @@ pub enum Standing {
     Offline {
         /// Since when.
         since_ms: u64,
+        /// When it was pinged last.
+        pinged_ms: u64,
     },
 }
 
@@ -119,17 +129,27 @@ impl Roster {
         let live: Vec<Life> = self.members.values().filter(others).map(|m| m.card.life).collect();
         let mut questions = Vec::new();
         for (life, member) in &mut self.members {
-            let Standing::Suspect { sign_ms, pinged_ms } = &mut member.standing else { continue };
-            if now_ms >= *sign_ms + ANSWER_MS {
-                member.standing = Standing::Offline { since_ms: now_ms };
-            } else if now_ms >= *pinged_ms + PING_MS {
-                *pinged_ms = now_ms;
-                questions.push(Question::Ping(*life));
-                questions.extend(live.iter().map(|to| Question::Ask { to: *to, about: *life }));
-            }
+            let pinged_ms = match &mut member.standing {
+                Standing::Live => continue,
+                Standing::Suspect { sign_ms, .. } if now_ms >= *sign_ms + ANSWER_MS => {
+                    member.standing = Standing::Offline { since_ms: now_ms, pinged_ms: now_ms };
+                    continue;
+                }
+                Standing::Suspect { pinged_ms, .. } if now_ms >= *pinged_ms + PING_MS => pinged_ms,
+                Standing::Offline { since_ms, pinged_ms }
+                    if now_ms < *since_ms + DOUBT_MS
+                        && now_ms >= pinged_ms.saturating_add(DOUBT_PING_MS) =>
+                {
+                    pinged_ms
+                }
+                Standing::Suspect { .. } | Standing::Offline { .. } => continue,
+            };
+            *pinged_ms = now_ms;
+            questions.push(Question::Ping(*life));
+            questions.extend(live.iter().map(|to| Question::Ask { to: *to, about: *life }));
         }
         self.members.retain(|_, member| match member.standing {
-            Standing::Offline { since_ms } => now_ms < since_ms + REMEMBER_MS,
+            Standing::Offline { since_ms, .. } => now_ms < since_ms + REMEMBER_MS,
             _ => true,
         });
         questions
@@ -155,7 +175,8 @@ impl Roster {
         for (life, member) in self.members.iter_mut().rev() {
             let over = later.is_some_and(|later| later.node == life.node);
             if over && !matches!(member.standing, Standing::Offline { .. }) {
-                member.standing = Standing::Offline { since_ms: now_ms };
+                // A later life says so: nobody need be asked.
+                member.standing = Standing::Offline { since_ms: now_ms, pinged_ms: u64::MAX };
             }
             later = Some(*life);
         }
@@ -246,6 +267,24 @@ mod tests {
             }
             assert_eq!(ready(&roster), "ab");
         }
+    }
+
+    #[test]
+    fn who_was_given_up_is_asked_after_for_a_while() {
+        let mut roster = of(&["a", "b", "c"]);
+        roster.hear(cards(&["a", "b"]), 10_000);
+        (10_000..12_000).step_by(250).for_each(|now_ms| drop(roster.look(now_ms)));
+        assert_eq!(ready(&roster), "ab");
+        let mut asked = Vec::new();
+        for now_ms in (12_000..100_000).step_by(250) {
+            if roster.look(now_ms).contains(&Question::Ping(life("c", 1))) {
+                asked.push(now_ms);
+            }
+        }
+        assert_eq!(asked[..2], [13_500, 15_500]);
+        assert_eq!(asked.last(), Some(&69_500), "and then left in peace");
+        roster.sign(life("c", 1), 100_000);
+        assert_eq!(ready(&roster), "abc");
     }
 
     #[test]
