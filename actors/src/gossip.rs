@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often other lives are told how far the numbers of this one's links are.
 const NUMBERS: Duration = Duration::from_secs(1);
 
+/// How often what the store knows of nodes is read.
+const RECORDS: Duration = Duration::from_secs(10);
+
 /// How old the clock on a card may be.
 const CLOCK_MS: u64 = 1_000;
 
@@ -115,6 +118,15 @@ impl Gossip {
         }));
     }
 
+    /// Reads what the store knows of nodes, those among them that are not heard here.
+    fn read_records(&mut self, ctx: &mut Context<Self>) {
+        let read = self.node.store.nodes().into_actor(self);
+        ctx.spawn(read.map(|read, gossip, _| match read {
+            Ok(rows) => gossip.node.set_records(rows),
+            Err(error) => warn!(%error, "what the store knows of nodes could not be read"),
+        }));
+    }
+
     /// Asks after suspects, and takes over who is ready now.
     fn look(&mut self) {
         for question in self.roster.look(self.node.clock.monotonic_ms()) {
@@ -147,6 +159,7 @@ impl Actor for Gossip {
             gossip.record(ctx);
         });
         ctx.run_interval(NUMBERS, |gossip, _| gossip.node.tell_numbers());
+        ctx.run_interval(RECORDS, Self::read_records);
     }
 }
 

@@ -17,7 +17,7 @@ use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{NodeRow, Store};
+use rally_cluster::store::{NodeRow, NodeStatus, Store};
 use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
 use tracing::Span;
@@ -36,6 +36,9 @@ use crate::routers::Routers;
 use crate::settings::Settings;
 use crate::sweeper::{Sweep, Sweeper};
 
+/// How long a heartbeat in the store says that its life is living: two, and some more.
+const RECORD_MS: u64 = 25_000;
+
 /// Decides who may open a session.
 pub trait Gate: Send + Sync {
     /// Spends a ticket: gives the user that it was made for, or says why it is refused.
@@ -53,7 +56,7 @@ pub struct Parts {
     pub address: String,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
-    /// What the store knew of nodes when this life began.
+    /// What the store knows of nodes when this life begins.
     pub past: Vec<NodeRow>,
     /// The way to other nodes.
     pub broker: Arc<dyn Broker>,
@@ -88,6 +91,8 @@ pub struct Node {
     homes: RwLock<Homes>,
     /// How every life stands, as gossip saw it last.
     members: RwLock<Vec<Member>>,
+    /// What the store knows of nodes, as read last.
+    records: RwLock<Vec<NodeRow>>,
     /// When this life began, by its monotonic clock.
     began_ms: u64,
     status: AtomicU8,
@@ -107,7 +112,7 @@ impl Deref for Node {
 impl Node {
     /// Puts a node together and starts what it has one of on the current thread. It tells
     /// the others of itself, and takes no users before [`set_ready`](Self::set_ready).
-    pub fn start(parts: Parts) -> Arc<Self> {
+    pub fn start(mut parts: Parts) -> Arc<Self> {
         let (life, settings) = (parts.life, parts.settings.clone());
         let routers = Routers::default();
         let node = Arc::new_cyclic(|node| Self {
@@ -121,6 +126,7 @@ impl Node {
             // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of([life])),
             members: RwLock::default(),
+            records: RwLock::new(std::mem::take(&mut parts.past)),
             began_ms: parts.clock.monotonic_ms(),
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
@@ -229,21 +235,32 @@ impl Node {
         Some((member.standing, member.card.clock_ms))
     }
 
-    /// Tells whether a life is, as far as is known, not over. This one is living.
+    fn record(&self, life: Life) -> Option<NodeRow> {
+        self.records.read().iter().find(|row| row.life == life).cloned()
+    }
+
+    /// Takes over what the store knows of nodes.
+    pub(crate) fn set_records(&self, records: Vec<NodeRow>) {
+        *self.records.write() = records;
+    }
+
+    /// Tells whether a life is, as far as is known, not over. This one is living. Of one whose
+    /// gossip never came here the store is asked.
     pub fn is_living(&self, life: Life) -> bool {
-        let standing = self.standing(life).map(|(standing, _)| standing);
-        life == self.life || matches!(standing, Some(Standing::Live | Standing::Suspect { .. }))
+        if let Some((standing, _)) = self.standing(life) {
+            return life == self.life || !matches!(standing, Standing::Offline { .. });
+        }
+        let writes = |row: NodeRow| {
+            let over = matches!(row.status, NodeStatus::Offline | NodeStatus::Deleted);
+            !over && self.clock.now_ms() < row.heartbeat_ms + RECORD_MS
+        };
+        life == self.life || self.record(life).is_some_and(writes)
     }
 
     /// Gives when a life that is over was last heard, by its own clock; 0 when that is not known.
     pub fn ended_ms(&self, life: Life) -> u64 {
-        match self.standing(life) {
-            Some((_, clock_ms)) => clock_ms,
-            None => {
-                let row = self.past.iter().find(|row| row.life == life);
-                row.map_or(0, |row| row.heartbeat_ms)
-            }
-        }
+        let heard = self.standing(life).map(|(_, clock_ms)| clock_ms);
+        heard.or_else(|| self.record(life).map(|row| row.heartbeat_ms)).unwrap_or(0)
     }
 
     /// Tells whether a life has been over for so long that no session of it can be left: should

@@ -90,6 +90,8 @@ struct Thread {
     has_delivered: Option<MessageId>,
     /// Not before this moment is anything sent again here.
     wait_until_ms: u64,
+    /// Whether something was refused, so that nothing is sent while anything is under way.
+    stopped: bool,
 }
 
 /// The device.
@@ -264,6 +266,12 @@ impl Phone {
             return;
         }
         let now_ms = self.world.now_ms();
+        let under_way = |intent: &&Intent| intent.sent_ms.is_some();
+        let busy: BTreeSet<ConversationId> =
+            self.intents.iter().filter(under_way).map(|intent| intent.conversation).collect();
+        for (conversation, thread) in &mut self.threads {
+            thread.stopped &= busy.contains(conversation);
+        }
         let mut on_the_way = BTreeMap::<ConversationId, usize>::new();
         for index in 0..self.intents.len() {
             let Intent { conversation, sent_ms, .. } = self.intents[index];
@@ -274,7 +282,8 @@ impl Phone {
                 self.intents[index].tried = true;
                 self.intents[index].sent_ms = None;
             }
-            let waits = self.thread(conversation).wait_until_ms > now_ms;
+            let thread = self.thread(conversation);
+            let waits = thread.wait_until_ms > now_ms || thread.stopped;
             if *count <= ON_THE_WAY && !waits && self.intents[index].sent_ms.is_none() {
                 self.send(index, now_ms);
             }
@@ -560,6 +569,7 @@ impl Phone {
         let wait_ms = error.retry_after_ms.unwrap_or(200);
         let thread = self.thread(conversation);
         thread.wait_until_ms = thread.wait_until_ms.max(now_ms + wait_ms);
+        thread.stopped = true;
     }
 
     fn message(&mut self, message: Message, may_have_holes: bool) {

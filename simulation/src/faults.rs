@@ -129,7 +129,6 @@ pub async fn happen(
             node.set_paused(true);
             world.delay(500, 40_000).await;
             node.set_paused(false);
-            around.stalls.borrow_mut().push(Span { from_ms, to_ms: world.now_ms() });
         }
         Kind::OffBroker => {
             node.set_off_broker(true, world.below(2) == 0);
@@ -192,8 +191,10 @@ pub async fn happen(
     let span = Span { from_ms, to_ms: world.now_ms() };
     match kind {
         Kind::Gossip => around.cuts.borrow_mut().gossip.push(span),
-        Kind::Parcels | Kind::OffBroker | Kind::BrokerRestart => {
-            around.cuts.borrow_mut().broker.push(span);
+        Kind::Parcels => around.cuts.borrow_mut().broker.push(span),
+        // Nothing can be told meanwhile.
+        Kind::OffBroker | Kind::BrokerRestart | Kind::Pause => {
+            around.stalls.borrow_mut().push(span);
         }
         _ => {}
     }

@@ -57,7 +57,7 @@ pub struct Surroundings {
     pub entries: RefCell<Vec<Entry>>,
     /// When some node stood still.
     pub stalls: RefCell<Vec<Span>>,
-    /// When the ways between nodes were bad.
+    /// When the ways between nodes were bad, though not closed.
     pub cuts: RefCell<Cuts>,
     /// Whether every frame and fault is printed.
     pub trace: bool,

@@ -136,6 +136,7 @@ impl SimNode {
         let life = Life { node: self.name, generation: self.generation.get() };
         let clock = Clock::new(self.machine.clone(), model.high_water_ms(), world.below(u64::MAX));
         let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
+        let past = model.nodes().await.expect("the model answers");
         let local = LocalSet::new();
         let (node, sweep) = local
             .run_until(async {
@@ -143,7 +144,7 @@ impl SimNode {
                     life,
                     address: String::new(),
                     store: Arc::new(SimStore::new(world.clone(), model, life)),
-                    past: Vec::new(),
+                    past,
                     broker: Arc::new(exchange.connect(life)),
                     membership: Arc::new(board.join(life)),
                     clock,
