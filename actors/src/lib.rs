@@ -18,6 +18,7 @@ pub mod io;
 pub mod link;
 pub mod metrics;
 pub mod node;
+mod outlive;
 pub mod presence_watch;
 pub mod push;
 pub mod rate;

@@ -1,5 +1,6 @@
 //! One batch of a lane: what is checked against the store, written, and told, outside of the actor.
 //!
+//! It outlives the session: what is stored is told, whether its sender still waits for the ack or not.
 //! Each item is prepared alone, all that may be written are one commit, and the answers come in
 //! the order of asking. Knows nothing of sockets or lanes.
 
@@ -17,6 +18,7 @@ use super::peers::{Peer, find_peer};
 use crate::committer::{CommitError, Write};
 use crate::node::Worker;
 use crate::push::Push;
+use crate::routers::Handle;
 
 /// How long a client waits after `busy`.
 const BUSY_MS: u64 = 500;
@@ -57,7 +59,7 @@ pub(super) struct Written {
 
 /// What became of one item.
 pub(super) enum Outcome {
-    Done { ack: Ack, pushes: Vec<(UserId, Push)> },
+    Done(Ack),
     Refused(ErrorFrame),
 }
 
@@ -79,6 +81,8 @@ pub(super) struct Batch {
     pub(super) worker: Rc<Worker>,
     pub(super) user: UserId,
     pub(super) client: ClientId,
+    /// The user's own.
+    pub(super) router: Handle,
     pub(super) conversation: ConversationId,
     /// What is known of the other member.
     pub(super) peer: Option<Peer>,
@@ -119,16 +123,41 @@ impl Batch {
             let first = prepared.iter().find(|item| item.is_send);
             held_by = first.map(|item| item.ack.r#ref).or(held_by);
         }
-        let client = self.client;
         // Acks go out before what was refused: a client that sees them in this order needs no
         // second look at its outbox.
         let refused = std::mem::take(&mut outcomes);
         outcomes.extend(prepared.into_iter().map(|item| match stored {
-            Ok(()) => item.done(client),
+            Ok(()) => Outcome::Done(self.tell(item)),
             Err(error) => Outcome::Refused(not_stored(error, item.ack.r#ref)),
         }));
         outcomes.extend(refused);
         Written { outcomes, held_by, peer: self.peer }
+    }
+
+    /// Tells both members of what is stored, and gives its ack.
+    fn tell(&self, item: Prepared) -> Ack {
+        let Prepared { pair, ack, push, is_send, received_us, span, .. } = item;
+        if let Some(frame) = push {
+            let mut push = Push::stored(&frame);
+            push.received_us = Some(received_us);
+            push.span = span;
+            if !pair.is_alone() {
+                self.deliver(pair.peer, push.clone());
+            }
+            push.except = is_send.then_some(self.client);
+            self.deliver(pair.actor, push);
+        }
+        ack
+    }
+
+    /// Delivers a push, unless it would come back to this client alone. A device that attaches
+    /// now reads the store after it has been counted, and what this push is about is stored.
+    fn deliver(&self, user: UserId, push: Push) {
+        let node = &self.worker.node;
+        let answered = user == self.user && push.except == Some(self.client);
+        if !(answered && self.router.shared.serves_one() && node.home(user) == node.life) {
+            node.deliver(user, push);
+        }
     }
 
     /// Commits everything that is not stored already.
@@ -361,23 +390,4 @@ fn not_stored(error: CommitError, r#ref: Ref) -> ErrorFrame {
         CommitError::Unknown => ErrorCode::Unknown,
     };
     ErrorFrame::new(code, error.to_string()).about(r#ref).after_ms(BUSY_MS)
-}
-
-impl Prepared {
-    /// Gives the ack, and one serialised push for both members.
-    fn done(self, client: ClientId) -> Outcome {
-        let Self { pair, ack, push, is_send, received_us, span, .. } = self;
-        let mut pushes = Vec::new();
-        if let Some(frame) = push {
-            let mut push = Push::stored(&frame);
-            push.received_us = Some(received_us);
-            push.span = span;
-            if !pair.is_alone() {
-                pushes.push((pair.peer, push.clone()));
-            }
-            push.except = is_send.then_some(client);
-            pushes.push((pair.actor, push));
-        }
-        Outcome::Done { ack, pushes }
-    }
 }

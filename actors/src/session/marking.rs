@@ -22,10 +22,14 @@ use tracing::{Span, warn};
 use super::Session;
 use crate::committer::Write;
 use crate::node::Worker;
+use crate::outlive::outlive;
 use crate::push::Push;
 
 /// Conversations of one session whose marks may wait.
 const PENDING: usize = 256;
+
+/// How often a write is tried again before the session, if it is still there, takes it up.
+const TRIES: usize = 5;
 
 /// How long marks wait after a failed write.
 const AGAIN: Duration = Duration::from_millis(1_000);
@@ -34,12 +38,15 @@ const AGAIN: Duration = Duration::from_millis(1_000);
 struct Marks {
     delivered: Option<MessageId>,
     read: Option<MessageId>,
+    /// Whether they may have been written by an attempt of which nobody was told.
+    again: bool,
 }
 
 impl Marks {
     fn merge(&mut self, other: Marks) {
         self.delivered = self.delivered.max(other.delivered);
         self.read = self.read.max(other.read);
+        self.again |= other.again;
     }
 }
 
@@ -58,9 +65,9 @@ impl Session {
             return self.refuse(ErrorFrame::new(ErrorCode::Busy, text).after_ms(1_000));
         }
         let one = if read {
-            Marks { delivered: None, read: Some(mark.id) }
+            Marks { read: Some(mark.id), ..Marks::default() }
         } else {
-            Marks { delivered: Some(mark.id), read: None }
+            Marks { delivered: Some(mark.id), ..Marks::default() }
         };
         pending.entry(mark.conversation).or_default().merge(one);
         let window = Duration::from_millis(self.worker.node.settings.marks_window_ms);
@@ -82,62 +89,79 @@ impl Session {
         if self.is_in_doubt() || self.marks.marks.is_empty() {
             return;
         }
-        let (worker, user) = (self.worker.clone(), self.user);
-        let writing =
-            join_all(
-                std::mem::take(&mut self.marks.marks).into_iter().map(
-                    move |(conversation, marks)| {
-                        let worker = worker.clone();
-                        async move {
-                            (conversation, marks, write(&worker, user, conversation, marks).await)
-                        }
-                    },
-                ),
-            );
-        ctx.spawn(writing.into_actor(self).map(|all, session, ctx| {
+        let writing = self.write_marks();
+        ctx.spawn(outlive(writing).into_actor(self).map(|all, session, ctx| {
             for (conversation, marks, outcome) in all {
                 session.marked(conversation, marks, outcome, ctx);
             }
         }));
     }
 
+    /// Writes the marks that wait although the session ends.
+    pub(super) fn leave_marks(&mut self) {
+        if !self.is_in_doubt() && !self.marks.marks.is_empty() {
+            drop(outlive(self.write_marks()));
+        }
+    }
+
+    /// Begins to write the marks that wait, and to tell of those that are written.
+    fn write_marks(
+        &mut self,
+    ) -> impl Future<Output = Vec<(ConversationId, Marks, Result<(), Failed>)>> + use<> {
+        let (worker, user) = (self.worker.clone(), self.user);
+
+        let marks = std::mem::take(&mut self.marks.marks);
+        join_all(marks.into_iter().map(move |(conversation, marks)| {
+            let worker = worker.clone();
+            async move {
+                let written = write_repeatedly(&worker, user, conversation, marks).await;
+                let told = written.map(|moved| {
+                    if let Some(moved) = moved {
+                        tell_receipt(&worker, moved);
+                    }
+                });
+                (conversation, marks, told)
+            }
+        }))
+    }
+
     fn marked(
         &mut self,
         conversation: ConversationId,
         marks: Marks,
-        outcome: Result<Option<Moved>, Failed>,
+        outcome: Result<(), Failed>,
         ctx: &mut Context<Self>,
     ) {
         match outcome {
-            Ok(Some(moved)) => self.tell_receipt(moved),
-            Ok(None) => {}
+            Ok(()) => {}
             Err(Failed::UnknownConversation) => {
                 let text = format!("unknown conversation {conversation}");
                 self.refuse(ErrorFrame::new(ErrorCode::UnknownConversation, text));
             }
             Err(Failed::Store(why)) => {
                 warn!(user = %self.user, why, "marks were not written yet");
+                let marks = Marks { again: true, ..marks };
                 self.marks.marks.entry(conversation).or_default().merge(marks);
                 self.schedule_marks(AGAIN, ctx);
             }
         }
     }
+}
 
-    /// Tells the author's devices (ticks) and, when read, the reader's own (badge).
-    fn tell_receipt(&self, Moved { pair, delivered, read }: Moved) {
-        let receipt = Receipt {
-            conversation: pair.conversation,
-            user: pair.actor,
-            delivered_up_to: delivered.max(read),
-            read_up_to: read,
-        };
-        let push = Push::stored(&ServerFrame::from(receipt));
-        if !pair.is_alone() {
-            self.worker.node.deliver(pair.peer, push.clone());
-        }
-        if read.is_some() {
-            self.worker.node.deliver(pair.actor, push);
-        }
+/// Tells the author's devices (ticks) and, when read, the reader's own (badge).
+fn tell_receipt(worker: &Worker, Moved { pair, delivered, read }: Moved) {
+    let receipt = Receipt {
+        conversation: pair.conversation,
+        user: pair.actor,
+        delivered_up_to: delivered.max(read),
+        read_up_to: read,
+    };
+    let push = Push::stored(&ServerFrame::from(receipt));
+    if !pair.is_alone() {
+        worker.node.deliver(pair.peer, push.clone());
+    }
+    if read.is_some() {
+        worker.node.deliver(pair.actor, push);
     }
 }
 
@@ -159,7 +183,26 @@ impl From<StoreError> for Failed {
     }
 }
 
-/// Writes what of the marks moves something; `None` when nothing does.
+/// Writes marks, a few times if need be: the session may be gone, and the client with it.
+async fn write_repeatedly(
+    worker: &Rc<Worker>,
+    user: UserId,
+    conversation: ConversationId,
+    mut marks: Marks,
+) -> Result<Option<Moved>, Failed> {
+    for _ in 0..TRIES {
+        match write(worker, user, conversation, marks).await {
+            Err(Failed::Store(why)) => warn!(%user, why, "marks were not written yet"),
+            written => return written,
+        }
+        marks.again = true;
+        tokio::time::sleep(AGAIN).await;
+    }
+    write(worker, user, conversation, marks).await
+}
+
+/// Writes what of the marks moves something; `None` when nothing does. What may have been written
+/// before, without anybody being told, is written and told again.
 async fn write(
     worker: &Rc<Worker>,
     user: UserId,
@@ -172,12 +215,15 @@ async fn write(
     let pair = Pair { conversation, actor: user, peer: mine.peer };
     let alone = pair.is_alone();
     let mut read = land(worker, &pair, marks.read).await?;
-    read = read.filter(|id| Some(*id) > mine.cells.read_up_to);
+    let moves = |id: &MessageId, from: Option<MessageId>| {
+        Some(*id) > from || (marks.again && Some(*id) == from)
+    };
+    read = read.filter(|id| moves(id, mine.cells.read_up_to));
     let mut delivered = None;
     if !alone && marks.delivered.is_some() {
         let theirs = store.inbox_rows(pair.peer, vec![conversation]).await?;
         let before = theirs.first().and_then(|row| row.cells.peer_delivered_up_to);
-        delivered = land(worker, &pair, marks.delivered).await?.filter(|id| Some(*id) > before);
+        delivered = land(worker, &pair, marks.delivered).await?.filter(|id| moves(id, before));
     }
     if read.is_none() && delivered.is_none() {
         return Ok(None);

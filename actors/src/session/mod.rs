@@ -378,6 +378,7 @@ impl Actor for Session {
         let node = self.worker.node.clone();
         node.metrics.sessions.dec();
         self.worker.sweep.leave(self.sweep_key);
+        self.leave_marks();
         self.stop_lagging();
         self.io.close();
         let silent_ms = node.clock.monotonic_ms().saturating_sub(self.io.heard_ms.get());

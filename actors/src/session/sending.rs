@@ -14,13 +14,13 @@ use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::{Delete, Edit, ErrorFrame, Forget, Send};
 use rally_schema::ids::MAX_N;
 use rally_schema::limits::WAITING_SENDS;
-use rally_schema::{ConversationId, ErrorCode, Ref, UserId, text};
+use rally_schema::{ConversationId, ErrorCode, Ref, text};
 use tracing::info_span;
 
 use super::Session;
 use super::batch::{Batch, Outcome, Queued, What, Written};
 use crate::io::Pause;
-use crate::push::Push;
+use crate::outlive::outlive;
 
 /// What waits to be stored in one conversation.
 #[derive(Default)]
@@ -99,16 +99,6 @@ impl Session {
         }
     }
 
-    /// Delivers a push, unless it would come back to this client alone. A device that attaches
-    /// now reads the store after it has been counted, and what this push is about is stored.
-    fn tell(&self, user: UserId, push: Push) {
-        let node = &self.worker.node;
-        let answered = user == self.user && push.except == Some(self.client);
-        if !(answered && self.router.shared.serves_one() && node.home(user) == node.life) {
-            node.deliver(user, push);
-        }
-    }
-
     /// Takes one of what the user may send, over all his sessions.
     fn within_rate(&self, r#ref: Ref, now_us: u64) -> Result<(), ErrorFrame> {
         let taken = self.router.shared.sends.take(self.worker.node.sends, now_us);
@@ -151,15 +141,18 @@ impl Session {
             worker: self.worker.clone(),
             user: self.user,
             client: self.client,
+            router: self.router.clone(),
             conversation,
             peer: self.peers.get(conversation),
             held_by,
         };
         let waiting = std::mem::take(&mut lane.waiting);
         self.io.pause(Pause::Lane, false);
-        ctx.spawn(batch.write(waiting).into_actor(self).map(move |written, session, ctx| {
-            session.written(conversation, written, ctx);
-        }));
+        ctx.spawn(outlive(batch.write(waiting)).into_actor(self).map(
+            move |written, session, ctx| {
+                session.written(conversation, written, ctx);
+            },
+        ));
     }
 
     fn written(&mut self, conversation: ConversationId, written: Written, ctx: &mut Context<Self>) {
@@ -172,10 +165,7 @@ impl Session {
         }
         for outcome in written.outcomes {
             match outcome {
-                Outcome::Done { ack, pushes } => {
-                    self.answer(ack);
-                    pushes.into_iter().for_each(|(user, push)| self.tell(user, push));
-                }
+                Outcome::Done(ack) => self.answer(ack),
                 Outcome::Refused(error) => self.refuse(error),
             }
         }
