@@ -180,18 +180,13 @@ impl PresenceWatch {
             if let Err(error) = written {
                 warn!(%error, "presence was not stored");
                 ctx.run_later(AGAIN, move |watch, ctx| {
-                    let newest = watch.writes.done(row.user).unwrap_or(row);
-                    if watch.writes.ask(newest) {
-                        watch.write(newest, ctx);
-                    }
+                    let newest = watch.writes.newest(row);
+                    watch.write(newest, ctx);
                 });
                 return;
             }
             match watch.writes.done(row.user) {
-                Some(next) => {
-                    watch.writes.ask(next);
-                    watch.write(next, ctx);
-                }
+                Some(next) => watch.write(next, ctx),
                 None => ctx.notify(Changed { user: row.user, stage: Stage::Home }),
             }
         }));

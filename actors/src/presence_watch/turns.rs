@@ -62,7 +62,12 @@ impl Writes {
         }
     }
 
-    /// Ends a write; gives what is to be written after it.
+    /// Gives what is to be written in the place of a row that could not be.
+    pub(super) fn newest(&mut self, row: PresenceRow) -> PresenceRow {
+        self.0.get_mut(&row.user).and_then(Option::take).unwrap_or(row)
+    }
+
+    /// Ends a write; gives what is to be written after it, which is under way then.
     pub(super) fn done(&mut self, user: UserId) -> Option<PresenceRow> {
         let next = self.0.get_mut(&user).and_then(Option::take);
         if next.is_none() {
@@ -113,7 +118,10 @@ mod tests {
         let mut writes = Writes::default();
         assert_eq!([1, 2, 3].map(|at| writes.ask(row(at))), [true, false, false]);
         assert_eq!(writes.done(user("ana")), Some(row(3)));
+        assert!(!writes.ask(row(4)), "what came after it is under way");
+        assert_eq!(writes.newest(row(3)), row(4), "should that fail, the newest is written");
+        assert_eq!(writes.newest(row(4)), row(4));
         assert_eq!(writes.done(user("ana")), None);
-        assert!(writes.ask(row(4)));
+        assert!(writes.ask(row(5)));
     }
 }
