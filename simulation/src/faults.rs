@@ -158,14 +158,21 @@ pub async fn happen(
         }
         Kind::Sockets => node.break_sockets(),
         Kind::Offline => {
+            // Every other time with all devices of its user, so that nobody holds him online.
+            let whole = world.below(2) == 0;
+            let goes = |other: &&Rc<Line>| {
+                let other = other.phone.borrow().device;
+                other == device || (whole && other.user == device.user)
+            };
+            let going: Vec<&Rc<Line>> = lines.iter().filter(goes).collect();
             // Every other time nobody closes the socket.
-            if world.below(2) == 0 {
-                line.vanish()
-            } else {
-                line.set_online(false)
-            }
+            let silently = world.below(2) == 0;
+            going.iter().for_each(|line| match silently {
+                true => line.vanish(),
+                false => line.set_online(false),
+            });
             world.delay(500, 60_000).await;
-            line.set_online(true);
+            going.iter().for_each(|line| line.set_online(true));
         }
         Kind::Cleared => {
             line.forget(around);

@@ -47,9 +47,14 @@ pub async fn open(address: SocketAddr) -> Socket {
 
 /// Opens a WebSocket on a connected stream.
 pub async fn open_on(address: SocketAddr, stream: TcpStream) -> Socket {
+    try_open_on(address, stream).await.unwrap()
+}
+
+/// Opens a WebSocket at a server that may die meanwhile.
+pub async fn try_open_on(address: SocketAddr, stream: TcpStream) -> Option<Socket> {
     let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "rally.v1".parse().unwrap());
-    tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    tokio_tungstenite::client_async(request, stream).await.ok().map(|opened| opened.0)
 }
 
 /// Draws a new ref.
@@ -102,7 +107,50 @@ impl Client {
         let mut socket = open_on(address, stream).await;
         let hello = ClientFrame::from(Hello { ticket, client, cursor: cursor.clone() });
         socket.send(Ws::text(hello.encode())).await.unwrap();
-        let mut this = Self {
+        let mut this = Self::over(socket, address, user, token, client, cursor);
+        let welcome = this
+            .wait_for("welcome", |frame| match frame {
+                ServerFrame::Welcome(welcome) => Some(welcome.clone()),
+                _ => None,
+            })
+            .await;
+        this.offset = welcome.now as i64 - wall_ms() as i64;
+        this
+    }
+
+    /// Opens a session at a server that may die meanwhile, with a ticket for it.
+    pub async fn try_hello(
+        address: SocketAddr,
+        user: &str,
+        token: &str,
+        client: ClientId,
+        cursor: &Option<String>,
+        ticket: String,
+    ) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let mut socket = try_open_on(address, stream).await?;
+        let hello = ClientFrame::from(Hello { ticket, client, cursor: cursor.clone() });
+        socket.send(Ws::text(hello.encode())).await.ok()?;
+        let (token, cursor) = (token.to_owned(), cursor.clone());
+        let mut this = Self::over(socket, address, user, token, client, cursor);
+        match this.receive().await? {
+            ServerFrame::Welcome(welcome) => {
+                this.offset = welcome.now as i64 - wall_ms() as i64;
+                Some(this)
+            }
+            _ => None,
+        }
+    }
+
+    fn over(
+        socket: Socket,
+        address: SocketAddr,
+        user: &str,
+        token: String,
+        client: ClientId,
+        cursor: Option<String>,
+    ) -> Self {
+        Self {
             user: user.parse().unwrap(),
             client,
             token,
@@ -112,15 +160,7 @@ impl Client {
             offset: 0,
             stamped: (0, 0),
             cursor,
-        };
-        let welcome = this
-            .wait_for("welcome", |frame| match frame {
-                ServerFrame::Welcome(welcome) => Some(welcome.clone()),
-                _ => None,
-            })
-            .await;
-        this.offset = welcome.now as i64 - wall_ms() as i64;
-        this
+        }
     }
 
     /// Waits for `synced` or `reset`, and keeps its cursor.

@@ -60,8 +60,18 @@ impl Server {
         Self::try_on(home, flags).unwrap_or_else(|refused| panic!("{refused:?}"))
     }
 
+    /// Starts a node at an address of the test's choice.
+    pub fn at(address: SocketAddr, home: &Path, flags: &[&str]) -> Self {
+        Self::listen_on(&address.to_string(), home, flags)
+            .unwrap_or_else(|refused| panic!("{refused:?}"))
+    }
+
     /// Starts a node that may refuse its data.
     pub fn try_on(home: &Path, flags: &[&str]) -> Result<Self, Refused> {
+        Self::listen_on("127.0.0.1:0", home, flags)
+    }
+
+    fn listen_on(listen: &str, home: &Path, flags: &[&str]) -> Result<Self, Refused> {
         let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         for flag in [
             "--demo",
@@ -80,7 +90,7 @@ impl Server {
             }
         }
         let log = Log::default();
-        let (child, address) = spawn(home, "127.0.0.1:0", &all, &log)?;
+        let (child, address) = spawn(home, listen, &all, &log)?;
         Ok(Self { child, address, flags: all, home: home.to_owned(), log, _temporary: None })
     }
 

@@ -1,0 +1,137 @@
+//! One device that stays connected: asks any node for a place, comes back when it loses it, and
+//! keeps what it was told, as the browser client does.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rally_schema::frame::ServerFrame;
+use rally_schema::{ClientId, Ref};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use super::harness::client::Client;
+use super::harness::http;
+
+/// The longest wait after the first failure; it doubles with each, as the browser's does.
+const FIRST_MS: u64 = 500;
+
+/// How long asking for a place and being welcomed may take.
+const WELCOME: Duration = Duration::from_secs(15);
+
+/// A device between two connections.
+pub struct Device {
+    user: String,
+    token: String,
+    client: ClientId,
+    cursor: Option<String>,
+    nodes: Vec<SocketAddr>,
+    failures: u32,
+}
+
+impl Device {
+    pub fn new(user: &str, token: &str, nodes: &[SocketAddr]) -> Self {
+        let (user, token, nodes) = (user.to_owned(), token.to_owned(), nodes.to_vec());
+        Self { user, token, client: Uuid::new_v4().into(), cursor: None, nodes, failures: 0 }
+    }
+
+    /// Connects, and gives the node's name: as often as it takes.
+    pub async fn connect(&mut self) -> (Client, String) {
+        loop {
+            match timeout(WELCOME, self.try_connect()).await {
+                Ok(Some(connected)) => {
+                    self.failures = 0;
+                    return connected;
+                }
+                Ok(None) | Err(_) => {
+                    let span = FIRST_MS << self.failures.min(4);
+                    self.failures += 1;
+                    sleep(Duration::from_millis(Uuid::new_v4().as_u128() as u64 % span)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_connect(&self) -> Option<(Client, String)> {
+        let asked = self.nodes[self.failures as usize % self.nodes.len()];
+        // A dead node refuses the connection; asking it would end the test.
+        drop(tokio::net::TcpStream::connect(asked).await.ok()?);
+        let body = json!({ "client": self.client }).to_string();
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("content-type", "application/json"), ("authorization", &bearer)];
+        let answer =
+            http::try_exchange(asked, "POST", "/api/discover", &headers, Some(&body)).await?;
+        if answer.status != 200 {
+            return None;
+        }
+        let place = answer.json();
+        let address = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?;
+        let (address, ticket) = (address.parse().ok()?, place["ticket"].as_str()?.to_owned());
+        let client =
+            Client::try_hello(address, &self.user, &self.token, self.client, &self.cursor, ticket)
+                .await?;
+        Some((client, place["node"].as_str()?.to_owned()))
+    }
+
+    /// Keeps the cursor of a catch-up that ended.
+    pub fn note(&mut self, frame: &ServerFrame) {
+        match frame {
+            ServerFrame::Synced(synced) => self.cursor = Some(synced.cursor.clone()),
+            ServerFrame::Reset(reset) => self.cursor = Some(reset.cursor.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// What a writer knows of what it wrote.
+#[derive(Default)]
+pub struct Outbox {
+    pub acked: BTreeMap<Ref, rally_schema::MessageId>,
+    pub open: Vec<rally_schema::frame::Send>,
+    pub sent: u64,
+    /// How often what was refused.
+    pub refusals: BTreeMap<&'static str, u64>,
+}
+
+impl Outbox {
+    /// Takes an answer; gives what has to be sent again, after how long.
+    pub fn hear(&mut self, frame: &ServerFrame) -> Option<Duration> {
+        match frame {
+            ServerFrame::Ack(ack) => {
+                if let Some(at) = self.open.iter().position(|send| send.r#ref == ack.r#ref) {
+                    self.open.remove(at);
+                }
+                self.acked.insert(ack.r#ref, ack.id);
+                None
+            }
+            ServerFrame::Error(error) => {
+                let at = self.open.iter().position(|send| Some(send.r#ref) == error.r#ref)?;
+                assert!(error.retry, "{error:?}");
+                *self.refusals.entry(error.code.name()).or_default() += 1;
+                match error.code.name() {
+                    // This one and all after it have to sort after what was stored meanwhile.
+                    "clock" | "expired" => self.open[at..].iter_mut().for_each(|send| send.at = 0),
+                    "unknown" => self.open[at].retry = true,
+                    _ => {}
+                }
+                Some(Duration::from_millis(error.retry_after_ms.unwrap_or(200)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives all that is open, in order, stamped where that is needed.
+    pub fn again(&mut self, client: &mut Client) -> Vec<rally_schema::frame::Send> {
+        for send in self.open.iter_mut().filter(|send| send.at == 0) {
+            (send.at, send.n) = client.stamp();
+            send.retry = false;
+        }
+        self.open.clone()
+    }
+}
+
+/// Microseconds since a moment.
+pub fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}

@@ -1,0 +1,266 @@
+//! Pairs that write to each other all the time, and what became of every message.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rally_schema::frame::{HistoryQuery, Message, Send, ServerFrame};
+use rally_schema::{MessageId, Ref};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::device::{Device, Outbox, micros};
+use super::harness::client::new_ref;
+use super::harness::{PATIENCE, http};
+use super::nodes::Nodes;
+
+/// Pairs that write; each message goes one way.
+const PAIRS: usize = 10;
+
+/// What a pair knows.
+#[derive(Default)]
+struct Pair {
+    outbox: Outbox,
+    /// What the reader was shown: by ref, the ids.
+    shown: BTreeMap<Ref, BTreeSet<MessageId>>,
+    /// When each message was meant, and when the reader got it.
+    got: Vec<(Duration, Duration)>,
+    /// At which nodes writer and reader are.
+    at: [String; 2],
+}
+
+impl Pair {
+    fn unshown(&self) -> impl Iterator<Item = &Ref> {
+        self.outbox.acked.keys().filter(|r#ref| !self.shown.contains_key(r#ref))
+    }
+
+    fn misses_something(&self) -> bool {
+        !self.outbox.open.is_empty() || self.unshown().next().is_some()
+    }
+
+    /// Says what is missing, for people.
+    fn wants(&self) -> String {
+        let Outbox { open, acked, refusals, .. } = &self.outbox;
+        let (open, acked, unshown) = (open.len(), acked.len(), self.unshown().count());
+        format!(
+            "{open} have no answer, {unshown} of {acked} that were acknowledged are not shown; \
+             writer and reader are at {:?}; refusals: {refusals:?}",
+            self.at
+        )
+    }
+}
+
+/// All pairs.
+pub struct Load {
+    begun: Instant,
+    pairs: Vec<Arc<Mutex<Pair>>>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Registers users, connects them, and begins to write.
+    pub async fn begin(nodes: &Nodes, rate: usize) -> Self {
+        let begun = Instant::now();
+        let (stop, stopped) = watch::channel(false);
+        let (mut pairs, mut tasks) = (Vec::new(), Vec::new());
+        let pace = Duration::from_secs_f64(PAIRS as f64 / rate as f64);
+        for index in 0..PAIRS {
+            let (writer, reader) = (format!("writer{index}"), format!("reader{index}"));
+            let at = nodes.addresses()[index % nodes.len()];
+            let tokens = [http::register(at, &writer).await, http::register(at, &reader).await];
+            let pair = Arc::<Mutex<Pair>>::default();
+            let device = |user: &str, token: &str| Device::new(user, token, nodes.addresses());
+            let (from, to) = (device(&writer, &tokens[0]), device(&reader, &tokens[1]));
+            tasks.push(tokio::spawn(write(
+                pair.clone(),
+                from,
+                reader,
+                pace,
+                begun,
+                stopped.clone(),
+            )));
+            tasks.push(tokio::spawn(read(pair.clone(), to, begun)));
+            pairs.push(pair);
+        }
+        Self { begun, pairs, stop, tasks }
+    }
+
+    /// Gives the time on the load's own clock.
+    pub fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Counts acknowledged messages.
+    pub fn acked(&self) -> usize {
+        self.pairs.iter().map(|pair| pair.lock().unwrap().outbox.acked.len()).sum()
+    }
+
+    /// Counts pairs with a device at a node.
+    pub fn concerned(&self, node: String) -> usize {
+        self.pairs.iter().filter(|pair| pair.lock().unwrap().at.contains(&node)).count()
+    }
+
+    /// Waits until every pair got something that was meant after `since`; gives how long after
+    /// it the last pair did.
+    pub async fn flows_again(&self, since: Duration, within: Duration) -> Duration {
+        let deadline = Instant::now() + within;
+        loop {
+            let first = |pair: &Arc<Mutex<Pair>>| {
+                let pair = pair.lock().unwrap();
+                let after = pair.got.iter().filter(|(meant, _)| *meant >= since);
+                after.map(|(_, got)| *got - since).min()
+            };
+            let firsts: Option<Vec<Duration>> = self.pairs.iter().map(first).collect();
+            if let Some(slowest) = firsts.and_then(|all| all.into_iter().max()) {
+                return slowest;
+            }
+            assert!(Instant::now() < deadline, "nothing flows {within:?} after the fault");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends the writing, waits until everything open is answered and everything answered is
+    /// shown, and judges.
+    pub async fn end_and_judge(self) {
+        self.stop.send(true).unwrap();
+        let deadline = Instant::now() + 2 * PATIENCE;
+        for (index, pair) in self.pairs.iter().enumerate() {
+            while pair.lock().unwrap().misses_something() {
+                assert!(
+                    Instant::now() < deadline,
+                    "pair {index}: {}",
+                    pair.lock().unwrap().wants()
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let (mut acked, mut waits) = (0, Vec::new());
+        for pair in &self.pairs {
+            let pair = pair.lock().unwrap();
+            assert_eq!(pair.outbox.acked.len() as u64, pair.outbox.sent);
+            for (r#ref, ids) in &pair.shown {
+                let id = pair.outbox.acked.get(r#ref).expect("only what was sent is shown");
+                assert_eq!(ids.last(), Some(id), "what is shown is what was acknowledged");
+                assert!(ids.iter().all(|one| one.low() == id.low()), "{ref} was shown twice");
+            }
+            acked += pair.outbox.acked.len();
+            waits.extend(pair.got.iter().map(|(meant, got)| *got - *meant));
+        }
+        waits.sort_unstable();
+        let at =
+            |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        println!(
+            "{acked} acknowledged, all shown, none twice; waited {:.1} ms (p50), {:.0} (p99), {:.0} (most)",
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
+    }
+}
+
+/// Writes at an even pace, whatever the answers do.
+async fn write(
+    pair: Arc<Mutex<Pair>>,
+    mut device: Device,
+    peer: String,
+    pace: Duration,
+    begun: Instant,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut tick = interval(pace);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    loop {
+        let (mut client, node) = device.connect().await;
+        pair.lock().unwrap().at[0] = node;
+        pair.lock().unwrap().outbox.open.iter_mut().for_each(|send| send.retry = send.at > 0);
+        // From a refusal until everything open was sent again, nothing new goes.
+        let mut again_at = Some(Instant::now());
+        loop {
+            let (due, holds) = (again_at.unwrap_or_else(Instant::now), again_at.is_some());
+            tokio::select! {
+                biased;
+                frame = client.next() => {
+                    let Some(frame) = frame else { break };
+                    device.note(&frame);
+                    if let Some(wait) = pair.lock().unwrap().outbox.hear(&frame) {
+                        again_at = Some(Instant::now() + wait);
+                    }
+                }
+                () = sleep_until(due), if holds => {
+                    again_at = None;
+                    let again = pair.lock().unwrap().outbox.again(&mut client);
+                    if !tell(&mut client, again).await {
+                        break;
+                    }
+                }
+                _ = tick.tick(), if !*stopped.borrow() => {
+                    let mut draft = client.draft(&peer, &micros(begun).to_string());
+                    {
+                        let mut pair = pair.lock().unwrap();
+                        pair.outbox.sent += 1;
+                        draft.at = if holds { 0 } else { draft.at };
+                        pair.outbox.open.push(draft.clone());
+                    }
+                    if !holds && !tell(&mut client, vec![draft]).await {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn tell(client: &mut super::harness::Client, sends: Vec<Send>) -> bool {
+    for send in sends {
+        if client.try_tell(send).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Reads all that comes.
+async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
+    loop {
+        let (mut client, node) = device.connect().await;
+        pair.lock().unwrap().at[1] = node;
+        while let Some(frame) = client.next().await {
+            device.note(&frame);
+            let messages = match &frame {
+                ServerFrame::Message(message) => std::slice::from_ref(message),
+                ServerFrame::History(page) => {
+                    // A window that was replaced goes back until it meets what is known.
+                    let known =
+                        |message: &Message| pair.lock().unwrap().shown.contains_key(&message.r#ref);
+                    if page.more && !page.messages.iter().any(known) {
+                        let before = page.messages.last().map(|message| message.id);
+                        let (r#ref, limit) = (new_ref(), Some(100));
+                        let conversation = page.conversation;
+                        let older = HistoryQuery { r#ref, conversation, before, limit };
+                        if client.try_tell(older).await.is_err() {
+                            break;
+                        }
+                    }
+                    &page.messages
+                }
+                _ => continue,
+            };
+            let mut pair = pair.lock().unwrap();
+            for message in messages {
+                let first = !pair.shown.contains_key(&message.r#ref);
+                pair.shown.entry(message.r#ref).or_default().insert(message.id);
+                if first {
+                    let meant = Duration::from_micros(message.text.parse().unwrap());
+                    pair.got.push((meant, begun.elapsed()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Real nodes over real services, under load, and what happens to them.
+//!
+//! Three `rally-server` processes over the RabbitMQ and the Cassandra that `cargo xtask services up`
+//! starts; `RALLY_TEST_AMQP` and `RALLY_TEST_CASSANDRA` name others. Ten pairs write, 200 messages
+//! a second together (`RALLY_TEST_RATE`). Each test kills or restarts something again and again
+//! (`RALLY_TEST_FAULTS` times) and prints after how long messages flowed again.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod device;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod load;
+mod nodes;
+
+use std::process::Command;
+use std::time::Duration;
+
+use load::Load;
+use nodes::Nodes;
+use tokio::time::sleep;
+
+/// How long messages flow undisturbed before the first fault, and between two.
+const CALM: Duration = Duration::from_secs(4);
+
+/// Within how long everything must flow again after a fault.
+const FLOW: Duration = Duration::from_secs(60);
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[tokio::test]
+#[ignore = "needs services: cargo xtask services up"]
+async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
+    let mut nodes = Nodes::start(3);
+    let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
+    let deaths = setting("RALLY_TEST_FAULTS", 2);
+    let mut flows = Vec::new();
+    for death in 0..deaths {
+        sleep(CALM).await;
+        let victim = death % nodes.len();
+        let killed = load.now();
+        nodes.kill(victim);
+        let concerned = load.concerned(nodes.life(victim));
+        let flow = load.flows_again(killed, FLOW).await;
+        println!(
+            "death {}: node {victim} died, {concerned} of {} pairs had a device there; \
+                  flowing again after {:.2} s",
+            death + 1,
+            load.pairs(),
+            flow.as_secs_f64()
+        );
+        flows.push(flow);
+        nodes.restart(victim);
+    }
+    sleep(CALM).await;
+    load.end_and_judge().await;
+    nodes.assert_no_panic();
+    summary("killed", flows);
+}
+
+#[tokio::test]
+#[ignore = "needs services, and RALLY_TEST_XTASK, the program that restarts the broker"]
+async fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
+    let xtask = std::env::var("RALLY_TEST_XTASK").expect("the path of xtask's program");
+    let nodes = Nodes::start(3);
+    let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
+    let mut flows = Vec::new();
+    for restart in 0..setting("RALLY_TEST_FAULTS", 1) {
+        sleep(CALM).await;
+        let begun = load.now();
+        let killed = Command::new(&xtask).args(["services", "kill", "rabbitmq-1"]).status();
+        assert!(killed.unwrap().success());
+        let acked = load.acked();
+        sleep(Duration::from_secs(2)).await;
+        assert!(load.acked() > acked, "messages are acknowledged without a broker");
+        let xtask = xtask.clone();
+        let again =
+            move || Command::new(xtask).args(["services", "restart", "rabbitmq-1"]).status();
+        assert!(tokio::task::spawn_blocking(again).await.unwrap().unwrap().success());
+        let up = load.now();
+        let flow = load.flows_again(up, FLOW).await;
+        println!(
+            "restart {}: the broker was away for {:.1} s; flowing again {:.2} s after it was back",
+            restart + 1,
+            (up - begun).as_secs_f64(),
+            flow.as_secs_f64()
+        );
+        flows.push(flow);
+    }
+    sleep(CALM).await;
+    load.end_and_judge().await;
+    nodes.assert_no_panic();
+    summary("broker restarted", flows);
+}
+
+fn summary(what: &str, mut flows: Vec<Duration>) {
+    flows.sort_unstable();
+    let at = |index: usize| flows[index].as_secs_f64();
+    println!(
+        "{what} {} times: flowing again after {:.2} s (median; {:.2} to {:.2})",
+        flows.len(),
+        at(flows.len() / 2),
+        at(0),
+        at(flows.len() - 1)
+    );
+}
