@@ -127,6 +127,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         metrics,
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
+        traceparent: telemetry::traceparent,
     });
     let control = Arc::new(Control {
         node: node.clone(),
