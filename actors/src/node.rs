@@ -233,10 +233,11 @@ impl Node {
             members.iter().filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
-        let after = members.clone();
-        let before = std::mem::replace(&mut *self.members.write(), members);
-        standings::observe(&self.metrics, self.clock.now_ms(), &before, &after);
-        let before = living(&before);
+        let before = {
+            let mut known = self.members.write();
+            standings::observe(&self.metrics, self.clock.now_ms(), &known, &members);
+            living(&std::mem::replace(&mut *known, members))
+        };
         if now != before {
             self.lives_changed();
         }

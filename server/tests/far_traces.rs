@@ -41,7 +41,7 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
     let collector = Collector::default();
     let endpoint = format!("--otlp-endpoint=http://{}", collector.listen());
     let two = Two::start(&[&endpoint]).await;
-    let (ana, ben) = two.apart().await;
+    let (ana, ben) = (two.at_home("node-a").await[0], two.at_home("node-b").await[0]);
     let (mut sender, mut receiver) = (two.a.join(ana).await, two.b.join(ben).await);
     for (trace, sampled, marker) in [(UNSAMPLED, "00", "quiet"), (TRACE, "01", MARKER)] {
         let traceparent = Some(format!("00-{trace}-{PAGE}-{sampled}"));
@@ -98,4 +98,43 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
     for secret in secrets {
         assert!(!everything.contains(&secret), "a secret is in the spans");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: cargo xtask services up"]
+async fn the_trace_goes_on_through_a_home_to_an_edge_elsewhere() {
+    let collector = Collector::default();
+    let endpoint = format!("--otlp-endpoint=http://{}", collector.listen());
+    let two = Two::start(&[&endpoint]).await;
+    // The receiver is at home where neither of the two is connected.
+    let (sender, receiver) = (two.at_home("node-b").await[0], two.at_home("node-a").await[0]);
+    let (mut ana, mut ben) = (two.b.join(sender).await, two.b.join(receiver).await);
+    let traceparent = Some(format!("00-{TRACE}-{PAGE}-01"));
+    let draft = Send { traceparent, ..ana.draft(receiver, MARKER) };
+    ana.send(&draft).await;
+    ben.hears(MARKER).await;
+    let leases = "rally_leases_total";
+    assert!(two.b.metric(leases).await >= 2.0, "asked and answered");
+    let Two { a, b, .. } = two;
+    b.left().await;
+    a.left().await;
+
+    let all = collector.all().into_iter();
+    let spans: Vec<_> = all.filter(|(_, span)| hex(&span.trace_id) == TRACE).collect();
+    let way = upwards(&spans, "deliver");
+    let named: Vec<String> =
+        way.iter().map(|(node, span)| format!("{node} {}", span.name)).collect();
+    assert_eq!(
+        named,
+        [
+            "node-b deliver",
+            "node-b fan_out",
+            "node-b process",
+            "node-a publish",
+            "node-a fan_out",
+            "node-a process",
+            "node-b publish",
+            "node-b send",
+        ]
+    );
 }

@@ -5,14 +5,17 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use serde_json::json;
+use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Server, eventually, http};
+use super::{Server, eventually};
 
 /// Users that are on every demo node.
 const DEMO: [&str; 5] = ["rafa", "roger", "carlos", "novak", "andy"];
+
+/// What opens `/admin` on these nodes.
+pub const TOKEN: &str = "a-token-of-the-operator";
 
 /// A cluster of two.
 pub struct Two {
@@ -20,11 +23,13 @@ pub struct Two {
     pub a: Server,
     /// The one that met it.
     pub b: Server,
-    _home: TempDir,
+    /// Where they keep what is theirs.
+    pub home: TempDir,
 }
 
 impl Two {
-    /// Starts two nodes with further flags, and waits until each sends users to the other.
+    /// Starts two nodes with further flags, and waits until each sends users to both. Clients are
+    /// placed in turn, so that a test has them where it wants.
     pub async fn start(flags: &[&str]) -> Self {
         let cluster = format!("--cluster=t{}", Uuid::new_v4().simple());
         let home = tempfile::tempdir().unwrap();
@@ -33,6 +38,7 @@ impl Two {
             let listen = free_tcp();
             let own = [
                 cluster.clone(),
+                format!("--admin-token={TOKEN}"),
                 format!("--node={name}"),
                 format!("--public-url=http://{listen}"),
                 format!("--gossip-listen={gossip}"),
@@ -42,6 +48,7 @@ impl Two {
                 "--cassandra-keyspace=rally_server_tests".to_owned(),
                 "--cassandra-replication=1".to_owned(),
                 "--broker=rabbitmq".to_owned(),
+                "--placement=round-robin".to_owned(),
             ];
             let all: Vec<&str> =
                 own.iter().map(|flag| &**flag).chain(flags.iter().copied()).collect();
@@ -50,33 +57,37 @@ impl Two {
         };
         let a = node("node-a", &to_a);
         let b = node("node-b", &to_b);
-        let two = Self { a, b, _home: home };
-        for (at, other) in [(&two.a, "node-b"), (&two.b, "node-a")] {
-            let met = async || two.user_at(at, other).await.is_some();
-            eventually("each node sends users to the other", met).await;
+        let two = Self { a, b, home };
+        for asked in [&two.a, &two.b] {
+            eventually("each node sends users to both", async || {
+                let place = admin(asked, "/admin/place/rafa").await;
+                let candidates = place["candidates"].as_array().unwrap();
+                let fit = candidates.iter().filter(|one| one["passed"].is_null());
+                fit.count() == 2
+            })
+            .await;
         }
         two
     }
 
-    /// Gives users that are at home on the first node and on the second.
-    pub async fn apart(&self) -> (&'static str, &'static str) {
-        let at_a = self.user_at(&self.a, "node-a").await.expect("one of five is at home here");
-        let at_b = self.user_at(&self.a, "node-b").await.expect("one of five is at home there");
-        (at_a, at_b)
-    }
-
-    /// Gives a user whom `asked` places on a node.
-    async fn user_at(&self, asked: &Server, node: &str) -> Option<&'static str> {
+    /// Gives the users that are at home on a node.
+    pub async fn at_home(&self, node: &str) -> Vec<&'static str> {
+        let mut found = Vec::new();
         for user in DEMO {
-            let token = http::log_in(asked.address, user).await;
-            let client = json!({"client": Uuid::new_v4()});
-            let place = http::post(asked.address, "/api/discover", Some(&token), client).await;
-            if place["node"] == node {
-                return Some(user);
+            let place = admin(&self.a, &format!("/admin/place/{user}")).await;
+            if place["home"].as_str().unwrap().starts_with(&format!("{node}@")) {
+                found.push(user);
             }
         }
-        None
+        found
     }
+}
+
+/// Asks a node as its operator.
+pub async fn admin(node: &Server, path: &str) -> Value {
+    let answer = node.get(path, Some(TOKEN)).await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.json()
 }
 
 /// Names a port that was free a moment ago.
