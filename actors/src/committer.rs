@@ -23,6 +23,7 @@ use rally_schema::{ConversationId, UserId};
 use thiserror::Error;
 use tracing::{Instrument as _, Span, debug, warn};
 
+use crate::incidents::Kind;
 use crate::metrics::{Metrics, count};
 use crate::node::Node;
 
@@ -53,6 +54,16 @@ pub enum CommitError {
     /// Some of it may have been written.
     #[error("the store did not confirm in time")]
     Unknown,
+}
+
+impl CommitError {
+    /// Gives the stable name under which it is counted and traced.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Replies with the number of commits in flight.
@@ -162,11 +173,7 @@ impl Core {
         let outcome = self.repeat(&mut write).await;
         let took_us = self.clock.monotonic_us() - began_us;
         self.metrics.commit_seconds.observe(took_us as f64 / 1e6);
-        let name = match outcome {
-            Ok(()) => "done",
-            Err(CommitError::Busy) => "busy",
-            Err(CommitError::Unknown) => "unknown",
-        };
+        let name = outcome.map_or_else(CommitError::name, |()| "done");
         count(&self.metrics.commits, name);
         debug!(took_us, outcome = name, "commit ended");
         outcome
@@ -181,7 +188,11 @@ impl Core {
                 Ok(true) => return Ok(()),
                 Err(StoreError::Busy) if !sent => return Err(CommitError::Busy),
                 Ok(false) => {}
-                Err(error) => warn!(%error, "store did not confirm a commit"),
+                Err(error) => {
+                    warn!(%error, "store did not confirm a commit");
+                    let words = format!("a commit was not confirmed: {error}");
+                    self.metrics.incidents.note(self.clock.now_ms(), Kind::StoreError, words);
+                }
             }
             sent = true;
             if self.clock.monotonic_ms() + pause_ms >= give_up_at {

@@ -18,6 +18,7 @@ use rally_cluster::membership::roster::{Question, Roster};
 use rally_schema::{Envelope, Life};
 use tracing::{info, warn};
 
+use crate::incidents::Kind;
 use crate::node::Node;
 use crate::records::Records;
 
@@ -90,12 +91,20 @@ impl Gossip {
         let node = &self.node;
         self.clocks.hear(node.life, cards, node.clock.now_ms());
         let ahead_ms = self.clocks.median_ahead_ms();
+        node.set_clocks(self.clocks.ahead_ms(), ahead_ms);
         let off = ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms();
         if off != node.clock_is_off() {
             node.set_clock_is_off(off);
+            let words = format!("the median of all clocks is {ahead_ms} ms ahead of this one");
             match off {
-                true => warn!(ahead_ms, "the others' clocks are elsewhere: not ready until set"),
-                false => info!(ahead_ms, "the clock is near the others' again"),
+                true => {
+                    warn!(ahead_ms, "the others' clocks are elsewhere: not ready until set");
+                    node.incident(Kind::ClockOff, words);
+                }
+                false => {
+                    info!(ahead_ms, "the clock is near the others' again");
+                    node.incident(Kind::ClockNear, words);
+                }
             }
         }
     }
@@ -109,6 +118,7 @@ impl Gossip {
         ctx.spawn(written.map(move |written, gossip, ctx| {
             if let Err(error) = &written {
                 warn!(life = %row.life, %error, "what became of a node was not written");
+                gossip.node.store_failed("what became of a node was not written", error);
             }
             gossip.records.done(&row, written.is_ok());
             // A failed one waits for the next look.

@@ -15,10 +15,13 @@ use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
 use rally_cluster::planted::{self, Fault};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use crate::gossip::{Asked, Gossip, Sign};
+use crate::incidents::Kind;
+use crate::metrics::count;
 use crate::node::Node;
+use crate::path;
 use crate::presence_watch::{Changed, Doubt, PresenceWatch, Watching};
 use crate::push::Push;
 use crate::router::{About, Said};
@@ -54,6 +57,8 @@ impl Ingress {
             Heard::Gap => {
                 metrics.gaps.inc();
                 warn!(%from, number, "parcels were lost: everybody here catches up");
+                let words = format!("parcels of {from} before number {number} were lost");
+                self.node.incident(Kind::GapHeard, words);
                 self.node.routers.doubt_all();
                 self.doubt_presence();
                 // A map may be among what was lost.
@@ -78,7 +83,10 @@ impl Ingress {
             Envelope::Watch { user, at } => self.watching(user, from, About::Attach { at }),
             Envelope::Watching { user, at } => self.watching(user, from, About::Attached { at }),
             Envelope::Unwatch { user } => self.watching(user, from, About::Detach),
-            Envelope::Presence { user, stage } => self.presence(Changed { user, stage }),
+            Envelope::Presence { user, stage } => {
+                count(&self.node.metrics.cluster.presence, "heard");
+                self.presence(Changed { user, stage });
+            }
             Envelope::LoggedOut { user } => self.node.log_out(user),
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
@@ -102,12 +110,21 @@ impl Ingress {
     /// and to its own sessions and the edges that still count on it.
     fn push(&self, pushed: Pushed) {
         let (to, stage) = (pushed.to, pushed.stage);
-        let push = Push::of(pushed);
+        let span = self.span(pushed.traceparent.as_deref());
+        let push = Push::of(pushed, span);
         let home = self.node.home(to);
         if stage == Stage::Home && home != self.node.life {
-            self.node.tell(home, Envelope::Push(push.to_pushed(to, Stage::Forwarded)));
+            self.node.push_to(home, to, &push, Stage::Forwarded);
         }
         self.node.routers.deliver(to, push);
+    }
+
+    /// Goes on with the trace of a push that is traced.
+    fn span(&self, traceparent: Option<&str>) -> Span {
+        let Some(traceparent) = traceparent else { return Span::none() };
+        let span = path::process(&*self.node.broker, self.node.life);
+        (self.node.link_span)(&span, traceparent);
+        span
     }
 
     /// A sender that takes this node for a user's home from now on did not send here before.
@@ -174,6 +191,8 @@ impl StreamHandler<Arrival> for Ingress {
             Arrival::Reopened => {
                 self.node.metrics.link.reopened.inc();
                 info!("this node's queue begins anew: everybody here catches up");
+                let words = "this node's queue began anew: everybody here catches up".to_owned();
+                self.node.incident(Kind::QueueReopened, words);
                 self.lose_all();
             }
         }

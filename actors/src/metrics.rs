@@ -1,11 +1,23 @@
 //! What the actors count, in Prometheus' naming; the prefix `rally_` is the registry's.
 
+/// Registers fields by name, with a line of help.
+macro_rules! register {
+    ($registry:ident, $metrics:ident: $($field:ident: $name:literal, $help:literal;)*) => {
+        $($registry.register($name, $help, $metrics.$field.clone());)*
+    };
+}
+
+mod cluster;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::incidents::Incidents;
+pub use cluster::ClusterMetrics;
 
 /// One label, named by what it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -17,13 +29,6 @@ pub struct Label {
 /// A counter with one label.
 pub type Counts = Family<Label, Counter>;
 
-/// Registers fields by name, with a line of help.
-macro_rules! register {
-    ($registry:ident, $metrics:ident: $($field:ident: $name:literal, $help:literal;)*) => {
-        $($registry.register($name, $help, $metrics.$field.clone());)*
-    };
-}
-
 /// Everything that sessions, routers and committers count.
 #[derive(Clone)]
 pub struct Metrics {
@@ -33,6 +38,8 @@ pub struct Metrics {
     pub opening: Gauge,
     /// Routers, that is, users with a session (or in their grace).
     pub routers: Gauge,
+    /// Messages acknowledged.
+    pub messages: Counter,
     /// Frames received, by type.
     pub frames: Counts,
     /// Pushes handed to sessions.
@@ -71,6 +78,10 @@ pub struct Metrics {
     pub paused: Counts,
     /// What is counted of the ways to other nodes.
     pub link: LinkMetrics,
+    /// What is counted of the other nodes.
+    pub cluster: ClusterMetrics,
+    /// What went wrong lately, which is told in words.
+    pub incidents: Incidents,
 }
 
 /// What is counted of the ways between nodes.
@@ -139,6 +150,7 @@ impl Metrics {
             sessions: Gauge::default(),
             opening: Gauge::default(),
             routers: Gauge::default(),
+            messages: Counter::default(),
             frames: Family::default(),
             pushes: Counter::default(),
             pushes_refused: Family::default(),
@@ -158,11 +170,14 @@ impl Metrics {
             ended: Family::default(),
             paused: Family::default(),
             link: LinkMetrics::new(registry),
+            cluster: ClusterMetrics::new(registry),
+            incidents: Incidents::default(),
         };
         register!(registry, metrics:
             sessions: "connections", "Open sessions";
             opening: "connections_opening", "Sockets that have not said hello yet";
             routers: "routers", "Users with a session, or in their grace";
+            messages: "messages", "Messages acknowledged to their senders";
             frames: "frames_received", "Frames received, by type";
             pushes: "pushes", "Pushes handed to sessions";
             pushes_refused: "pushes_refused", "Pushes that a session refused, by why";
@@ -189,4 +204,9 @@ impl Metrics {
 /// Counts one under a label.
 pub(crate) fn count(counts: &Counts, of: &'static str) {
     counts.get_or_create(&Label { of }).inc();
+}
+
+/// Counts several under a label.
+pub(crate) fn count_by(counts: &Counts, of: &'static str, by: u64) {
+    counts.get_or_create(&Label { of }).inc_by(by);
 }

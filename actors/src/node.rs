@@ -3,7 +3,7 @@
 //! A user's router and sessions live on one thread, his *worker*. Everything here is
 //! assembled by the server; nothing here acts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,23 +17,26 @@ use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{NodeRow, NodeStatus, Store};
+use rally_cluster::store::{NodeRow, NodeStatus, Store, StoreError};
 use rally_schema::frame::ByeReason;
-use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
+use rally_schema::{ClientId, Cursor, Envelope, Life, Stage, UserId};
 use tracing::Span;
 
 use crate::admission::Admission;
 use crate::committer::Committer;
 use crate::gossip::Gossip;
+use crate::incidents::Kind;
 use crate::ingress::Ingress;
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::path;
 use crate::presence_watch::{LivesChanged, PresenceWatch};
 use crate::push::Push;
 use crate::rate::Quota;
 use crate::router::EndAll;
 use crate::routers::Routers;
 use crate::settings::Settings;
+use crate::standings;
 use crate::sweeper::{Sweep, Sweeper};
 
 /// How long a heartbeat in the store says that its life is living: two, and some more.
@@ -72,6 +75,8 @@ pub struct Parts {
     pub gate: Arc<dyn Gate>,
     /// Makes a span the child of a W3C `traceparent`; the tracing backend is the server's.
     pub link_span: fn(&Span, &str),
+    /// Gives the W3C `traceparent` of a span that is sampled.
+    pub traceparent: fn(&Span) -> Option<String>,
 }
 
 /// What all actors of one node share: its parts, and what is made of them.
@@ -93,6 +98,8 @@ pub struct Node {
     members: RwLock<Vec<Member>>,
     /// What the store knows of nodes, as read last.
     records: RwLock<Vec<NodeRow>>,
+    /// How far each other life's clock is ahead of this one.
+    clocks: RwLock<BTreeMap<Life, i64>>,
     /// When this life began, by its monotonic clock.
     began_ms: u64,
     status: AtomicU8,
@@ -127,6 +134,7 @@ impl Node {
             homes: RwLock::new(Homes::of([life])),
             members: RwLock::default(),
             records: RwLock::new(std::mem::take(&mut parts.past)),
+            clocks: RwLock::default(),
             began_ms: parts.clock.monotonic_ms(),
             admission: Admission::new(settings.catch_ups_at_once),
             sends: Quota::new(settings.sends_per_second, settings.sends_burst),
@@ -148,10 +156,19 @@ impl Node {
         let homes = self.homes.read();
         match homes.home(user) {
             Some(home) if home != self.life => {
-                self.tell(home, Envelope::Push(push.to_pushed(user, push.stage)));
+                self.push_to(home, user, &push, push.stage);
             }
             _ => self.routers.deliver(user, push),
         }
+    }
+
+    /// Hands a push to another life. One whose cause is traced carries the trace along.
+    pub fn push_to(&self, to: Life, user: UserId, push: &Push, stage: Stage) {
+        // Asked of the cause first: for one that is not sampled no span is made.
+        let traced = (self.traceparent)(&push.span).is_some();
+        let span = if traced { path::publish(&push.span, &*self.broker, to) } else { Span::none() };
+        let traceparent = (self.traceparent)(&span);
+        self.tell(to, Envelope::Push(push.to_pushed(user, stage, traceparent)));
     }
 
     /// Tells another life something; it may be lost, but not unseen.
@@ -179,13 +196,17 @@ impl Node {
     pub fn set_lives(&self, lives: &[Life]) {
         let homes = Homes::of(lives.iter().copied());
         let before = std::mem::replace(&mut *self.homes.write(), homes.clone());
+        self.metrics.cluster.maps_changed.inc();
+        let names: Vec<String> = lives.iter().map(Life::to_string).collect();
+        self.incident(Kind::MapChanged, format!("users are at home on {}", names.join(" ")));
         // Who is left out may be alive, and must know that nothing comes from here for a while.
         let left_out = before.lives().filter(|_| !planted::on(Fault::LeftOutUntold));
         let told: BTreeSet<Life> = left_out.chain(homes.lives()).collect();
         for to in told.into_iter().filter(|life| *life != self.life) {
             self.tell(to, Envelope::Map { lives: lives.to_vec() });
         }
-        self.routers.look_around(|user| before.home(user) != homes.home(user));
+        let moved = self.routers.look_around(|user| before.home(user) != homes.home(user));
+        self.metrics.cluster.homes_moved.inc_by(moved);
         self.lives_changed();
     }
 
@@ -205,7 +226,9 @@ impl Node {
     pub fn members(&self) -> Vec<Member> {
         let mut members = self.members.read().clone();
         members.retain(|member| member.card.life != self.life);
-        members.push(Member { card: self.card(), standing: Standing::Live });
+        let now_ms = self.clock.monotonic_ms();
+        let own = Member::new(self.card(), now_ms);
+        members.push(Member { since_ms: self.began_ms, ..own });
         members
     }
 
@@ -216,7 +239,11 @@ impl Node {
             members.iter().filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
-        let before = living(&std::mem::replace(&mut *self.members.write(), members));
+        let before = {
+            let mut known = self.members.write();
+            standings::observe(&self.metrics, self.clock.now_ms(), &known, &members);
+            living(&std::mem::replace(&mut *known, members))
+        };
         if now != before {
             self.lives_changed();
         }
@@ -319,6 +346,27 @@ impl Node {
     /// Says that the node is leaving: nobody new is let in.
     pub fn set_draining(&self) {
         self.status.store(Status::Draining as u8, Ordering::Release);
+    }
+
+    /// Takes over how far the others' clocks are ahead of this one.
+    pub(crate) fn set_clocks(&self, ahead_ms: BTreeMap<Life, i64>, median_ahead_ms: i64) {
+        self.metrics.cluster.clock_offset.set(-median_ahead_ms as f64 / 1e3);
+        *self.clocks.write() = ahead_ms;
+    }
+
+    /// Gives how far the clocks of other lives are ahead of this one, in milliseconds.
+    pub fn clocks(&self) -> BTreeMap<Life, i64> {
+        self.clocks.read().clone()
+    }
+
+    /// Notes something for whoever looks after the cluster.
+    pub(crate) fn incident(&self, kind: Kind, words: String) {
+        self.metrics.incidents.note(self.clock.now_ms(), kind, words);
+    }
+
+    /// Notes that the store did not do what it was asked.
+    pub(crate) fn store_failed(&self, what: &str, error: &StoreError) {
+        self.incident(Kind::StoreError, format!("{what}: {error}"));
     }
 
     /// Says whether the clock is too far from the others' to take users.

@@ -52,27 +52,27 @@ impl Push {
         Self { weight: Weight::Passing, ..Self::stored(frame) }
     }
 
-    /// Takes up what crossed from another node.
-    pub fn of(pushed: Pushed) -> Self {
+    /// Takes up what crossed from another node, under the span of its arrival.
+    pub fn of(pushed: Pushed, span: Span) -> Self {
         Self {
             bytes: wire::text(pushed.frame),
             weight: if pushed.passing { Weight::Passing } else { Weight::Stored },
             stage: pushed.stage,
             except: pushed.except,
             received_us: None,
-            span: Span::none(),
+            span,
         }
     }
 
     /// Makes what crosses to another node. The frame's text is taken out of its WebSocket message.
-    pub fn to_pushed(&self, to: UserId, stage: Stage) -> Pushed {
+    pub fn to_pushed(&self, to: UserId, stage: Stage, traceparent: Option<String>) -> Pushed {
         Pushed {
             to,
             stage,
             except: self.except,
             passing: self.weight == Weight::Passing,
             frame: wire::text_of(&self.bytes).to_owned(),
-            traceparent: None,
+            traceparent,
         }
     }
 

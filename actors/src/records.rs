@@ -95,10 +95,8 @@ mod tests {
 
     fn member(node: &str, standing: Standing, clock_ms: u64) -> Member {
         let (address, version, status) = (String::new(), String::new(), Status::Ready);
-        Member {
-            card: Card { life: life(node), status, address, version, sessions: 0, clock_ms },
-            standing,
-        }
+        let card = Card { life: life(node), status, address, version, sessions: 0, clock_ms };
+        Member { standing, ..Member::new(card, 0) }
     }
 
     /// Writes all that is due, and gives the names and statuses.

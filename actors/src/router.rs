@@ -25,10 +25,10 @@ use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
 use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
 use tokio::sync::oneshot;
-use tracing::info_span;
 
-use crate::metrics::count;
+use crate::metrics::{count, count_by};
 use crate::node::Node;
+use crate::path;
 use crate::presence_watch::Transition;
 use crate::push::{Push, Weight};
 use crate::routers::Shared;
@@ -176,8 +176,11 @@ impl Router {
         self.node.clock.monotonic_ms()
     }
 
-    fn fan_out(&mut self, push: &Push) {
-        let _span = info_span!(target: "rally_path", parent: &push.span, "fan_out").entered();
+    fn fan_out(&mut self, mut push: Push) {
+        // What becomes of the push from here on happened under this.
+        push.span = path::fan_out(&push.span);
+        let span = push.span.clone();
+        let _entered = span.enter();
         let mut handed = 0u32;
         self.sessions.retain(|session| {
             if push.except == Some(session.client) {
@@ -202,7 +205,7 @@ impl Router {
         if push.stage != Stage::Edge && !self.edges.is_empty() {
             let (node, user) = (&self.node, self.user);
             for edge in self.edges.live(node.clock.monotonic_ms()) {
-                node.tell(edge, Envelope::Push(push.to_pushed(user, Stage::Edge)));
+                node.push_to(edge, user, &push, Stage::Edge);
             }
         }
     }
@@ -236,6 +239,7 @@ impl Router {
             // Who holds no session is no edge.
             Todo::Ask(_) if self.sessions.is_empty() => {}
             Todo::Ask(home) => {
+                count(&self.node.metrics.cluster.leases, "asked");
                 self.node.tell(home, Envelope::Attach { user: self.user, at: self.now_ms() });
             }
             // A session that waits begins its catch-up now.
@@ -261,7 +265,13 @@ impl Router {
                     let now_ms = router.now_ms();
                     let todo = router.tenure.look(now_ms);
                     router.follow(todo, ctx);
-                    if router.edges.live(now_ms).next().is_none() {
+                    let none = router.edges.live(now_ms).next().is_none();
+                    count_by(
+                        &router.node.metrics.cluster.leases,
+                        "lapsed",
+                        router.edges.take_lapsed(),
+                    );
+                    if none {
                         router.maybe_leave(ctx);
                     }
                 }));
@@ -414,7 +424,7 @@ impl Handler<Push> for Router {
 
     fn handle(&mut self, push: Push, _: &mut Self::Context) {
         self.look_at_doubt();
-        self.fan_out(&push);
+        self.fan_out(push);
     }
 }
 
@@ -443,6 +453,7 @@ impl Handler<Said> for Router {
                 self.look_later(ctx);
             }
             About::Attached { at } => {
+                count(&self.node.metrics.cluster.leases, "answered");
                 let todo = self.tenure.attached(by, at, now_ms);
                 self.follow(todo, ctx);
             }

@@ -162,9 +162,12 @@ impl Routers {
         self.doubt_of(|_| true);
     }
 
-    /// Has the routers of the users that `which` picks look where they are at home.
-    pub fn look_around(&self, which: impl Fn(UserId) -> bool) {
+    /// Has the routers of the users that `which` picks look where they are at home; gives how
+    /// many there are.
+    pub fn look_around(&self, which: impl Fn(UserId) -> bool) -> u64 {
+        let mut picked = 0;
         for (_, handle) in self.all.read().iter().filter(|(user, _)| which(**user)) {
+            picked += 1;
             let addr = handle.addr.clone();
             // Waits for room in the mailbox: a router that does not know its home is deaf.
             if let Err(SendError::Full(look)) = addr.try_send(LookAround) {
@@ -173,6 +176,7 @@ impl Routers {
                 });
             }
         }
+        picked
     }
 
     /// Tells whether a session of the user is attached here, or was until a moment ago.

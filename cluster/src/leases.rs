@@ -20,29 +20,39 @@ pub const ASK_AGAIN_MS: u64 = 1_000;
 
 /// The home's side, for one user: the edges that hold sessions of his.
 #[derive(Debug, Default)]
-pub struct Edges(Vec<(Life, u64)>);
+pub struct Edges {
+    kept: Vec<(Life, u64)>,
+    lapsed: u64,
+}
 
 impl Edges {
     /// Keeps an edge for a lease from `now_ms`.
     pub fn attach(&mut self, edge: Life, now_ms: u64) {
         self.detach(edge);
-        self.0.push((edge, now_ms + LEASE_MS));
+        self.kept.push((edge, now_ms + LEASE_MS));
     }
 
     /// Forgets an edge.
     pub fn detach(&mut self, edge: Life) {
-        self.0.retain(|(other, _)| *other != edge);
+        self.kept.retain(|(other, _)| *other != edge);
     }
 
     /// Gives the edges whose leases run, and forgets the others.
     pub fn live(&mut self, now_ms: u64) -> impl Iterator<Item = Life> + '_ {
-        self.0.retain(|(_, until_ms)| now_ms < *until_ms);
-        self.0.iter().map(|(edge, _)| *edge)
+        let before = self.kept.len();
+        self.kept.retain(|(_, until_ms)| now_ms < *until_ms);
+        self.lapsed += (before - self.kept.len()) as u64;
+        self.kept.iter().map(|(edge, _)| *edge)
+    }
+
+    /// Gives how many leases ran out since this was asked last.
+    pub fn take_lapsed(&mut self) -> u64 {
+        std::mem::take(&mut self.lapsed)
     }
 
     /// Tells whether no edge is kept, its lease over or not.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 }
 
@@ -145,6 +155,7 @@ mod tests {
         assert_eq!(edges.live(34_999).collect::<Vec<_>>(), [life("b"), life("a")]);
         assert_eq!(edges.live(35_000).collect::<Vec<_>>(), [life("a")]);
         edges.detach(life("a"));
+        assert_eq!((edges.take_lapsed(), edges.take_lapsed()), (1, 0), "the one that ran out");
         assert!(edges.is_empty());
     }
 

@@ -118,7 +118,7 @@ mod tests {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version) = (format!("http://{node}"), String::new());
         let card = Card { life, status: Status::Ready, address, version, sessions, clock_ms: 0 };
-        Member { card, standing: Standing::Live }
+        Member::new(card, 0)
     }
 
     fn nodes(sessions: [u32; 3]) -> Vec<Member> {

@@ -4,6 +4,7 @@
 //! Order of leaving: not ready, sessions sent away, commits waited for, listener, store.
 //! How the store is opened stands in `keep.rs`, how other nodes are met in `peers.rs`.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use actix::Actor as _;
 use actix_web::web;
 use prometheus_client::registry::Registry;
 use rally_actors::drain::{Drain, Leave};
+use rally_actors::incidents::Incident;
 use rally_actors::node::Parts;
 use rally_actors::presence_watch::Changed;
 use rally_actors::{Gate, Metrics, Node};
@@ -30,7 +32,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Settings};
 use crate::demo;
-use crate::http::{self, HttpMetrics, HttpState, NodeControl, SOCKET_PATH};
+use crate::http::{self, HttpMetrics, HttpState, NodeControl, Placed, SOCKET_PATH};
 use crate::keep::Keep;
 use crate::peers;
 use crate::sockets::{self, Workers};
@@ -127,6 +129,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         metrics,
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
+        traceparent: telemetry::traceparent,
     });
     let control = Arc::new(Control {
         node: node.clone(),
@@ -338,6 +341,27 @@ impl NodeControl for Control {
 
     fn addresses(&self) -> Vec<String> {
         self.node.addresses()
+    }
+
+    fn clocks(&self) -> BTreeMap<Life, i64> {
+        self.node.clocks()
+    }
+
+    fn consider(&self, user: UserId) -> Placed {
+        let (policy, turn) = (self.policy, self.turn.load(Ordering::Relaxed));
+        let members = self.node.members();
+        let candidates = placement::consider(policy, user, &members, turn);
+        let candidates = candidates.into_iter().map(|one| (one.member.clone(), one.passed));
+        Placed {
+            home: self.node.home(user),
+            policy,
+            chosen: placement::place(policy, user, &members, turn).map(|member| member.card.life),
+            candidates: candidates.collect(),
+        }
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        self.node.metrics.incidents.newest_first()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use harness::http::{self, ask, exchange};
 use harness::raw::Dice;
-use harness::{PATIENCE, Server};
+use harness::{PATIENCE, Server, eventually};
 use rally_schema::frame::{Presence, ServerFrame, Watch};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -249,6 +249,18 @@ async fn a_supervisor_learns_how_it_goes() {
         "rally_tickets_total",
     ] {
         assert!(of(family) >= 1.0, "{family} is not counted");
+    }
+    assert_eq!(page["rally_nodes{of=\"live\"}"], 1.0);
+    for standing in ["suspect", "offline"] {
+        assert_eq!(page[&format!("rally_nodes{{of=\"{standing}\"}}")], 0.0);
+    }
+    assert_eq!(page["rally_messages_total"], 1.0);
+    assert_eq!(page["rally_clock_offset_seconds"], 0.0);
+    for family in ["rally_maps_changed_total", "rally_presence_total"] {
+        eventually(family, async || server.metric(family).await >= 1.0).await;
+    }
+    for family in ["rally_suspicions_total", "rally_homes_moved_total"] {
+        assert_eq!(page[family], 0.0, "{family}");
     }
     for family in ["rally_store_", "rally_lagging", "rally_commits_in_flight"] {
         assert!(page.keys().any(|name| name.starts_with(family)), "no {family}");

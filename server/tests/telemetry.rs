@@ -6,22 +6,12 @@
 mod harness;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use harness::client::{Client, new_ref};
+use harness::collector::{Collector, hex};
 use harness::{Server, http};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use rally_schema::frame::{Edit, Send};
 use serde_json::{Value, json};
-use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
 
 /// The trace that the sender's page began, and its span.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -30,59 +20,6 @@ const PAGE: &str = "00f067aa0ba902b7";
 /// What may appear nowhere.
 const MARKER: &str = "zebra-crossing-at-midnight";
 const PASSWORD: &str = "a-secret-horse-battery";
-
-/// A collector that keeps what it gets.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse { partial_success: None }))
-    }
-}
-
-impl Collector {
-    /// Listens on a free port of the current runtime.
-    fn listen(&self) -> SocketAddr {
-        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = incoming.local_addr().unwrap();
-        let service = TraceServiceServer::new(self.clone());
-        let serving = tonic::transport::Server::builder().serve_with_incoming(service, incoming);
-        tokio::spawn(serving);
-        address
-    }
-
-    /// Gives the spans of a trace.
-    fn spans(&self, trace: &str) -> Vec<Span> {
-        let requests = self.0.lock().unwrap();
-        let all = requests.iter().flat_map(|request| &request.resource_spans);
-        let spans = all.flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans);
-        spans.filter(|span| hex(&span.trace_id) == trace).cloned().collect()
-    }
-
-    /// Gives all that it got, as text that can be searched.
-    fn everything(&self) -> String {
-        format!("{:?}", self.0.lock().unwrap())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Ends the server, which sends what is still waiting, without holding up the collector.
-async fn terminate(mut server: Server) -> Server {
-    let ended = tokio::task::spawn_blocking(move || {
-        assert_eq!(server.terminate(), Some(0));
-        server
-    });
-    ended.await.unwrap()
-}
 
 #[tokio::test]
 async fn one_trace_leads_from_the_frame_over_the_commit_to_the_delivery() {
@@ -94,7 +31,7 @@ async fn one_trace_leads_from_the_frame_over_the_commit_to_the_delivery() {
     let draft = Send { traceparent, ..rafa.draft("roger", "hello") };
     rafa.send(&draft).await;
     roger.hears("hello").await;
-    let server = terminate(server).await;
+    let server = server.left().await;
 
     let spans = collector.spans(TRACE);
     let named = |name: &str| {
@@ -184,7 +121,7 @@ async fn no_text_and_no_secret_is_in_a_span_a_log_line_or_a_metric() {
     ana.tell(late.clone()).await;
     ana.refused(late.r#ref).await;
     let page = http::get(address, "/metrics", None).await.1;
-    let server = terminate(server).await;
+    let server = server.left().await;
 
     let spans = collector.everything();
     let log = server.log().join("\n");
@@ -209,5 +146,23 @@ async fn a_collector_that_is_not_there_costs_spans_and_no_message() {
         rafa.say("roger", &format!("m{i}")).await;
         roger.hears(&format!("m{i}")).await;
     }
-    terminate(server).await.assert_no_panic();
+    server.left().await.assert_no_panic();
+}
+
+#[tokio::test]
+async fn of_what_is_not_sampled_only_what_was_slow_is_sent() {
+    for (slow, kept) in [("none", false), ("3600000", false), ("0", true)] {
+        let collector = Collector::default();
+        let endpoint = format!("--otlp-endpoint=http://{}", collector.listen());
+        let slow = format!("--trace-slow-ms={slow}");
+        let server = Server::with(&[&*endpoint, "--trace-ratio=0", &slow]);
+        let (mut rafa, mut roger) = (server.join("rafa").await, server.join("roger").await);
+        rafa.say("roger", "hello").await;
+        roger.hears("hello").await;
+        server.left().await;
+        let names = collector.all().into_iter().map(|(_, span)| span.name).collect::<Vec<_>>();
+        for name in ["send", "commit", "fan_out", "deliver"] {
+            assert_eq!(names.iter().any(|known| known == name), kept, "{slow}: {names:?}");
+        }
+    }
 }

@@ -152,6 +152,7 @@ impl SimNode {
                     metrics: self.metrics.clone(),
                     gate: Arc::new(NoGate),
                     link_span: |_, _| {},
+                    traceparent: |_| None,
                 });
                 let worker = Worker::start(node.clone());
                 let sweep = worker.sweep.clone();

@@ -25,6 +25,7 @@ use rally_cluster::store::{PresenceRow, Store, StoreError};
 use rally_schema::{Envelope, Life, Stage, UserId};
 use tracing::warn;
 
+use crate::metrics::count;
 use crate::node::Node;
 use crate::router::About;
 use crate::session::Session;
@@ -143,7 +144,9 @@ impl PresenceWatch {
             let mut watchers: Vec<UserId> = watched.watchers.iter().map(|w| w.user).collect();
             watchers.sort_unstable();
             watchers.dedup();
-            let read = read(self.node().store.clone(), user, watchers).into_actor(self);
+            let node = self.node();
+            count(&node.metrics.cluster.presence, "read");
+            let read = read(node.store.clone(), user, watchers).into_actor(self);
             ctx.spawn(read.map(move |read, watch, ctx| {
                 watch.reads.done(user);
                 match (read, watch.watched.get_mut(&user)) {
@@ -151,6 +154,7 @@ impl PresenceWatch {
                     (Ok(_), None) => {}
                     (Err(error), _) => {
                         warn!(%error, "presence could not be read");
+                        watch.node().store_failed("presence could not be read", &error);
                         ctx.run_later(AGAIN, move |watch, ctx| watch.ask(user, ctx));
                     }
                 }
@@ -175,10 +179,13 @@ impl PresenceWatch {
     }
 
     fn write(&mut self, row: PresenceRow, ctx: &mut Context<Self>) {
-        let written = write(self.node(), row).into_actor(self);
+        let node = self.node();
+        count(&node.metrics.cluster.presence, "written");
+        let written = write(node, row).into_actor(self);
         ctx.spawn(written.map(move |written, watch, ctx| {
             if let Err(error) = written {
                 warn!(%error, "presence was not stored");
+                watch.node().store_failed("presence was not stored", &error);
                 ctx.run_later(AGAIN, move |watch, ctx| {
                     let newest = watch.writes.newest(row);
                     watch.write(newest, ctx);
@@ -199,13 +206,13 @@ impl PresenceWatch {
         match stage {
             Stage::Home if home != node.life => {
                 // From here it is on its way; from elsewhere it came to a home that is none.
-                node.tell(home, Envelope::Presence { user, stage: Stage::Forwarded });
+                hint(&node, home, user, Stage::Forwarded);
             }
             Stage::Home | Stage::Forwarded | Stage::Edge => {}
         }
         if let (Stage::Home | Stage::Forwarded, Some(edges)) = (stage, self.edges.get_mut(&user)) {
             for edge in edges.live(node.clock.monotonic_ms()) {
-                node.tell(edge, Envelope::Presence { user, stage: Stage::Edge });
+                hint(&node, edge, user, Stage::Edge);
             }
         }
     }
@@ -251,6 +258,12 @@ impl PresenceWatch {
             needed
         });
     }
+}
+
+/// Has another node read a user's presence again.
+fn hint(node: &Node, to: Life, user: UserId, stage: Stage) {
+    count(&node.metrics.cluster.presence, "told");
+    node.tell(to, Envelope::Presence { user, stage });
 }
 
 /// Gives what this node knows of a user: of itself from its routers, of others from their rows.

@@ -50,6 +50,7 @@ impl Session {
             Err(Failed::Told(error)) => self.refuse(error.about(r#ref)),
             Err(Failed::Store(error)) => {
                 warn!(user = %self.user, %error, "a question could not be answered");
+                self.worker.node.store_failed("a question could not be answered", &error);
                 let text = "the store does not answer: ask again";
                 let error = ErrorFrame::new(ErrorCode::Internal, text);
                 self.refuse(error.about(r#ref).after_ms(AGAIN_MS));

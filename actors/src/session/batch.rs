@@ -12,6 +12,7 @@ use rally_cluster::store::{MessageRow, StoreError};
 use rally_schema::frame::{Ack, Delete, Deleted, Edit, Edited, ErrorFrame, Send, ServerFrame};
 use rally_schema::ids::Stamp;
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
+use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span, warn};
 
 use super::peers::{Peer, find_peer};
@@ -123,6 +124,10 @@ impl Batch {
             let first = prepared.iter().find(|item| item.is_send);
             held_by = first.map(|item| item.ack.r#ref).or(held_by);
         }
+        if stored.is_ok() {
+            let sends = prepared.iter().filter(|item| item.is_send).count();
+            self.worker.node.metrics.messages.inc_by(sends as u64);
+        }
         // Acks go out before what was refused: a client that sees them in this order needs no
         // second look at its outbox.
         let refused = std::mem::take(&mut outcomes);
@@ -165,10 +170,22 @@ impl Batch {
         let mut items = prepared.iter().filter(|item| item.intent.is_some());
         let Some(first) = items.next() else { return Ok(()) };
         let pair = first.pair;
-        let span = info_span!(target: "rally_path", parent: &first.span, "commit");
+        let span = info_span!(
+            target: "rally_path",
+            parent: &first.span,
+            "commit",
+            otel.status_code = Empty,
+            error.r#type = Empty,
+        );
         let intents = prepared.iter_mut().filter_map(|item| item.intent.take()).collect();
-        let write = Write { pair, intents, span };
-        self.worker.committer.send(write).await.unwrap_or(Err(CommitError::Unknown))
+        let write = Write { pair, intents, span: span.clone() };
+        let stored = self.worker.committer.send(write).await;
+        let stored = stored.unwrap_or(Err(CommitError::Unknown));
+        if let Err(error) = stored {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error.name());
+        }
+        stored
     }
 
     async fn prepare(
@@ -191,6 +208,7 @@ impl Batch {
             Err(Refused::Told(error)) => Err(error.about(r#ref)),
             Err(Refused::Store(error)) => {
                 warn!(user = %self.user, %error, "a send could not be prepared");
+                self.worker.node.store_failed("a send could not be prepared", &error);
                 Err(ErrorFrame::new(
                     ErrorCode::Busy,
                     "the store does not answer: nothing was written",

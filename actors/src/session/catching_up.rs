@@ -190,6 +190,7 @@ impl Session {
                 Ok(done) => session.caught_up(done, began_us, ctx),
                 Err(error) => {
                     warn!(user = %session.user, %error, "a catch-up could not read the store");
+                    session.worker.node.store_failed("a catch-up could not read the store", &error);
                     ctx.run_later(AGAIN, |session, ctx| session.begin_catch_up(ctx));
                 }
             }

@@ -36,12 +36,13 @@ use rally_schema::frame::{
 };
 use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
 use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
-use tracing::{debug, info_span, warn};
+use tracing::{debug, warn};
 
 use crate::greet::Guest;
 use crate::io::{Io, Pause};
 use crate::metrics::count;
 use crate::node::Worker;
+use crate::path;
 use crate::push::{Push, Weight};
 use crate::rate::Taken;
 use crate::router::{Attach, Detach, Signals};
@@ -433,7 +434,7 @@ impl Handler<Push> for Session {
 
     fn handle(&mut self, push: Push, ctx: &mut Self::Context) {
         if !self.ended {
-            let _span = info_span!(target: "rally_path", parent: &push.span, "deliver").entered();
+            let _span = path::deliver(&push.span).entered();
             debug!(user = %self.user, bytes = push.bytes.len(), "push taken");
             match push.weight {
                 Weight::Stored => self.take_push(push, ctx),

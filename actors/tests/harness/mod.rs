@@ -91,6 +91,7 @@ impl TestNode {
             metrics: Metrics::new(&mut Registry::default()),
             gate: Arc::new(NoGate),
             link_span: |_, _| {},
+            traceparent: |_| None,
         });
         node.set_ready();
         let worker = Worker::start(node.clone());

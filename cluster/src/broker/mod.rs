@@ -80,6 +80,11 @@ pub type Confirmation = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 
 /// **Return.** A life whose queue is about to begin anew has none for a while: a return says
 /// that this parcel never arrives, and no more.
 pub trait Broker: Send + Sync + 'static {
+    /// Gives what OpenTelemetry calls a messaging system of this kind.
+    fn system(&self) -> &'static str {
+        "rally"
+    }
+
     /// Makes the queue of a life, empty, and gives what arrives in it. It may take a moment
     /// until the queue is there; what is published to it until then is returned, and the first
     /// arrival is then [`Arrival::Reopened`].

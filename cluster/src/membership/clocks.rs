@@ -23,6 +23,12 @@ struct Seen {
     ahead_ms: VecDeque<i64>,
 }
 
+impl Seen {
+    fn nearest(&self) -> Option<i64> {
+        self.ahead_ms.iter().max().copied()
+    }
+}
+
 impl Clocks {
     /// Takes over the cards that are heard at `now_ms` of this node's clock.
     pub fn hear(&mut self, me: Life, cards: &[Card], now_ms: u64) {
@@ -37,10 +43,14 @@ impl Clocks {
         }
     }
 
+    /// Gives how far each is ahead of this node's, as far as is known.
+    pub fn ahead_ms(&self) -> BTreeMap<Life, i64> {
+        self.0.iter().filter_map(|(life, seen)| Some((*life, seen.nearest()?))).collect()
+    }
+
     /// Gives how far the median of all clocks, this one's among them, is ahead of this one.
     pub fn median_ahead_ms(&self) -> i64 {
-        let nearest = |seen: &Seen| seen.ahead_ms.iter().max().copied();
-        let mut all: Vec<i64> = self.0.values().filter_map(nearest).chain([0]).collect();
+        let mut all: Vec<i64> = self.0.values().filter_map(Seen::nearest).chain([0]).collect();
         all.sort_unstable();
         (all[(all.len() - 1) / 2] + all[all.len() / 2]) / 2
     }

@@ -8,6 +8,7 @@ pub mod chitchat;
 pub mod clocks;
 pub mod local;
 pub mod roster;
+pub mod why;
 
 use futures_util::stream::BoxStream;
 use rally_schema::Life;

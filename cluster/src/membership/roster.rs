@@ -52,6 +52,20 @@ pub enum Standing {
     },
 }
 
+impl Standing {
+    /// The name of every standing.
+    pub const NAMES: [&str; 3] = ["live", "suspect", "offline"];
+
+    /// Gives its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => Self::NAMES[0],
+            Self::Suspect { .. } => Self::NAMES[1],
+            Self::Offline { .. } => Self::NAMES[2],
+        }
+    }
+}
+
 /// One life, as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -59,6 +73,32 @@ pub struct Member {
     pub card: Card,
     /// How it stands.
     pub standing: Standing,
+    /// Since when it stands so.
+    pub since_ms: u64,
+    /// When news of it came by gossip last.
+    pub heard_ms: u64,
+}
+
+impl Member {
+    /// Makes a member that is heard for the first time.
+    pub fn new(card: Card, now_ms: u64) -> Self {
+        Self { card, standing: Standing::Live, since_ms: now_ms, heard_ms: now_ms }
+    }
+
+    fn stand(&mut self, standing: Standing, now_ms: u64) {
+        (self.standing, self.since_ms) = (standing, now_ms);
+    }
+
+    /// Takes over a card that is heard.
+    fn hear(&mut self, card: Card, now_ms: u64) {
+        let again = self.standing != Standing::Live;
+        if again {
+            self.stand(Standing::Live, now_ms);
+        }
+        if again || self.card != card {
+            (self.card, self.heard_ms) = (card, now_ms);
+        }
+    }
 }
 
 /// What has to be sent.
@@ -93,11 +133,14 @@ impl Roster {
         let heard: BTreeMap<Life, Card> = cards.into_iter().map(|card| (card.life, card)).collect();
         for (life, member) in &mut self.members {
             if member.standing == Standing::Live && !heard.contains_key(life) && *life != self.me {
-                member.standing = Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 };
+                member.stand(Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 }, now_ms);
             }
         }
         for (life, card) in heard {
-            self.members.insert(life, Member { card, standing: Standing::Live });
+            match self.members.get_mut(&life) {
+                Some(member) => member.hear(card, now_ms),
+                None => drop(self.members.insert(life, Member::new(card, now_ms))),
+            }
         }
         self.retire(now_ms);
     }
@@ -110,7 +153,7 @@ impl Roster {
             Standing::Live => {}
             Standing::Suspect { sign_ms, .. } => *sign_ms = now_ms,
             Standing::Offline { .. } => {
-                member.standing = Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 };
+                member.stand(Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 }, now_ms);
                 self.retire(now_ms);
             }
         }
@@ -132,7 +175,8 @@ impl Roster {
             let pinged_ms = match &mut member.standing {
                 Standing::Live => continue,
                 Standing::Suspect { sign_ms, .. } if now_ms >= *sign_ms + ANSWER_MS => {
-                    member.standing = Standing::Offline { since_ms: now_ms, pinged_ms: now_ms };
+                    let offline = Standing::Offline { since_ms: now_ms, pinged_ms: now_ms };
+                    member.stand(offline, now_ms);
                     continue;
                 }
                 Standing::Suspect { pinged_ms, .. } if now_ms >= *pinged_ms + PING_MS => pinged_ms,
@@ -176,7 +220,8 @@ impl Roster {
             let over = later.is_some_and(|later| later.node == life.node);
             if over && !matches!(member.standing, Standing::Offline { .. }) {
                 // A later life says so: nobody need be asked.
-                member.standing = Standing::Offline { since_ms: now_ms, pinged_ms: u64::MAX };
+                let offline = Standing::Offline { since_ms: now_ms, pinged_ms: u64::MAX };
+                member.stand(offline, now_ms);
             }
             later = Some(*life);
         }

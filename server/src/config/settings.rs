@@ -174,5 +174,7 @@ settings! {
         otlp_endpoint: Option<Origin> = "none";
         /// Share of the traces that begin here which are sent.
         trace_ratio: f64 = "1" in 0.0..=1.0;
+        /// Sends, of the traces that are not, this node's part when it took longer than this, or failed; all spans are then made and held until that is known.
+        trace_slow_ms: Option<u64> = "none" in 0..=3_600_000;
     }
 }

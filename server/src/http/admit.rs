@@ -10,6 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
 
+use super::admin::ADMIN;
 use super::caller::{has_authorization, is_unsafe, state_of};
 use super::origins;
 use super::problem::Problem;
@@ -17,6 +18,12 @@ use crate::limits::Subscriber;
 
 /// Under which path the API is.
 pub const API: &str = "/api/";
+
+/// Tells whether a path is for programs, the operator's among them, and not a page.
+pub fn is_api(path: &str) -> bool {
+    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    path.starts_with(API) || path.strip_prefix(ADMIN).is_some_and(below)
+}
 
 /// Lets a request through to its route, or answers it.
 pub async fn admit(
@@ -31,7 +38,7 @@ pub async fn admit(
 }
 
 fn judge(request: &HttpRequest) -> Result<(), Problem> {
-    if !request.path().starts_with(API) {
+    if !is_api(request.path()) {
         return Ok(());
     }
     let state = state_of(request);

@@ -4,6 +4,7 @@
 //! socket's route. From the outside in: `measure`, `dress`, `admit`, then the route.
 
 mod accounts;
+pub mod admin;
 mod admit;
 mod blocks;
 mod caller;
@@ -33,7 +34,7 @@ use actix_web::{App, Error, HttpRequest, Resource, web};
 pub use discover::SOCKET_PATH;
 pub use metrics::HttpMetrics;
 pub use problem::{Kind, Problem};
-pub use state::{HttpState, NodeControl};
+pub use state::{HttpState, NodeControl, Placed};
 
 /// Bytes of a body: the longest is a registration.
 const BODY_BYTES: usize = 16 * 1024;
@@ -104,6 +105,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
         )
         .service(at("/api/discover", "POST").route(web::post().to(discover::discover)))
         .service(at("/api/openapi.json", "GET").route(web::get().to(openapi::serve)))
+        .configure(admin::routes)
         .service(at("/healthz", "GET").route(web::get().to(health::healthz)))
         .service(at("/readyz", "GET").route(web::get().to(health::readyz)))
         .service(at("/metrics", "GET").route(web::get().to(health::metrics)));

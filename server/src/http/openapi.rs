@@ -13,9 +13,11 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
+use super::admin::ADMIN;
+use super::admit::is_api;
 use super::caller::COOKIE;
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{accounts, blocks, config, discover, health, me, users};
+use super::{accounts, admin, blocks, config, discover, health, me, users};
 
 /// How a user's or a node's id looks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,6 +59,12 @@ pub struct NameText(String);
         blocks::put,
         blocks::delete,
         discover::discover,
+        admin::nodes::list,
+        admin::nodes::delete,
+        admin::place::place,
+        admin::connections::connections,
+        admin::rates::rates,
+        admin::incidents::incidents,
         health::healthz,
         health::readyz,
         health::metrics,
@@ -110,12 +118,15 @@ impl Modify for Shared {
             "bearer",
             SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
         );
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let token = token.description(Some("The token that admin_token names"));
+        components.add_security_scheme("admin", SecurityScheme::Http(token.build()));
     }
 }
 
 fn add_shared(path: &str, changes: bool, operation: &mut Operation) {
     // Outside of the API nothing is asked for, and nothing is shared.
-    if !path.starts_with("/api/") {
+    if !is_api(path) {
         return;
     }
     let mut add = |status: &str, why: &str| {
@@ -132,6 +143,10 @@ fn add_shared(path: &str, changes: bool, operation: &mut Operation) {
         add("400", "The body is not of the stated shape");
         add("413", "The body is too long");
         add("415", "The body is not application/json");
+    }
+    if path.starts_with(ADMIN) {
+        add("401", "The operator's token is missing, or another");
+        add("404", "No admin_token is set, or there is no such thing");
     }
     if operation.security.is_some() {
         add("401", "Nobody is logged in");

@@ -49,6 +49,8 @@ kinds! {
     BadRequest = 400, "bad-request", "The request is malformed";
     /// Nobody is logged in, or no longer.
     LogIn = 401, "log-in", "Log in first";
+    /// The operator's token is missing, or another.
+    AdminToken = 401, "admin-token", "Only the operator may come in";
     /// User and password do not belong together.
     BadLogin = 401, "bad-login", "Unknown user or wrong password";
     /// The page's origin is not allowed.
@@ -65,6 +67,8 @@ kinds! {
     Taken = 409, "taken", "This name is taken";
     /// The list is as long as it may be.
     Full = 409, "full", "The list is full";
+    /// The node is heard, or may be alive.
+    Heard = 409, "heard", "This node may be alive";
     /// The body is too long.
     TooLarge = 413, "too-large", "The body is too large";
     /// The body is of another type.

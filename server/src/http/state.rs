@@ -2,16 +2,20 @@
 //!
 //! Put together once a process by whoever builds the node; knows no actor.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use rally_actors::incidents::Incident;
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::Card;
 use rally_cluster::membership::roster::Member;
+use rally_cluster::placement::{Passed, Policy};
 use rally_cluster::store::{Store, UserRow};
 use rally_schema::{Life, UserId};
 
+use super::admin::Looks;
 use super::metrics::HttpMetrics;
 use crate::config::Settings;
 use crate::limits::HttpLimits;
@@ -43,8 +47,29 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Gives the origins under which clients reach the living nodes.
     fn addresses(&self) -> Vec<String>;
 
+    /// Gives how far the clocks of other lives are ahead of this one's, in milliseconds.
+    fn clocks(&self) -> BTreeMap<Life, i64>;
+
+    /// Says how a user's client would be placed now, and why; places nobody.
+    fn consider(&self, user: UserId) -> Placed;
+
+    /// Gives what went wrong lately, the newest first.
+    fn incidents(&self) -> Vec<Incident>;
+
     /// Says whether the node takes users, or why not (starting, draining, its clock is off).
     fn ready(&self) -> Result<(), String>;
+}
+
+/// How a user's client would be placed.
+pub struct Placed {
+    /// Where his pushes arrive.
+    pub home: Life,
+    /// How nodes are chosen.
+    pub policy: Policy,
+    /// Where his next client would be sent; `None` when no node takes users.
+    pub chosen: Option<Life>,
+    /// All lives in the order in which they are considered, and why they are passed over.
+    pub candidates: Vec<(Member, Option<Passed>)>,
 }
 
 /// Everything that handlers use.
@@ -71,6 +96,8 @@ pub struct HttpState {
     pub metrics: HttpMetrics,
     /// Everything that `/metrics` shows.
     pub registry: Arc<Registry>,
+    /// What the counters said when an operator looked.
+    pub(super) looks: Mutex<Looks>,
     /// The last answer of the store's check, and when: probes may come often.
     pub(super) checked: Mutex<Option<(u64, Result<(), String>)>>,
 }
@@ -93,6 +120,7 @@ impl HttpState {
             tokens: Tokens::new(store.clone(), clock.clone(), accounts.session_days),
             passwords: Passwords::new(at_once, accounts.password_hash_waiting),
             limits: HttpLimits::new(&settings.limits, &clock),
+            looks: Mutex::new(Looks::since_start(clock.monotonic_ms())),
             settings,
             store,
             clock,

@@ -151,9 +151,16 @@ pub async fn register(address: SocketAddr, user: &str) -> String {
     log_in(address, user).await
 }
 
-/// Asks discovery for a ticket.
+/// Asks discovery for a ticket: in a cluster that places in turn, until it is one for this node.
 pub async fn ticket(address: SocketAddr, token: &str, client: &str) -> String {
-    let body = serde_json::json!({"client": client});
-    let place = post(address, "/api/discover", Some(token), body).await;
-    place["ticket"].as_str().unwrap().to_owned()
+    let here = format!("ws://{address}/ws");
+    let mut turns = 0;
+    loop {
+        let body = serde_json::json!({"client": client});
+        let place = post(address, "/api/discover", Some(token), body).await;
+        turns += 1;
+        if place["address"] == here || turns == 4 {
+            return place["ticket"].as_str().unwrap().to_owned();
+        }
+    }
 }

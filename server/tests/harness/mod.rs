@@ -6,8 +6,10 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 pub mod client;
+pub mod collector;
 pub mod http;
 pub mod measure;
+pub mod nodes;
 pub mod raw;
 
 use std::io::{BufRead as _, BufReader};
@@ -62,16 +64,17 @@ impl Server {
 
     /// Starts a node at an address of the test's choice.
     pub fn at(address: SocketAddr, home: &Path, flags: &[&str]) -> Self {
-        Self::listen_on(&address.to_string(), home, flags)
+        Self::try_at(&address.to_string(), home, flags)
             .unwrap_or_else(|refused| panic!("{refused:?}"))
     }
 
     /// Starts a node that may refuse its data.
     pub fn try_on(home: &Path, flags: &[&str]) -> Result<Self, Refused> {
-        Self::listen_on("127.0.0.1:0", home, flags)
+        Self::try_at("127.0.0.1:0", home, flags)
     }
 
-    fn listen_on(listen: &str, home: &Path, flags: &[&str]) -> Result<Self, Refused> {
+    /// Starts a node on an address of its own, which may refuse its data.
+    pub fn try_at(listen: &str, home: &Path, flags: &[&str]) -> Result<Self, Refused> {
         let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         for flag in [
             "--demo",
@@ -121,6 +124,16 @@ impl Server {
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().unwrap().code()
+    }
+
+    /// Tells it to leave, which sends the spans that still wait, without holding up a collector
+    /// on this thread.
+    pub async fn left(mut self) -> Self {
+        let ended = tokio::task::spawn_blocking(move || {
+            assert_eq!(self.terminate(), Some(0));
+            self
+        });
+        ended.await.unwrap()
     }
 
     /// Waits until it has ended by itself, and gives its exit code.

@@ -107,6 +107,10 @@ impl Drop for RabbitBroker {
 }
 
 impl Broker for RabbitBroker {
+    fn system(&self) -> &'static str {
+        "rabbitmq"
+    }
+
     /// Must be called on a tokio runtime.
     fn open(&self, life: Life) -> Arrivals {
         let (give, mut arrivals) = mpsc::channel(receiver::HANDED);

@@ -2,11 +2,14 @@
 //!
 //! Log lines are for people, or JSON with the ids of the trace they belong to. Spans of the
 //! message path have the target `rally_path`; without a collector they are off, and cost one
-//! look at a flag. A collector that is down costs its spans, never a message. Texts, tokens
+//! look at a flag. What is sampled is decided where a trace begins (`--trace-ratio`); `slow.rs`
+//! keeps what was slow or failed of the rest. A collector that is down costs its spans, never a message. Texts, tokens
 //! and tickets are in neither: nothing hands them to a span or an event.
 
+mod json;
+mod slow;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -15,18 +18,14 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchSpanProcessor, Sampler, SdkTracerProvider, SpanProcessor, TracerProviderBuilder,
+};
 use rally_schema::NodeId;
-use serde_json::{Map, Value};
 use thiserror::Error;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Span, Subscriber};
-use tracing_log::NormalizeEvent as _;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets, filter_fn};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -34,6 +33,8 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config;
 use crate::config::value::LogFormat;
+use json::JsonLines;
+use slow::{KeepSlow, Record};
 
 /// The target of the spans that follow a message.
 pub const PATH: &str = "rally_path";
@@ -77,7 +78,7 @@ impl Telemetry {
 /// Sets up logs and, where a collector is named, traces; needs a running runtime.
 pub fn start(settings: &config::Telemetry, node: NodeId) -> Result<Telemetry, TelemetryError> {
     let endpoint = settings.otlp_endpoint.as_ref().map(ToString::to_string);
-    let provider = endpoint.map(|to| provider(to, settings.trace_ratio, node)).transpose()?;
+    let provider = endpoint.map(|to| provider(to, settings, node)).transpose()?;
     subscriber(settings, provider.as_ref()).try_init()?;
     Ok(Telemetry { provider })
 }
@@ -132,7 +133,7 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
 
 fn provider(
     endpoint: String,
-    ratio: f64,
+    settings: &config::Telemetry,
     node: NodeId,
 ) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder()
@@ -148,11 +149,26 @@ fn provider(
             KeyValue::new("service.instance.id", node.to_string()),
         ])
         .build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
-        .with_resource(resource)
-        .build())
+    let provider = SdkTracerProvider::builder().with_resource(resource);
+    let batches = BatchSpanProcessor::builder(exporter).build();
+    Ok(sampled(provider, batches, settings).build())
+}
+
+/// Says which traces are sent: of those that begin here a share, and, if it is wanted, what was
+/// slow or failed here of the others.
+fn sampled(
+    provider: TracerProviderBuilder,
+    send: impl SpanProcessor + 'static,
+    settings: &config::Telemetry,
+) -> TracerProviderBuilder {
+    let share = Sampler::TraceIdRatioBased(settings.trace_ratio);
+    let sampler = Sampler::ParentBased(Box::new(share));
+    match settings.trace_slow_ms {
+        None => provider.with_sampler(sampler).with_span_processor(send),
+        Some(ms) => provider
+            .with_sampler(Record(sampler))
+            .with_span_processor(KeepSlow::new(Duration::from_millis(ms), send)),
+    }
 }
 
 /// Makes `span` the child of a W3C `traceparent`; what is none changes nothing.
@@ -168,75 +184,18 @@ pub fn link_span(span: &Span, traceparent: &str) {
     }
 }
 
-/// One JSON object a line: time, level, target, message, fields, and the ids of the trace.
-struct JsonLines;
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = Map::new();
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        line.insert("timestamp".to_owned(), time.into());
-        // What a library says through `log` has its own target in its fields.
-        let normalized = event.normalized_metadata();
-        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        line.insert("level".to_owned(), metadata.level().as_str().into());
-        line.insert("target".to_owned(), metadata.target().into());
-        event.record(&mut Fields(&mut line));
-        let context = Span::current().context();
-        let span = context.span().span_context().clone();
-        if span.is_valid() {
-            line.insert("trace_id".to_owned(), span.trace_id().to_string().into());
-            line.insert("span_id".to_owned(), span.span_id().to_string().into());
-        }
-        writeln!(writer, "{}", Value::Object(line))
+/// Gives the W3C `traceparent` of a span that is sampled; of others there is nothing to go on with.
+pub fn traceparent(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
     }
-}
-
-/// Collects an event's fields, but for those that say where in the source it is.
-struct Fields<'a>(&'a mut Map<String, Value>);
-
-impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        if !field.name().starts_with("log.") {
-            self.0.insert(field.name().to_owned(), value.into());
-        }
+    let context = span.context();
+    if !context.span().span_context().is_sampled() {
+        return None;
     }
-}
-
-impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&context, &mut carrier);
+    carrier.remove("traceparent")
 }
 
 #[cfg(test)]
@@ -253,6 +212,7 @@ mod tests {
             log_filter: Directives(filter.to_owned()),
             otlp_endpoint: None,
             trace_ratio: 1.0,
+            trace_slow_ms: None,
         }
     }
 

@@ -1,0 +1,89 @@
+//! What changed in how other lives stand, as a number, a gauge, and an incident.
+//!
+//! Knows nothing of why: that is the roster's.
+
+use rally_cluster::membership::roster::{Member, Standing};
+
+use crate::incidents::Kind;
+use crate::metrics::{Label, Metrics, count};
+
+/// Counts who stands how now, and notes what changed since `before`.
+pub fn observe(metrics: &Metrics, now_ms: u64, before: &[Member], after: &[Member]) {
+    // Those that nobody has show as none.
+    for name in Standing::NAMES {
+        let stand = after.iter().filter(|member| member.standing.name() == name).count();
+        metrics.cluster.nodes.get_or_create(&Label { of: name }).set(stand as i64);
+    }
+    for member in after {
+        let life = member.card.life;
+        let known = before.iter().find(|known| known.card.life == life);
+        let Some(known) = known else { continue };
+        let (kind, words) = match (known.standing, member.standing) {
+            (Standing::Live, Standing::Suspect { .. }) => {
+                metrics.cluster.suspicions.inc();
+                (Kind::Suspected, format!("{life} is not heard any more"))
+            }
+            (Standing::Live | Standing::Suspect { .. }, Standing::Offline { .. }) => {
+                count(&metrics.cluster.verdicts, "offline");
+                (Kind::Offline, format!("{life} is given up: its users have other homes"))
+            }
+            (Standing::Suspect { .. } | Standing::Offline { .. }, Standing::Live) => {
+                count(&metrics.cluster.verdicts, "back");
+                (Kind::Back, format!("{life} is heard again"))
+            }
+            (Standing::Offline { .. }, Standing::Suspect { .. }) => {
+                (Kind::Back, format!("{life} was given up, and gave a sign of life"))
+            }
+            (Standing::Live, Standing::Live)
+            | (Standing::Suspect { .. }, Standing::Suspect { .. })
+            | (Standing::Offline { .. }, Standing::Offline { .. }) => continue,
+        };
+        metrics.incidents.note(now_ms, kind, words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+    use rally_cluster::membership::{Card, Status};
+    use rally_schema::Life;
+
+    use super::*;
+
+    fn member(node: &str, standing: Standing) -> Member {
+        let life = Life { node: node.parse().unwrap(), generation: 1 };
+        let (address, version, status) = (String::new(), String::new(), Status::Ready);
+        let card = Card { life, status, address, version, sessions: 0, clock_ms: 0 };
+        Member { standing, ..Member::new(card, 0) }
+    }
+
+    #[test]
+    fn a_death_and_a_return_are_counted_and_noted_once() {
+        let metrics = Metrics::new(&mut Registry::default());
+        let suspect = Standing::Suspect { sign_ms: 1, pinged_ms: 0 };
+        let later = Standing::Suspect { sign_ms: 2, pinged_ms: 1 };
+        let way = [
+            Standing::Live,
+            suspect,
+            later,
+            Standing::Offline { since_ms: 3, pinged_ms: 0 },
+            Standing::Offline { since_ms: 3, pinged_ms: 0 },
+            suspect,
+            Standing::Live,
+        ];
+        for (now_ms, pair) in (0..).zip(way.windows(2)) {
+            let [before, after] = [pair[0], pair[1]].map(|standing| [member("b", standing)]);
+            observe(&metrics, now_ms, &before, &after);
+        }
+        let kinds: Vec<Kind> =
+            metrics.incidents.newest_first().into_iter().map(|incident| incident.kind).collect();
+        assert_eq!(kinds, [Kind::Back, Kind::Back, Kind::Offline, Kind::Suspected]);
+        let verdict = |of| metrics.cluster.verdicts.get_or_create(&Label { of }).get();
+        assert_eq!(
+            (metrics.cluster.suspicions.get(), verdict("offline"), verdict("back")),
+            (1, 1, 1)
+        );
+        let stand = |of| metrics.cluster.nodes.get_or_create(&Label { of }).get();
+        assert_eq!((stand("live"), stand("suspect"), stand("offline")), (1, 0, 0));
+    }
+}
