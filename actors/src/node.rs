@@ -17,7 +17,9 @@ use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{NodeRow, Store};
+use rally_cluster::presence::{self, Seen};
+use rally_cluster::roles::{Role, Roles};
+use rally_cluster::store::{NodeRow, PresenceRow, Store};
 use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, UserId};
 use tracing::Span;
@@ -49,6 +51,8 @@ pub trait Gate: Send + Sync {
 pub struct Parts {
     /// Which node, in which life.
     pub life: Life,
+    /// What the process does.
+    pub roles: Roles,
     /// Where clients reach it: an origin.
     pub address: String,
     /// Where everything is kept.
@@ -109,6 +113,7 @@ impl Node {
     /// the others of itself, and takes no users before [`set_ready`](Self::set_ready).
     pub fn start(parts: Parts) -> Arc<Self> {
         let (life, settings) = (parts.life, parts.settings.clone());
+        let chats = parts.roles.has(Role::Chat);
         let routers = Routers::default();
         let node = Arc::new_cyclic(|node| Self {
             presence: PresenceWatch::new(node.clone()).start(),
@@ -119,7 +124,7 @@ impl Node {
                 parts.metrics.link.clone(),
             ),
             // Until it hears of others it is alone.
-            homes: RwLock::new(Homes::of([life])),
+            homes: RwLock::new(Homes::of(chats.then_some(life))),
             members: RwLock::default(),
             began_ms: parts.clock.monotonic_ms(),
             admission: Admission::new(settings.catch_ups_at_once),
@@ -173,6 +178,10 @@ impl Node {
     pub fn set_lives(&self, lives: &[Life]) {
         let homes = Homes::of(lives.iter().copied());
         let before = std::mem::replace(&mut *self.homes.write(), homes.clone());
+        // Without chat it pushes nothing: its map is nobody's business.
+        if !self.roles.has(Role::Chat) {
+            return;
+        }
         // Who is left out may be alive, and must know that nothing comes from here for a while.
         let left_out = before.lives().filter(|_| !planted::on(Fault::LeftOutUntold));
         let told: BTreeSet<Life> = left_out.chain(homes.lives()).collect();
@@ -188,6 +197,7 @@ impl Node {
         Card {
             life: self.life,
             status: self.status(),
+            roles: self.roles,
             address: self.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sessions: self.routers.sessions(),
@@ -206,8 +216,10 @@ impl Node {
     /// Takes over how every life stands.
     pub(crate) fn set_members(&self, members: Vec<Member>) {
         let living = |members: &[Member]| -> Vec<Life> {
+            // Only those have sessions whose presence hangs on it.
+            let chats = |m: &&Member| m.card.roles.has(Role::Chat);
             let over = |m: &&Member| matches!(m.standing, Standing::Offline { .. });
-            members.iter().filter(|m| !over(m)).map(|m| m.card.life).collect()
+            members.iter().filter(chats).filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
         let before = living(&std::mem::replace(&mut *self.members.write(), members));
@@ -227,6 +239,17 @@ impl Node {
         let members = self.members.read();
         let member = members.iter().find(|member| member.card.life == life)?;
         Some((member.standing, member.card.clock_ms))
+    }
+
+    /// Gives what is known here of a user's presence: of this node from its routers, of others
+    /// from the rows that they wrote.
+    pub fn seen(&self, user: UserId, rows: &[PresenceRow]) -> Seen {
+        let here = self.routers.is_online(user);
+        let is_living = |life| if life == self.life { here } else { self.is_living(life) };
+        match here {
+            true => Seen { online: true, last_seen: None },
+            false => presence::fold(rows, is_living, |life| self.ended_ms(life)),
+        }
     }
 
     /// Tells whether a life is, as far as is known, not over. This one is living.
@@ -271,16 +294,26 @@ impl Node {
     /// Ends every session of a user, wherever it is.
     pub fn log_out_everywhere(&self, user: UserId) {
         self.log_out(user);
-        let others = self.members().into_iter().map(|member| member.card.life);
+        let chats = self.members().into_iter().filter(|m| m.card.roles.has(Role::Chat));
+        let others = chats.map(|member| member.card.life);
         for life in others.filter(|life| *life != self.life && self.is_living(*life)) {
             self.tell(life, Envelope::LoggedOut { user });
         }
     }
 
-    /// Gives the addresses where clients may ask for a place, those of living nodes.
+    /// Gives the addresses of living processes, whatever they do: each serves pages.
     pub fn addresses(&self) -> Vec<String> {
+        self.addresses_where(|_| true)
+    }
+
+    /// Gives the addresses of living processes that have a role.
+    pub fn addresses_of(&self, role: Role) -> Vec<String> {
+        self.addresses_where(|member| member.card.roles.has(role))
+    }
+
+    fn addresses_where(&self, wanted: impl Fn(&Member) -> bool) -> Vec<String> {
         let lives = |member: &Member| member.standing == Standing::Live;
-        let living = self.members().into_iter().filter(lives);
+        let living = self.members().into_iter().filter(|m| lives(m) && wanted(m));
         living.map(|member| member.card.address).filter(|address| !address.is_empty()).collect()
     }
 

@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::caller::COOKIE;
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{accounts, blocks, config, discover, health, me, users};
+use super::{accounts, blocks, config, discover, health, me, messaging, presence, users};
 
 /// How a user's or a node's id looks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,8 +37,9 @@ pub struct NameText(String);
 #[openapi(
     info(
         title = "Rally",
-        description = "Accounts and the way in. Inbox, history and messages are frames of the \
-            WebSocket; PROTOCOL.md describes them. Requests that change something and are \
+        description = "Accounts, the way in, and pages of what the store has. Messages are sent and \
+            pushed as frames of the WebSocket; PROTOCOL.md describes them. A process that lacks \
+            the role of an address answers 404 and names who has it. Requests that change something and are \
             authenticated by the cookie need the header x-rally-csrf: 1; programs send \
             Authorization: Bearer.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -57,6 +58,9 @@ pub struct NameText(String);
         blocks::put,
         blocks::delete,
         discover::discover,
+        messaging::inbox,
+        messaging::history,
+        presence::presence,
         health::healthz,
         health::readyz,
         health::metrics,

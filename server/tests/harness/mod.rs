@@ -6,6 +6,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 pub mod client;
+pub mod cluster;
 pub mod http;
 pub mod measure;
 pub mod raw;
@@ -62,6 +63,11 @@ impl Server {
 
     /// Starts a node that may refuse its data.
     pub fn try_on(home: &Path, flags: &[&str]) -> Result<Self, Refused> {
+        Self::try_at("127.0.0.1:0", home, flags)
+    }
+
+    /// Starts a node on an address of its own.
+    pub fn try_at(listen: &str, home: &Path, flags: &[&str]) -> Result<Self, Refused> {
         let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         for flag in [
             "--demo",
@@ -80,7 +86,7 @@ impl Server {
             }
         }
         let log = Log::default();
-        let (child, address) = spawn(home, "127.0.0.1:0", &all, &log)?;
+        let (child, address) = spawn(home, listen, &all, &log)?;
         Ok(Self { child, address, flags: all, home: home.to_owned(), log, _temporary: None })
     }
 
