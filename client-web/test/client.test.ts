@@ -58,7 +58,10 @@ async function load(client = CLIENT): Promise<{ page: Client; line: Line }> {
   const page = new Client({
     user: ME,
     client,
-    api: { discover: async () => ({ address: 'ws://x/ws', node: 'n1', ticket: 't' }) },
+    api: {
+      discover: async () => ({ address: 'ws://x/ws', node: 'n1', ticket: 't' }),
+      know: () => {},
+    },
     open: () => {
       const line = new Line();
       lines.push(line);

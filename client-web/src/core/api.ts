@@ -1,8 +1,9 @@
 /**
  * The HTTP side: accounts, finding people, and the way to a node.
  *
- * Every failure is a {@link Problem} with words for people. Keeps nothing; the session is a
- * cookie that scripts cannot read.
+ * Every failure is a {@link Problem} with words for people. The log-in is a cookie that scripts
+ * cannot read, and every node of a cluster takes it: when the page's own node is not reached,
+ * another one is asked, and asked first from then on. Keeps nothing else.
  */
 
 import type { ClientId, ConversationId, NodeId, UserId } from '../wire.ts';
@@ -16,6 +17,8 @@ export interface Config {
   /** Whether anybody may make an account. */
   readonly registration: boolean;
   readonly version: string;
+  /** Further nodes that may be asked where to connect. */
+  readonly discovery: readonly string[];
 }
 
 /** Who is logged in. */
@@ -69,16 +72,44 @@ async function problemOf(response: Response): Promise<Problem> {
   return new Problem(response.status, words, Number.isFinite(seconds) ? seconds * 1000 : undefined);
 }
 
-/** Speaks to one server. */
+/** Speaks to whichever node answers. */
 export class Api {
   readonly #fetch: Fetch;
+  /** Whom to ask, by origin: the page's own node (''), then those that were named. */
+  #bases: readonly string[] = [''];
+  /** Who answered last. */
+  #base = '';
 
   /** Sends requests by `fetch`. */
   constructor(fetch: Fetch = (url, init) => globalThis.fetch(url, init)) {
     this.#fetch = fetch;
   }
 
-  async #ask<T>(method: string, path: string, body?: unknown, base = ''): Promise<T> {
+  /** Learns which further nodes may be asked. */
+  know(addresses: readonly string[]): void {
+    this.#bases = ['', ...addresses.filter((address) => address !== '')];
+  }
+
+  /** Gives whom to ask in turn. */
+  #order(): readonly string[] {
+    return [this.#base, ...this.#bases.filter((base) => base !== this.#base)];
+  }
+
+  /** Asks one after the other until one is reached: each request may be made twice. */
+  async #ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+    let unreached: unknown;
+    for (const base of this.#order()) {
+      try {
+        return await this.#askAt(base, method, path, body);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.status !== 0) throw error;
+        unreached = error;
+      }
+    }
+    throw unreached;
+  }
+
+  async #askAt<T>(base: string, method: string, path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = { accept: 'application/json' };
     // A page of another site cannot set this without being asked first.
     if (method !== 'GET') headers['x-rally-csrf'] = '1';
@@ -95,14 +126,17 @@ export class Api {
     } catch {
       throw new Problem(0, 'The server cannot be reached. Check your connection.');
     }
+    this.#base = base;
     if (!response.ok) throw await problemOf(response);
     if (response.status === 204) return undefined as T;
     return (await response.json()) as T;
   }
 
-  /** Tells whether the server offers demo users. */
-  config(): Promise<Config> {
-    return this.#ask('GET', '/api/config');
+  /** Tells whether the server offers demo users, and learns of further nodes. */
+  async config(): Promise<Config> {
+    const config = await this.#ask<Config>('GET', '/api/config');
+    this.know(config.discovery);
+    return config;
   }
 
   /** Tells who is logged in; a problem of status 401 when nobody is. */
@@ -158,8 +192,10 @@ export class Api {
     return this.#ask(blocked ? 'PUT' : 'DELETE', `/api/blocks/${encodeURIComponent(user)}`);
   }
 
-  /** Asks the node at `base` (or the page's own) where this client may open its socket. */
-  discover(client: ClientId, base = ''): Promise<Place> {
-    return this.#ask('POST', '/api/discover', { client }, base);
+  /** Asks where this client may open its socket: after `failures` in a row somebody else. */
+  discover(client: ClientId, failures: number): Promise<Place> {
+    const order = this.#order();
+    const base = order[failures % order.length] ?? '';
+    return this.#askAt(base, 'POST', '/api/discover', { client });
   }
 }
