@@ -200,6 +200,7 @@ export class Client {
         this.#intents.sender.connected();
         return;
       case 'ack':
+        this.#intents.sender.answered(frame.ref);
         this.#keepAcked(frame);
         return;
       case 'synced':
