@@ -311,6 +311,17 @@ impl Node {
         self.addresses_where(|member| member.card.roles.has(role))
     }
 
+    /// Gives the addresses of which pages may be open: of every process that is known, dead or
+    /// alive. A page outlives the process that served it, and goes on with another one.
+    pub fn page_origins(&self) -> Vec<String> {
+        let past = self.past.iter().map(|row| row.address.clone());
+        let known = self.members().into_iter().map(|member| member.card.address);
+        let mut all: Vec<String> = past.chain(known).filter(|one| !one.is_empty()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     fn addresses_where(&self, wanted: impl Fn(&Member) -> bool) -> Vec<String> {
         let lives = |member: &Member| member.standing == Standing::Live;
         let living = self.members().into_iter().filter(|m| lives(m) && wanted(m));

@@ -346,6 +346,10 @@ impl NodeControl for Control {
         self.node.addresses()
     }
 
+    fn page_origins(&self) -> Vec<String> {
+        self.node.page_origins()
+    }
+
     fn addresses_of(&self, role: Role) -> Vec<String> {
         self.node.addresses_of(role)
     }

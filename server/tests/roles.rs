@@ -314,6 +314,15 @@ async fn a_second_chat_takes_over_and_nothing_acknowledged_is_lost_or_doubled() 
     for (r#ref, id) in ana_writes.acked.iter().chain(&ben_writes.acked) {
         assert_eq!(by_ref.get(r#ref), Some(id), "{ref} was acknowledged");
     }
+    // A page of the dead one may still be open, and goes on here; a foreign one may not.
+    for (origin, allowed) in [(format!("http://{dies}"), true), ("http://127.0.0.1".into(), false)]
+    {
+        let headers = [("origin", &*origin)];
+        let answer =
+            harness::http::exchange(messaging.address, "GET", "/api/config", &headers, None).await;
+        let said = answer.header("access-control-allow-origin");
+        assert_eq!(said == Some(&origin), allowed, "{origin}: {answer:?}");
+    }
     eventually("ben is online where he is now", async || is_online(messaging, &ana, &ben).await)
         .await;
     println!("online again after {:.1} s", begun.elapsed().as_secs_f64());

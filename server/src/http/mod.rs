@@ -74,7 +74,8 @@ pub fn app(
 fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
     Cors::default()
         .allowed_origin_fn(move |origin, _| {
-            let allowed = |origin: &str| state.node.addresses().iter().any(|known| known == origin);
+            let pages = state.node.page_origins();
+            let allowed = |origin: &str| pages.iter().any(|known| known == origin);
             origin.to_str().is_ok_and(allowed)
         })
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -45,6 +45,9 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Gives the origins under which clients reach the living nodes.
     fn addresses(&self) -> Vec<String>;
 
+    /// Gives the origins of which pages may be open, those of dead nodes too.
+    fn page_origins(&self) -> Vec<String>;
+
     /// Gives the origins of those that have a role.
     fn addresses_of(&self, role: Role) -> Vec<String>;
 
