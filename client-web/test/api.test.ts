@@ -57,11 +57,26 @@ test('when nobody is reached each was asked once', async () => {
   expect(asked).toEqual([OWN, B]);
 });
 
-test('each failure to connect asks somebody else for a place, whom other requests then follow', async () => {
+test('who does not serve an address is passed over', async () => {
+  const asked: string[] = [];
+  const api = new Api(async (url) => {
+    asked.push(url);
+    if (url !== '/api/discover') return Response.json({ users: [] });
+    return Response.json({ type: 'urn:rally:problem:role' }, { status: 404 });
+  });
+  api.know(['http://b']);
+  await expect(api.blocks()).resolves.toEqual([]);
+  await api.discover(CLIENT, 0);
+  expect(asked).toEqual(['/api/blocks', '/api/discover', 'http://b/api/discover']);
+});
+
+test('after a failure to connect others are asked first, and the dead are passed over', async () => {
   const { api, asked } = given('own');
   api.know(['http://b', 'http://c']);
-  await expect(api.discover(CLIENT, 0)).rejects.toMatchObject({ status: 0 });
-  await api.discover(CLIENT, 1);
+  await api.discover(CLIENT, 0);
+  expect(asked.splice(0)).toEqual([OWN, B]);
   await api.blocks();
-  expect(asked).toEqual([OWN, B, B]);
+  expect(asked.splice(0)).toEqual([B]);
+  await api.discover(CLIENT, 1);
+  expect(asked).toEqual([OWN, C]);
 });

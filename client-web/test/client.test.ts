@@ -166,7 +166,7 @@ test('an acknowledged message is not sent again after a reload', async () => {
   expect(second.line.of('send').map(({ text }) => text)).toEqual(['only this']);
 });
 
-test('what another tab’s push confirmed and the server then refused is given up, and holds nothing', async () => {
+test('what the catch-up confirmed and the server then refused is given up, and holds nothing', async () => {
   const first = await load();
   welcome(first.line);
   first.page.open(TALK, PEER);

@@ -48,12 +48,20 @@ export class Problem extends Error {
   readonly status: number;
   /** How long the server asks to wait. */
   readonly retryAfterMs: number | undefined;
+  /** Its stable name. */
+  readonly kind: string | undefined;
 
   /** Says what failed, in words for people. */
-  constructor(status: number, message: string, retryAfterMs?: number) {
+  constructor(status: number, message: string, retryAfterMs?: number, kind?: string) {
     super(message);
     this.status = status;
     this.retryAfterMs = retryAfterMs;
+    this.kind = kind;
+  }
+
+  /** Whether another node may do better: this one was not reached, or does not serve the address. */
+  get elsewhere(): boolean {
+    return this.status === 0 || this.kind === 'urn:rally:problem:role';
   }
 }
 
@@ -61,15 +69,20 @@ type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 async function problemOf(response: Response): Promise<Problem> {
   let words = `the server answered ${response.status}`;
+  let kind: string | undefined;
   try {
-    const body = (await response.json()) as { title?: unknown; detail?: unknown };
+    const body = (await response.json()) as {
+      [key in 'type' | 'title' | 'detail']?: unknown;
+    };
+    if (typeof body.type === 'string') kind = body.type;
     if (typeof body.detail === 'string') words = body.detail;
     else if (typeof body.title === 'string') words = body.title;
   } catch {
     // Not a problem document: the status has to do.
   }
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
-  return new Problem(response.status, words, Number.isFinite(seconds) ? seconds * 1000 : undefined);
+  const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : undefined;
+  return new Problem(response.status, words, retryAfterMs, kind);
 }
 
 /** Speaks to whichever node answers. */
@@ -90,23 +103,27 @@ export class Api {
     this.#bases = ['', ...addresses.filter((address) => address !== '')];
   }
 
-  /** Gives whom to ask in turn. */
-  #order(): readonly string[] {
-    return [this.#base, ...this.#bases.filter((base) => base !== this.#base)];
+  /** Gives whom to ask in turn, the first `skipped` last. */
+  #order(skipped: number): readonly string[] {
+    const all = [this.#base, ...this.#bases.filter((base) => base !== this.#base)];
+    const from = skipped % all.length;
+    return [...all.slice(from), ...all.slice(0, from)];
   }
 
-  /** Asks one after the other until one is reached: each request may be made twice. */
-  async #ask<T>(method: string, path: string, body?: unknown): Promise<T> {
-    let unreached: unknown;
-    for (const base of this.#order()) {
+  /** Asks one after the other until one serves it: each request may be made twice. */
+  async #ask<T>(method: string, path: string, body?: unknown, skipped = 0): Promise<T> {
+    let unserved: unknown;
+    for (const base of this.#order(skipped)) {
       try {
-        return await this.#askAt(base, method, path, body);
+        const answer = await this.#askAt<T>(base, method, path, body);
+        this.#base = base;
+        return answer;
       } catch (error) {
-        if (!(error instanceof Problem) || error.status !== 0) throw error;
-        unreached = error;
+        if (!(error instanceof Problem && error.elsewhere)) throw error;
+        unserved = error;
       }
     }
-    throw unreached;
+    throw unserved;
   }
 
   async #askAt<T>(base: string, method: string, path: string, body?: unknown): Promise<T> {
@@ -126,7 +143,6 @@ export class Api {
     } catch {
       throw new Problem(0, 'The server cannot be reached. Check your connection.');
     }
-    this.#base = base;
     if (!response.ok) throw await problemOf(response);
     if (response.status === 204) return undefined as T;
     return (await response.json()) as T;
@@ -192,10 +208,8 @@ export class Api {
     return this.#ask(blocked ? 'PUT' : 'DELETE', `/api/blocks/${encodeURIComponent(user)}`);
   }
 
-  /** Asks where this client may open its socket: after `failures` in a row somebody else. */
+  /** Asks where this client may open its socket: after `failures` in a row others first. */
   discover(client: ClientId, failures: number): Promise<Place> {
-    const order = this.#order();
-    const base = order[failures % order.length] ?? '';
-    return this.#askAt(base, 'POST', '/api/discover', { client });
+    return this.#ask('POST', '/api/discover', { client }, failures);
   }
 }
