@@ -17,7 +17,9 @@ use rally_cluster::homes::Homes;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{NodeRow, NodeStatus, Store, StoreError};
+use rally_cluster::presence::{self, Seen};
+use rally_cluster::roles::{Role, Roles};
+use rally_cluster::store::{NodeRow, NodeStatus, PresenceRow, Store, StoreError};
 use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, Stage, UserId};
 use tracing::Span;
@@ -55,6 +57,8 @@ pub trait Gate: Send + Sync {
 pub struct Parts {
     /// Which node, in which life.
     pub life: Life,
+    /// What the process does.
+    pub roles: Roles,
     /// Where clients reach it: an origin.
     pub address: String,
     /// Where everything is kept.
@@ -121,6 +125,7 @@ impl Node {
     /// the others of itself, and takes no users before [`set_ready`](Self::set_ready).
     pub fn start(mut parts: Parts) -> Arc<Self> {
         let (life, settings) = (parts.life, parts.settings.clone());
+        let chats = parts.roles.has(Role::Chat);
         let routers = Routers::default();
         let node = Arc::new_cyclic(|node| Self {
             presence: PresenceWatch::new(node.clone()).start(),
@@ -131,7 +136,7 @@ impl Node {
                 parts.metrics.link.clone(),
             ),
             // Until it hears of others it is alone.
-            homes: RwLock::new(Homes::of([life])),
+            homes: RwLock::new(Homes::of(chats.then_some(life))),
             members: RwLock::default(),
             records: RwLock::new(std::mem::take(&mut parts.past)),
             clocks: RwLock::default(),
@@ -199,6 +204,10 @@ impl Node {
         self.metrics.cluster.maps_changed.inc();
         let names: Vec<String> = lives.iter().map(Life::to_string).collect();
         self.incident(Kind::MapChanged, format!("users are at home on {}", names.join(" ")));
+        // Without chat it pushes nothing: its map is nobody's business.
+        if !self.roles.has(Role::Chat) {
+            return;
+        }
         // Who is left out may be alive, and must know that nothing comes from here for a while.
         let left_out = before.lives().filter(|_| !planted::on(Fault::LeftOutUntold));
         let told: BTreeSet<Life> = left_out.chain(homes.lives()).collect();
@@ -215,6 +224,7 @@ impl Node {
         Card {
             life: self.life,
             status: self.status(),
+            roles: self.roles,
             address: self.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sessions: self.routers.sessions(),
@@ -235,8 +245,10 @@ impl Node {
     /// Takes over how every life stands.
     pub(crate) fn set_members(&self, members: Vec<Member>) {
         let living = |members: &[Member]| -> Vec<Life> {
+            // Only those have sessions whose presence hangs on it.
+            let chats = |m: &&Member| m.card.roles.has(Role::Chat);
             let over = |m: &&Member| matches!(m.standing, Standing::Offline { .. });
-            members.iter().filter(|m| !over(m)).map(|m| m.card.life).collect()
+            members.iter().filter(chats).filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
         let before = {
@@ -260,6 +272,17 @@ impl Node {
         let members = self.members.read();
         let member = members.iter().find(|member| member.card.life == life)?;
         Some((member.standing, member.card.clock_ms))
+    }
+
+    /// Gives what is known here of a user's presence: of this node from its routers, of others
+    /// from the rows that they wrote.
+    pub fn seen(&self, user: UserId, rows: &[PresenceRow]) -> Seen {
+        let here = self.routers.is_online(user);
+        let is_living = |life| if life == self.life { here } else { self.is_living(life) };
+        match here {
+            true => Seen { online: true, last_seen: None },
+            false => presence::fold(rows, is_living, |life| self.ended_ms(life)),
+        }
     }
 
     fn record(&self, life: Life) -> Option<NodeRow> {
@@ -315,16 +338,37 @@ impl Node {
     /// Ends every session of a user, wherever it is.
     pub fn log_out_everywhere(&self, user: UserId) {
         self.log_out(user);
-        let others = self.members().into_iter().map(|member| member.card.life);
+        let chats = self.members().into_iter().filter(|m| m.card.roles.has(Role::Chat));
+        let others = chats.map(|member| member.card.life);
         for life in others.filter(|life| *life != self.life && self.is_living(*life)) {
             self.tell(life, Envelope::LoggedOut { user });
         }
     }
 
-    /// Gives the addresses where clients may ask for a place, those of living nodes.
+    /// Gives the addresses of living processes, whatever they do: each serves pages.
     pub fn addresses(&self) -> Vec<String> {
+        self.addresses_where(|_| true)
+    }
+
+    /// Gives the addresses of living processes that have a role.
+    pub fn addresses_of(&self, role: Role) -> Vec<String> {
+        self.addresses_where(|member| member.card.roles.has(role))
+    }
+
+    /// Gives the addresses of which pages may be open: of every process that is known, dead or
+    /// alive. A page outlives the process that served it, and goes on with another one.
+    pub fn page_origins(&self) -> Vec<String> {
+        let past = self.past.iter().map(|row| row.address.clone());
+        let known = self.members().into_iter().map(|member| member.card.address);
+        let mut all: Vec<String> = past.chain(known).filter(|one| !one.is_empty()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn addresses_where(&self, wanted: impl Fn(&Member) -> bool) -> Vec<String> {
         let lives = |member: &Member| member.standing == Standing::Live;
-        let living = self.members().into_iter().filter(lives);
+        let living = self.members().into_iter().filter(|m| lives(m) && wanted(m));
         living.map(|member| member.card.address).filter(|address| !address.is_empty()).collect()
     }
 

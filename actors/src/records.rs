@@ -86,6 +86,7 @@ fn row(member: &Member, now_ms: u64) -> NodeRow {
 #[cfg(test)]
 mod tests {
     use rally_cluster::membership::Card;
+    use rally_cluster::roles::Roles;
 
     use super::*;
 
@@ -95,7 +96,8 @@ mod tests {
 
     fn member(node: &str, standing: Standing, clock_ms: u64) -> Member {
         let (address, version, status) = (String::new(), String::new(), Status::Ready);
-        let card = Card { life: life(node), status, address, version, sessions: 0, clock_ms };
+        let (life, roles) = (life(node), Roles::all());
+        let card = Card { life, status, address, roles, version, sessions: 0, clock_ms };
         Member { standing, ..Member::new(card, 0) }
     }
 

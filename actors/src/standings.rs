@@ -48,12 +48,15 @@ mod tests {
     use rally_cluster::membership::{Card, Status};
     use rally_schema::Life;
 
+    use rally_cluster::roles::Roles;
+
     use super::*;
 
     fn member(node: &str, standing: Standing) -> Member {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version, status) = (String::new(), String::new(), Status::Ready);
-        let card = Card { life, status, address, version, sessions: 0, clock_ms: 0 };
+        let roles = Roles::all();
+        let card = Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 };
         Member { standing, ..Member::new(card, 0) }
     }
 

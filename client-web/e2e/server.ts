@@ -21,14 +21,20 @@ export class Server {
   #process: ChildProcess | undefined;
   #address = '';
 
-  private constructor(folder: string) {
+  readonly #flags: readonly string[];
+
+  private constructor(folder: string, flags: readonly string[]) {
     this.#folder = folder;
+    this.#flags = flags;
   }
 
-  /** Starts a server of the demo on an empty folder and a free port. */
-  static async start(): Promise<Server> {
-    const server = new Server(await mkdtemp(join(tmpdir(), 'rally-e2e-')));
-    await server.#run('127.0.0.1:0');
+  /** Starts a server on an empty folder: one of the demo on a free port, unless told otherwise. */
+  static async start(
+    flags: readonly string[] = ['--demo'],
+    listen = '127.0.0.1:0',
+  ): Promise<Server> {
+    const server = new Server(await mkdtemp(join(tmpdir(), 'rally-e2e-')), flags);
+    await server.#run(listen);
     return server;
   }
 
@@ -38,7 +44,7 @@ export class Server {
   }
 
   async #run(listen: string): Promise<void> {
-    const flags = ['--demo', '--listen', listen, '--data-dir', this.#folder];
+    const flags = [...this.#flags, '--listen', listen, '--data-dir', this.#folder];
     // The server takes every RALLY_ variable for a setting, and those of the tests are none.
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !name.startsWith('RALLY_')),

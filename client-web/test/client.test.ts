@@ -10,7 +10,7 @@ import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
 import { threadOf } from '../src/core/views.ts';
 import type { ClientFrame, Send, ServerFrame } from '../src/wire.ts';
-import { CLIENT, entry, idAt, ME, NOW, PEER, STORE, TALK, theirs, until } from './given.ts';
+import { CLIENT, entry, idAt, ME, NOW, own, PEER, STORE, TALK, theirs, until } from './given.ts';
 
 globalThis.IDBKeyRange = IDBKeyRange;
 
@@ -58,7 +58,10 @@ async function load(client = CLIENT): Promise<{ page: Client; line: Line }> {
   const page = new Client({
     user: ME,
     client,
-    api: { discover: async () => ({ address: 'ws://x/ws', node: 'n1', ticket: 't' }) },
+    api: {
+      discover: async () => ({ address: 'ws://x/ws', node: 'n1', ticket: 't' }),
+      know: () => {},
+    },
     open: () => {
       const line = new Line();
       lines.push(line);
@@ -161,6 +164,35 @@ test('an acknowledged message is not sent again after a reload', async () => {
   await second.page.say(TALK, 'only this');
   await until(() => second.line.of('send').length > 0);
   expect(second.line.of('send').map(({ text }) => text)).toEqual(['only this']);
+});
+
+test('what the catch-up confirmed and the server then refused is given up, and holds nothing', async () => {
+  const first = await load();
+  welcome(first.line);
+  first.page.open(TALK, PEER);
+  await first.page.say(TALK, 'one');
+  await until(() => first.line.of('send').length === 1);
+  await first.page.stop();
+
+  // The reload sends it again; its first attempt turns up in the catch-up before the answer.
+  const { page, line } = await load();
+  welcome(line);
+  await until(() => line.of('send').length === 1);
+  const ref = line.of('send')[0]?.ref as string;
+  line.says({ type: 'message', ...own(1, { ref, text: 'one' }) });
+  const busy = { type: 'error', code: 'busy', text: 'busy', retry: true } as const;
+  line.says({ ...busy, ref });
+  await until(() => line.of('forget').length === 1);
+  expect(line.of('forget')).toEqual([{ type: 'forget', ref, conversation: TALK }]);
+
+  // An answer that comes after an ack is about nothing that is open.
+  await page.say(TALK, 'two');
+  await until(() => line.of('send').length === 2);
+  const two = line.of('send')[1]?.ref as string;
+  line.says({ type: 'ack', ref: two, conversation: TALK, id: idAt(2) }, { ...busy, ref: two });
+  await page.say(TALK, 'three');
+  await until(() => line.of('send').length === 3);
+  expect(line.of('forget')).toHaveLength(1);
 });
 
 test('an answer goes out above what it answers', async () => {

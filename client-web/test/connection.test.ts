@@ -36,14 +36,15 @@ function given() {
   const sockets: FakeSocket[] = [];
   const statuses: Status[] = [];
   const frames: ServerFrame[] = [];
-  const bases: string[] = [];
+  /** After how many failures in a row discovery was asked, each time. */
+  const asked: number[] = [];
   let cursor: string | undefined;
   let discover = () => Promise.resolve({ address: 'ws://x/ws', node: 'n1', ticket: 't1' });
   const connection = new Connection({
     client: CLIENT,
     cursor: () => cursor,
-    discover: (_, base) => {
-      bases.push(base);
+    discover: (_, failures) => {
+      asked.push(failures);
       return discover();
     },
     open: () => {
@@ -66,7 +67,7 @@ function given() {
     connection,
     sockets,
     frames,
-    bases,
+    asked,
     settle,
     opened,
     phase: () => statuses.at(-1),
@@ -178,18 +179,18 @@ test('a log-in that is over ends the session, any other failure is tried again',
   other.fail(new Problem(503, 'too much to do', 2000));
   other.connection.start();
   await vi.advanceTimersByTimeAsync(1999);
-  expect(other.bases).toHaveLength(1);
+  expect(other.asked).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1);
-  expect(other.bases).toHaveLength(2);
+  expect(other.asked).toHaveLength(2);
 });
 
-test('when the page’s own server is gone the others are asked that it had named', async () => {
-  const { live, fail, bases } = given();
+test('who asks for a place says how often in a row that failed, so that others are asked', async () => {
+  const { live, fail, asked } = given();
   const socket = await live();
   fail(new Problem(0, 'not reached', 10));
   socket.onclose?.();
-  await vi.advanceTimersByTimeAsync(600);
-  expect(bases).toContain(WELCOME.addresses[0]);
+  await vi.advanceTimersByTimeAsync(530);
+  expect(asked.slice(0, 3)).toEqual([0, 1, 2]);
 });
 
 test('the network’s return cuts a wait short', async () => {

@@ -10,6 +10,7 @@ use rally_schema::{Life, UserId};
 use crate::homes::Homes;
 use crate::membership::Status;
 use crate::membership::roster::{Member, Standing};
+use crate::roles::Role;
 
 /// A node may hold this much of the average, in percent.
 const LOAD_PERCENT: u64 = 125;
@@ -49,8 +50,8 @@ pub struct Candidate<'a> {
     pub passed: Option<Passed>,
 }
 
-/// Gives all nodes in the order in which they are considered for a user. `turn` counts the
-/// placements before, for [`Policy::RoundRobin`].
+/// Gives all nodes with the role chat in the order in which they are considered for a user.
+/// `turn` counts the placements before, for [`Policy::RoundRobin`].
 pub fn consider<'a>(
     policy: Policy,
     user: UserId,
@@ -66,10 +67,10 @@ pub fn consider<'a>(
         (Ok(()), _) => None,
     };
     let order: Vec<Life> = match policy {
-        Policy::Home => Homes::of(members.iter().map(|member| member.card.life)).ranked(user),
+        Policy::Home => Homes::of(chatting(members).map(|member| member.card.life)).ranked(user),
         Policy::RoundRobin => {
             let mut fit: Vec<Life> =
-                members.iter().filter(|m| fit(m).is_ok()).map(|m| m.card.life).collect();
+                chatting(members).filter(|m| fit(m).is_ok()).map(|m| m.card.life).collect();
             let turns = fit.len().max(1) as u64;
             fit.rotate_left((turn % turns) as usize);
             fit
@@ -90,6 +91,11 @@ pub fn place(policy: Policy, user: UserId, members: &[Member], turn: u64) -> Opt
     free.or_else(full).map(|candidate| candidate.member)
 }
 
+/// Gives those that can have users at all.
+fn chatting(members: &[Member]) -> impl Iterator<Item = &Member> {
+    members.iter().filter(|member| member.card.roles.has(Role::Chat))
+}
+
 fn fit(member: &Member) -> Result<(), Passed> {
     match (member.card.status, member.standing) {
         (Status::Starting | Status::Draining, _) => Err(Passed::NotReady),
@@ -102,7 +108,7 @@ fn fit(member: &Member) -> Result<(), Passed> {
 
 /// How many sessions a node may hold now: a share of the average of those that take users.
 fn allowed(members: &[Member]) -> u64 {
-    let fit = || members.iter().filter(|member| fit(member).is_ok());
+    let fit = || chatting(members).filter(|member| fit(member).is_ok());
     let sessions: u64 = fit().map(|member| u64::from(member.card.sessions)).sum();
     let nodes = (fit().count() as u64).max(1);
     // One more, so that the session that comes has room.
@@ -113,11 +119,13 @@ fn allowed(members: &[Member]) -> u64 {
 mod tests {
     use super::*;
     use crate::membership::Card;
+    use crate::roles::Roles;
 
     fn member(node: &str, sessions: u32) -> Member {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version) = (format!("http://{node}"), String::new());
-        let card = Card { life, status: Status::Ready, address, version, sessions, clock_ms: 0 };
+        let (status, roles) = (Status::Ready, Roles::all());
+        let card = Card { life, status, address, roles, version, sessions, clock_ms: 0 };
         Member::new(card, 0)
     }
 
@@ -173,6 +181,20 @@ mod tests {
         let turn = |turn| place(Policy::RoundRobin, ana, &members, turn).unwrap().card.life.node;
         let nodes: Vec<String> = (0..6).map(|n| turn(n).to_string()).collect();
         assert_eq!(nodes, ["a", "b", "c", "a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_process_without_chat_gets_nobody_and_is_no_part_of_the_average() {
+        let mut members = nodes([300, 300, 0]);
+        members[2].card.roles = Roles::of([Role::Discovery]);
+        for policy in [Policy::Home, Policy::RoundRobin] {
+            let placed = placed(policy, &members, 1);
+            assert_eq!(placed.len(), 100);
+            assert!(!placed.contains(&"c".to_owned()));
+            let ana = "ana".parse().unwrap();
+            let passed = consider(policy, ana, &members, 1);
+            assert!(passed.iter().all(|one| one.passed.is_none()), "300 is the average of two");
+        }
     }
 
     #[test]

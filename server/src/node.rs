@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Actor as _;
-use actix_web::web;
+use actix_web::{guard, web};
 use prometheus_client::registry::Registry;
 use rally_actors::drain::{Drain, Leave};
 use rally_actors::incidents::Incident;
@@ -24,7 +24,9 @@ use rally_cluster::membership::chitchat::GossipError;
 use rally_cluster::membership::roster::Member;
 use rally_cluster::membership::{Card, Status};
 use rally_cluster::placement::{self, Policy};
-use rally_cluster::store::{Store, StoreError, UserRow, cassandra, embedded};
+use rally_cluster::presence::Seen;
+use rally_cluster::roles::Role;
+use rally_cluster::store::{PresenceRow, Store, StoreError, UserRow, cassandra, embedded};
 use rally_schema::limits::{CHANGE_DAYS, Overlap};
 use rally_schema::{ClientId, Life, Stage, UserId};
 use thiserror::Error;
@@ -119,6 +121,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
     let node = Node::start(Parts {
         life,
+        roles: settings.node.roles,
         address: settings.network.public_url.as_ref().map(ToString::to_string).unwrap_or_default(),
         store: store.clone(),
         past,
@@ -235,11 +238,14 @@ fn listen(
     let failed = |error| StartError::Listen { address, error };
     let listener = bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
+    let roles = settings.node.roles;
     let make = move || {
         workers.join();
-        http::app(http.clone())
-            .app_data(web::Data::from(workers.clone()))
-            .route(SOCKET_PATH, web::get().to(sockets::connect))
+        let socket = match roles.has(Role::Chat) {
+            true => web::resource(SOCKET_PATH).guard(guard::Get()).to(sockets::connect),
+            false => http::elsewhere(SOCKET_PATH, Role::Chat),
+        };
+        http::app(http.clone()).app_data(web::Data::from(workers.clone())).service(socket)
     };
     let server = upgrade::server(vec![listener], threads, make).map_err(failed)?;
     Ok((server, bound))
@@ -362,6 +368,18 @@ impl NodeControl for Control {
 
     fn incidents(&self) -> Vec<Incident> {
         self.node.metrics.incidents.newest_first()
+    }
+
+    fn page_origins(&self) -> Vec<String> {
+        self.node.page_origins()
+    }
+
+    fn addresses_of(&self, role: Role) -> Vec<String> {
+        self.node.addresses_of(role)
+    }
+
+    fn seen(&self, user: UserId, rows: &[PresenceRow]) -> Seen {
+        self.node.seen(user, rows)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -48,7 +48,7 @@ fn announce(running: &node::Running) {
         StoreKind::Embedded => format!("data in {}", settings.store.data_dir.display()),
         StoreKind::Cassandra => format!("keyspace {}", settings.store.cassandra_keyspace.0),
     };
-    info!(%address, kept, demo = settings.node.demo, "ready");
+    info!(%address, kept, roles = %settings.node.roles, demo = settings.node.demo, "ready");
     println!("Rally is ready at http://{address} ({kept})");
 }
 

@@ -17,6 +17,7 @@ use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
+use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::Hello;
 use rally_schema::limits::FRAME_BYTES;
@@ -142,6 +143,7 @@ impl SimNode {
             .run_until(async {
                 let node = Node::start(Parts {
                     life,
+                    roles: Roles::all(),
                     address: String::new(),
                     store: Arc::new(SimStore::new(world.clone(), model, life)),
                     past,

@@ -19,8 +19,8 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
 };
+use rally_cluster::acquaintance;
 use rally_cluster::leases::{Edges, Tenure, Todo};
-use rally_cluster::presence::{self, Seen};
 use rally_cluster::store::{PresenceRow, Store, StoreError};
 use rally_schema::{Envelope, Life, Stage, UserId};
 use tracing::warn;
@@ -173,7 +173,7 @@ impl PresenceWatch {
     fn tell(&mut self, user: UserId) {
         let node = self.node();
         if let Some(watched) = self.watched.get_mut(&user) {
-            let seen = seen(&node, user, &watched.rows);
+            let seen = node.seen(user, &watched.rows);
             watched.tell(user, seen);
         }
     }
@@ -266,16 +266,6 @@ fn hint(node: &Node, to: Life, user: UserId, stage: Stage) {
     node.tell(to, Envelope::Presence { user, stage });
 }
 
-/// Gives what this node knows of a user: of itself from its routers, of others from their rows.
-fn seen(node: &Node, user: UserId, rows: &[PresenceRow]) -> Seen {
-    let here = node.routers.is_online(user);
-    let is_living = |life| if life == node.life { here } else { node.is_living(life) };
-    match here {
-        true => Seen { online: true, last_seen: None },
-        false => presence::fold(rows, is_living, |life| node.ended_ms(life)),
-    }
-}
-
 /// Reads a user's rows, and which of `watchers` may know.
 async fn read(
     store: Arc<dyn Store>,
@@ -283,13 +273,7 @@ async fn read(
     watchers: Vec<UserId>,
 ) -> Result<(Vec<PresenceRow>, Vec<UserId>), StoreError> {
     let rows = store.presence(user).await?;
-    let hidden = store.user(user).await?.is_none_or(|row| row.hide_presence);
-    let mut allowed = Vec::new();
-    for watcher in watchers {
-        if !hidden && !store.is_blocked(user, watcher).await? {
-            allowed.push(watcher);
-        }
-    }
+    let allowed = acquaintance::let_know(&*store, user, watchers).await?;
     Ok((rows, allowed))
 }
 

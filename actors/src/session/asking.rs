@@ -1,18 +1,18 @@
-//! Questions: pages of the inbox and of a conversation's history.
+//! Questions: pages of the inbox and of a conversation's history, which `rally_cluster::pages` makes.
 //!
 //! A few are answered at once; beyond that the session reads nothing more until one is
 //! done, so a client cannot have the store read faster than it is answered.
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use rally_cluster::intent::{Intent, Pair};
-use rally_cluster::store::{InboxRow, Store, StoreError};
-use rally_cluster::twins;
+use rally_cluster::pages;
+use rally_cluster::store::StoreError;
 use rally_schema::frame::{self, ErrorFrame, HistoryQuery, InboxQuery, ServerFrame};
-use rally_schema::limits::{HISTORY_PAGE, INBOX_PAGE, UNREAD_CAP};
-use rally_schema::{ErrorCode, MessageId, Ref, UserId};
+use rally_schema::limits::{HISTORY_PAGE, INBOX_PAGE};
+use rally_schema::{ErrorCode, MessageId, Ref};
 use tracing::{Span, warn};
 
-use super::{Session, peers};
+use super::Session;
 use crate::committer::Write;
 use crate::io::Pause;
 use crate::metrics::count;
@@ -64,9 +64,8 @@ impl Session {
         let InboxQuery { r#ref, before, limit } = query;
         let limit = page_size(limit, INBOX_PAGE);
         let asking = async move {
-            let (rows, more) = store.inbox(user, before, limit).await?;
-            let entries = entries(&*store, user, rows).await?;
-            Ok(frame::Inbox { r#ref: Some(r#ref), entries, more }.into())
+            let page = pages::inbox(&*store, user, before, limit).await?;
+            Ok(frame::Inbox { r#ref: Some(r#ref), ..page }.into())
         };
         ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
             let took_us = session.now_us() - began_us;
@@ -85,23 +84,18 @@ impl Session {
             let store = &worker.node.store;
             let peer = match known {
                 Some(peer) => Some(peer),
-                None => peers::find_peer(store.clone(), user, conversation).await?,
+                None => pages::find_peer(&**store, user, conversation).await?,
             };
             let Some(peer) = peer else {
                 let text = format!("unknown conversation {conversation}");
                 return Err(Failed::Told(ErrorFrame::new(ErrorCode::UnknownConversation, text)));
             };
-            let mut rows = store.history(conversation, before, limit + 1).await?;
-            let more = rows.len() > limit;
-            rows.truncate(limit);
-            let twins = twins::fold(&mut rows);
+            let (page, twins) = pages::history(&**store, conversation, before, limit).await?;
             if !twins.is_empty() {
                 let pair = Pair { conversation, actor: user, peer };
                 remove(&worker, pair, twins);
             }
-            let messages = rows.iter().map(|row| row.to_frame()).collect();
-            let page = frame::History { r#ref: Some(r#ref), conversation, messages, more };
-            Ok((peer, page.into()))
+            Ok((peer, frame::History { r#ref: Some(r#ref), ..page }.into()))
         };
         ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
             let took_us = session.now_us() - began_us;
@@ -138,33 +132,4 @@ impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
-}
-
-/// Turns rows into what an inbox shows, counting what is unread.
-pub(super) async fn entries(
-    store: &dyn Store,
-    user: UserId,
-    rows: Vec<InboxRow>,
-) -> Result<Vec<frame::InboxEntry>, StoreError> {
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Some(head) = row.head() else { continue };
-        let InboxRow { conversation, peer, cells } = row;
-        // Nothing of anybody is newer than the head.
-        let all_read = cells.read_up_to >= Some(head.id) || peer == user;
-        let unread = match all_read {
-            true => 0,
-            false => store.unread(conversation, user, cells.read_up_to, UNREAD_CAP).await?,
-        };
-        entries.push(frame::InboxEntry {
-            conversation,
-            peer,
-            head,
-            unread,
-            read_up_to: cells.read_up_to,
-            peer_delivered_up_to: cells.peer_delivered_up_to,
-            peer_read_up_to: cells.peer_read_up_to,
-        });
-    }
-    Ok(entries)
 }

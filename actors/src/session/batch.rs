@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::pages::find_peer;
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{MessageRow, StoreError};
 use rally_schema::frame::{Ack, Delete, Deleted, Edit, Edited, ErrorFrame, Send, ServerFrame};
@@ -15,7 +16,7 @@ use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, 
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span, warn};
 
-use super::peers::{Peer, find_peer};
+use super::peers::Peer;
 use crate::committer::{CommitError, Write};
 use crate::node::Worker;
 use crate::push::Push;
@@ -311,7 +312,7 @@ impl Batch {
     }
 
     async fn peer_in_store(&self) -> Result<UserId, Refused> {
-        let store = self.worker.node.store.clone();
+        let store = &*self.worker.node.store;
         find_peer(store, self.user, self.conversation).await?.ok_or_else(|| {
             let text = format!("unknown conversation {}: name the peer in `to`", self.conversation);
             told(ErrorCode::UnknownConversation, text)

@@ -14,13 +14,13 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
-use rally_cluster::twins;
+use rally_cluster::{pages, twins};
 use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
 use tracing::{Instrument as _, debug_span, warn};
 
-use super::{Session, asking};
+use super::Session;
 use crate::admission::Line;
 use crate::io::Io;
 use crate::metrics::count;
@@ -365,7 +365,7 @@ impl CatchUp {
         for page in conversations.chunks(ENTRIES_PAGE) {
             let _permit = self.turn().await;
             let rows = self.node.store.inbox_rows(self.user, page.to_vec()).await?;
-            let entries = asking::entries(&*self.node.store, self.user, rows).await?;
+            let entries = pages::entries(&*self.node.store, self.user, rows).await?;
             self.write(frame::Inbox { r#ref: None, entries, more: false });
         }
         Ok(())

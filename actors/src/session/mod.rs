@@ -30,7 +30,9 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     StreamHandler, WrapFuture as _,
 };
+use rally_cluster::roles::Role;
 use rally_cluster::store::StoreError;
+use rally_cluster::{acquaintance, pages};
 use rally_schema::frame::{
     BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome,
 };
@@ -247,7 +249,8 @@ impl Session {
     }
 
     fn typing(&mut self, conversation: ConversationId, ctx: &mut Context<Self>) {
-        let found = peers::find_peer(self.worker.node.store.clone(), self.user, conversation);
+        let (store, user) = (self.worker.node.store.clone(), self.user);
+        let found = async move { pages::find_peer(&*store, user, conversation).await };
         let known = self.peers.known(conversation);
         let frame = PeerTyping { conversation, user: self.user };
         let push = move || Push::passing(&ServerFrame::from(frame));
@@ -275,9 +278,7 @@ impl Session {
         let presence = self.worker.node.presence.clone();
         let (number, session) = (self.number, ctx.address());
         let watching = async move {
-            let conversation = ConversationId::direct(me, user);
-            let rows = store.inbox_rows(me, vec![conversation]).await?;
-            let acquainted = rows.iter().any(|row| row.cells.head.is_some());
+            let acquainted = acquaintance::acquainted(&*store, me, user).await?;
             let watch =
                 crate::presence_watch::WatchUser { user, watcher: me, acquainted, number, session };
             let _ = presence.send(watch).await;
@@ -365,7 +366,7 @@ impl Actor for Session {
             node: node.life.node,
             store: node.store.id(),
             now: node.clock.now_ms(),
-            addresses: node.addresses(),
+            addresses: node.addresses_of(Role::Discovery),
             text_bytes: TEXT_BYTES as u32,
             watches: WATCHES_PER_SESSION as u32,
         });

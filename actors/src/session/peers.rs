@@ -2,9 +2,7 @@
 //! reachable.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use rally_cluster::store::{Store, StoreError};
 use rally_schema::{ConversationId, UserId};
 
 /// Conversations whose peer a session remembers.
@@ -48,14 +46,4 @@ impl Peers {
         }
         self.0.push_front((conversation, peer));
     }
-}
-
-/// Finds the other member of a conversation that the user is in.
-pub(super) async fn find_peer(
-    store: Arc<dyn Store>,
-    user: UserId,
-    conversation: ConversationId,
-) -> Result<Option<UserId>, StoreError> {
-    let rows = store.inbox_rows(user, vec![conversation]).await?;
-    Ok(rows.first().map(|row| row.peer))
 }

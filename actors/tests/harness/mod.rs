@@ -17,6 +17,7 @@ use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime};
 use rally_cluster::homes::Homes;
 use rally_cluster::membership::LocalMembership;
+use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store, UserRow};
 use rally_schema::frame::{ClientFrame, Hello, Send, ServerFrame};
 use rally_schema::limits::FRAME_BYTES;
@@ -81,6 +82,7 @@ impl TestNode {
     pub fn start(name: &str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
         let node = Node::start(Parts {
             life: life(name),
+            roles: Roles::all(),
             address: String::new(),
             store,
             past: Vec::new(),

@@ -1,8 +1,9 @@
 /**
  * The HTTP side: accounts, finding people, and the way to a node.
  *
- * Every failure is a {@link Problem} with words for people. Keeps nothing; the session is a
- * cookie that scripts cannot read.
+ * Every failure is a {@link Problem} with words for people. The log-in is a cookie that scripts
+ * cannot read, and every node of a cluster takes it: when the page's own node is not reached,
+ * another one is asked, and asked first from then on. Keeps nothing else.
  */
 
 import type { ClientId, ConversationId, NodeId, UserId } from '../wire.ts';
@@ -16,6 +17,8 @@ export interface Config {
   /** Whether anybody may make an account. */
   readonly registration: boolean;
   readonly version: string;
+  /** Further nodes that may be asked where to connect. */
+  readonly discovery: readonly string[];
 }
 
 /** Who is logged in. */
@@ -45,12 +48,20 @@ export class Problem extends Error {
   readonly status: number;
   /** How long the server asks to wait. */
   readonly retryAfterMs: number | undefined;
+  /** Its stable name. */
+  readonly kind: string | undefined;
 
   /** Says what failed, in words for people. */
-  constructor(status: number, message: string, retryAfterMs?: number) {
+  constructor(status: number, message: string, retryAfterMs?: number, kind?: string) {
     super(message);
     this.status = status;
     this.retryAfterMs = retryAfterMs;
+    this.kind = kind;
+  }
+
+  /** Whether another node may do better: this one was not reached, or does not serve the address. */
+  get elsewhere(): boolean {
+    return this.status === 0 || this.kind === 'urn:rally:problem:role';
   }
 }
 
@@ -58,27 +69,64 @@ type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 async function problemOf(response: Response): Promise<Problem> {
   let words = `the server answered ${response.status}`;
+  let kind: string | undefined;
   try {
-    const body = (await response.json()) as { title?: unknown; detail?: unknown };
+    const body = (await response.json()) as {
+      [key in 'type' | 'title' | 'detail']?: unknown;
+    };
+    if (typeof body.type === 'string') kind = body.type;
     if (typeof body.detail === 'string') words = body.detail;
     else if (typeof body.title === 'string') words = body.title;
   } catch {
     // Not a problem document: the status has to do.
   }
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
-  return new Problem(response.status, words, Number.isFinite(seconds) ? seconds * 1000 : undefined);
+  const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : undefined;
+  return new Problem(response.status, words, retryAfterMs, kind);
 }
 
-/** Speaks to one server. */
+/** Speaks to whichever node answers. */
 export class Api {
   readonly #fetch: Fetch;
+  /** Whom to ask, by origin: the page's own node (''), then those that were named. */
+  #bases: readonly string[] = [''];
+  /** Who answered last. */
+  #base = '';
 
   /** Sends requests by `fetch`. */
   constructor(fetch: Fetch = (url, init) => globalThis.fetch(url, init)) {
     this.#fetch = fetch;
   }
 
-  async #ask<T>(method: string, path: string, body?: unknown, base = ''): Promise<T> {
+  /** Learns which further nodes may be asked. */
+  know(addresses: readonly string[]): void {
+    this.#bases = ['', ...addresses.filter((address) => address !== '')];
+  }
+
+  /** Gives whom to ask in turn, the first `skipped` last. */
+  #order(skipped: number): readonly string[] {
+    const all = [this.#base, ...this.#bases.filter((base) => base !== this.#base)];
+    const from = skipped % all.length;
+    return [...all.slice(from), ...all.slice(0, from)];
+  }
+
+  /** Asks one after the other until one serves it: each request may be made twice. */
+  async #ask<T>(method: string, path: string, body?: unknown, skipped = 0): Promise<T> {
+    let unserved: unknown;
+    for (const base of this.#order(skipped)) {
+      try {
+        const answer = await this.#askAt<T>(base, method, path, body);
+        this.#base = base;
+        return answer;
+      } catch (error) {
+        if (!(error instanceof Problem && error.elsewhere)) throw error;
+        unserved = error;
+      }
+    }
+    throw unserved;
+  }
+
+  async #askAt<T>(base: string, method: string, path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = { accept: 'application/json' };
     // A page of another site cannot set this without being asked first.
     if (method !== 'GET') headers['x-rally-csrf'] = '1';
@@ -100,9 +148,11 @@ export class Api {
     return (await response.json()) as T;
   }
 
-  /** Tells whether the server offers demo users. */
-  config(): Promise<Config> {
-    return this.#ask('GET', '/api/config');
+  /** Tells whether the server offers demo users, and learns of further nodes. */
+  async config(): Promise<Config> {
+    const config = await this.#ask<Config>('GET', '/api/config');
+    this.know(config.discovery);
+    return config;
   }
 
   /** Tells who is logged in; a problem of status 401 when nobody is. */
@@ -158,8 +208,8 @@ export class Api {
     return this.#ask(blocked ? 'PUT' : 'DELETE', `/api/blocks/${encodeURIComponent(user)}`);
   }
 
-  /** Asks the node at `base` (or the page's own) where this client may open its socket. */
-  discover(client: ClientId, base = ''): Promise<Place> {
-    return this.#ask('POST', '/api/discover', { client }, base);
+  /** Asks where this client may open its socket: after `failures` in a row others first. */
+  discover(client: ClientId, failures: number): Promise<Place> {
+    return this.#ask('POST', '/api/discover', { client }, failures);
   }
 }

@@ -42,7 +42,7 @@ const LONGEST_SEND_MS = 40_000;
 export interface Parts {
   readonly user: UserId;
   readonly client: ClientId;
-  readonly api: Pick<Api, 'discover'>;
+  readonly api: Pick<Api, 'discover' | 'know'>;
   readonly open: (address: string, protocol: string) => Socket;
   /** Nothing where the browser offers no database: all is well until a reload. */
   readonly cache: Cache | undefined;
@@ -93,7 +93,7 @@ export class Client {
     this.#connection = new Connection({
       client: parts.client,
       cursor: () => this.#recorder.cursor(),
-      discover: (client, base) => parts.api.discover(client, base),
+      discover: (client, failures) => parts.api.discover(client, failures),
       open: parts.open,
       status: (status) => this.#onStatus(status),
       frame: (frame) => this.#onFrame(frame),
@@ -181,7 +181,10 @@ export class Client {
       this.#parts.otherUser();
       return;
     }
-    if (frame.type === 'welcome') this.#clock.hear(frame.now);
+    if (frame.type === 'welcome') {
+      this.#parts.api.know(frame.addresses);
+      this.#clock.hear(frame.now);
+    }
     if (frame.type === 'beat') this.#clock.hear(frame.now, this.#beatAsked);
     const ref = frame.type === 'inbox' || frame.type === 'history' ? frame.ref : undefined;
     const question = ref === undefined ? undefined : this.#state.questions[ref];
@@ -197,6 +200,7 @@ export class Client {
         this.#intents.sender.connected();
         return;
       case 'ack':
+        this.#intents.sender.answered(frame.ref);
         this.#keepAcked(frame);
         return;
       case 'synced':

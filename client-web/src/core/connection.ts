@@ -30,7 +30,8 @@ export interface ConnectionHost {
   readonly client: ClientId;
   /** Where this client's knowledge ends. */
   cursor(): string | undefined;
-  discover(client: ClientId, base: string): Promise<Place>;
+  /** Asks for a place; after `failures` in a row, somebody else. */
+  discover(client: ClientId, failures: number): Promise<Place>;
   open(address: string, protocol: string): Socket;
   /** Tells how the connection stands. */
   status(status: Status): void;
@@ -50,8 +51,6 @@ export class Connection {
   #welcomed = false;
   /** Counts attempts: what an earlier one still tells is not heard. */
   #attempt = 0;
-  /** Whom to ask for discovery: the page's own server, then those that `welcome` named. */
-  #bases: readonly string[] = [''];
   #waiting = false;
 
   /** Reports to `host`. */
@@ -109,7 +108,7 @@ export class Connection {
     this.#host.status({ phase: 'connecting' });
     let place: Place;
     try {
-      place = await this.#host.discover(this.#host.client, this.#base());
+      place = await this.#host.discover(this.#host.client, this.#failures);
     } catch (error) {
       if (attempt !== this.#attempt) return;
       if (error instanceof Problem && error.status === 401) this.#end('logged_out');
@@ -117,10 +116,6 @@ export class Connection {
       return;
     }
     if (attempt === this.#attempt) this.#open(place);
-  }
-
-  #base(): string {
-    return this.#bases[this.#failures % this.#bases.length] ?? '';
   }
 
   #open({ address, ticket }: Place): void {
@@ -153,7 +148,6 @@ export class Connection {
     if (frame.type === 'welcome') {
       clearTimeout(this.#timer);
       this.#welcomed = true;
-      this.#bases = ['', ...frame.addresses.filter((address) => address !== '')];
       this.#host.status({ phase: 'catching_up' });
     } else if (frame.type === 'synced' || frame.type === 'reset') {
       this.#failures = 0;

@@ -116,7 +116,8 @@ export class Intents {
   /** The server refused what `ref` names. */
   async refused(ref: Ref, error: ErrorFrame): Promise<void> {
     const intent = this.#find(ref);
-    if (intent !== undefined) await this.sender.refused(intent, error);
+    if (intent === undefined) this.sender.refusedAfterAll(ref, error);
+    else await this.sender.refused(intent, error);
   }
 
   /** Gives up what the server refused. */

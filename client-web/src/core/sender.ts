@@ -53,6 +53,11 @@ function remedyOf({ code, retry }: ErrorFrame): Remedy {
   return REMEDIES[code] ?? (retry ? 'again' : 'fail');
 }
 
+/** Tells whether the server holds a conversation for what it refused. */
+function holds(remedy: Remedy): boolean {
+  return remedy !== 'fail' && remedy !== 'held';
+}
+
 /** What the sender needs from the client. */
 export interface SenderHost {
   /** Everything that waits, in order. */
@@ -84,6 +89,8 @@ export class Sender {
   readonly #host: SenderHost;
   readonly #clock: ServerClock;
   readonly #lanes = new Map<ConversationId, Lane>();
+  /** What was confirmed by showing it while an attempt was under way, whose answer is to come. */
+  readonly #unanswered = new Map<Ref, ConversationId>();
   /** Counts connections: what was prepared for one is not written to the next. */
   #connection = 0;
   #connected = false;
@@ -113,6 +120,7 @@ export class Sender {
     this.#connection += 1;
     for (const lane of this.#lanes.values()) clearTimeout(lane.timer);
     this.#lanes.clear();
+    this.#unanswered.clear();
   }
 
   #lane(conversation: ConversationId): Lane {
@@ -197,9 +205,26 @@ export class Sender {
   confirmed(conversation: ConversationId, ref: Ref): void {
     const lane = this.#lanes.get(conversation);
     if (lane === undefined) return;
-    lane.flying.delete(ref);
+    if (lane.flying.delete(ref)) this.#unanswered.set(ref, conversation);
     lane.holding.delete(ref);
     lane.tries = 0;
+    this.flush(conversation);
+  }
+
+  /** The server answered the attempt of an intent: nothing more comes about it. */
+  answered(ref: Ref): void {
+    this.#unanswered.delete(ref);
+  }
+
+  /**
+   * The server refused an attempt of what is confirmed already: it was stored by an earlier one, and
+   * does not come again. Unless it is given up, the server holds the conversation for it.
+   */
+  refusedAfterAll(ref: Ref, error: ErrorFrame): void {
+    const conversation = this.#unanswered.get(ref);
+    this.#unanswered.delete(ref);
+    if (conversation === undefined || !holds(remedyOf(error))) return;
+    this.#host.send({ type: 'forget', ref, conversation });
     this.flush(conversation);
   }
 

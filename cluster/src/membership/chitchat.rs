@@ -162,6 +162,7 @@ mod tests {
 
     use super::super::Status;
     use super::*;
+    use crate::roles::Roles;
 
     /// Nodes on a network in memory.
     #[derive(Default)]
@@ -177,7 +178,8 @@ mod tests {
 
     fn card(node: &str, sessions: u32) -> Card {
         let (address, version) = ("http://x".to_owned(), "1".to_owned());
-        Card { life: life(node), status: Status::Ready, address, version, sessions, clock_ms: 1 }
+        let (status, roles) = (Status::Ready, Roles::all());
+        Card { life: life(node), status, address, roles, version, sessions, clock_ms: 1 }
     }
 
     impl Network {

@@ -60,6 +60,7 @@ impl Clocks {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::roles::Roles;
 
     fn life(node: &str) -> Life {
         Life { node: node.parse().unwrap(), generation: 1 }
@@ -67,7 +68,8 @@ mod tests {
 
     fn card(node: &str, clock_ms: u64) -> Card {
         let (address, version) = (String::new(), String::new());
-        Card { life: life(node), status: Status::Ready, address, version, sessions: 0, clock_ms }
+        let (status, roles) = (Status::Ready, Roles::all());
+        Card { life: life(node), status, address, roles, version, sessions: 0, clock_ms }
     }
 
     fn ahead(others: &[u64]) -> i64 {

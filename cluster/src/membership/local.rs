@@ -81,11 +81,13 @@ impl Membership for LocalMembership {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::roles::Roles;
 
     fn card(node: &str) -> Card {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version) = (String::new(), String::new());
-        Card { life, status: Status::Ready, address, version, sessions: 0, clock_ms: 0 }
+        let (status, roles) = (Status::Ready, Roles::all());
+        Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 }
     }
 
     #[tokio::test]

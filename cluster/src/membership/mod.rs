@@ -14,6 +14,8 @@ use futures_util::stream::BoxStream;
 use rally_schema::Life;
 use serde::{Deserialize, Serialize};
 
+use crate::roles::Roles;
+
 pub use self::chitchat::ChitchatMembership;
 pub use local::LocalMembership;
 
@@ -38,6 +40,9 @@ pub struct Card {
     pub status: Status,
     /// Where clients reach it: an origin such as `https://chat-1.example.org`.
     pub address: String,
+    /// What it does; all, when the card is of a version that had no roles.
+    #[serde(default)]
+    pub roles: Roles,
     /// The version of its program.
     pub version: String,
     /// How many sessions it has.

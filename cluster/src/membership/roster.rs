@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use rally_schema::Life;
 
 use super::{Card, Status};
+use crate::roles::Role;
 
 /// How long a sign of life counts, and how long a suspect has to give one.
 pub const ANSWER_MS: u64 = 1_500;
@@ -199,10 +200,11 @@ impl Roster {
         questions
     }
 
-    /// Gives the lives that take users: ready, and not known to be dead.
+    /// Gives the lives that take users: with the role chat, ready, and not known to be dead.
     pub fn ready(&self) -> impl Iterator<Item = Life> + '_ {
         let takes = |member: &&Member| {
-            member.card.status == Status::Ready
+            member.card.roles.has(Role::Chat)
+                && member.card.status == Status::Ready
                 && !matches!(member.standing, Standing::Offline { .. })
         };
         self.members.values().filter(takes).map(|member| member.card.life)
@@ -231,6 +233,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roles::Roles;
 
     fn life(node: &str, generation: u64) -> Life {
         Life { node: node.parse().unwrap(), generation }
@@ -238,7 +241,8 @@ mod tests {
 
     fn card(life: Life) -> Card {
         let (address, version) = (String::new(), String::new());
-        Card { life, status: Status::Ready, address, version, sessions: 0, clock_ms: 0 }
+        let (status, roles) = (Status::Ready, Roles::all());
+        Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 }
     }
 
     fn cards(nodes: &[&str]) -> Vec<Card> {
@@ -351,6 +355,15 @@ mod tests {
         assert_eq!(ready(&roster), "ac");
         roster.hear(vec![with("a", Status::Draining), with("b", Status::Ready)], 10_100);
         assert_eq!(ready(&roster), "bc");
+    }
+
+    #[test]
+    fn who_does_not_chat_takes_no_users_and_is_known_all_the_same() {
+        let mut roster = of(&["a", "b", "c"]);
+        let roles = Roles::of([Role::Discovery, Role::Presence]);
+        roster.hear(vec![card(life("a", 1)), Card { roles, ..card(life("b", 1)) }], 10_000);
+        assert_eq!(ready(&roster), "ac");
+        assert!(roster.hears(life("b", 1)));
     }
 
     #[test]

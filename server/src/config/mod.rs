@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rally_cluster::broker::rabbitmq::AmqpUrl;
+use rally_cluster::roles::Role;
 use thiserror::Error;
 
 use value::{BrokerKind, StoreKind};
@@ -285,8 +286,27 @@ impl Settings {
     }
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
-        let Self { network, store, cluster, .. } = self;
+        let Self { network, node, store, cluster, .. } = self;
         let contradiction = |text: String| Err(ConfigError::Contradiction(text));
+        if !node.roles.has(Role::Chat) {
+            // Another process could read what this one has only where both share all.
+            let alone = match (store.store, cluster.broker) {
+                (StoreKind::Embedded, _) => {
+                    Some("store embedded is a folder of its own, so no other process has data")
+                }
+                (StoreKind::Cassandra, BrokerKind::Local) => {
+                    Some("broker local reaches no other process")
+                }
+                (StoreKind::Cassandra, BrokerKind::Rabbitmq) => None,
+            };
+            if let Some(why) = alone {
+                return contradiction(format!(
+                    "roles {} leave chat to another process, and {why}: name chat too, or set store \
+                     to cassandra and broker to rabbitmq",
+                    node.roles
+                ));
+            }
+        }
         if cluster.broker == BrokerKind::Local {
             return match cluster.seeds.is_empty() {
                 true => Ok(()),

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rally_cluster::roles::Roles;
 use rally_schema::NodeId;
 
 use super::table::{Setting, settings};
@@ -40,6 +41,8 @@ settings! {
     node: Node = "Node" {
         /// Name of the node, the same in every run.
         node: NodeId = "rally";
+        /// What the process does: all, or some of chat, messaging, presence and discovery; the others of the cluster do the rest.
+        roles: Roles = "all";
         /// Creates five demo users, offers them on the log-in page, and lists everybody to everybody.
         demo: bool = "false";
         /// Tolerance about time (W) from which all others follow; the same on all nodes.

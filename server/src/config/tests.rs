@@ -158,6 +158,35 @@ fn settings_of_a_cluster_that_make_no_sense_together_are_refused() {
 }
 
 #[test]
+fn roles_without_chat_are_refused_where_no_other_process_could_have_it() {
+    let with = |given: &[(&'static str, &str)]| {
+        Config::load(flags(given), []).map(|config| config.settings.node.roles.to_string())
+    };
+    let says = |given: &[(&'static str, &str)]| with(given).unwrap_err().to_string();
+    assert_eq!(with(&[]).unwrap(), "all");
+    assert_eq!(with(&[("roles", "discovery,chat")]).unwrap(), "chat,discovery");
+    let embedded = says(&[("roles", "messaging,presence")]);
+    assert!(embedded.contains("roles messaging,presence leave chat to another process"));
+    assert!(embedded.contains("store embedded is a folder of its own"), "{embedded}");
+    let alone = says(&[("roles", "presence"), ("store", "cassandra")]);
+    assert!(alone.contains("broker local reaches no other process"), "{alone}");
+    let shared = [
+        ("roles", "presence"),
+        ("store", "cassandra"),
+        ("broker", "rabbitmq"),
+        ("public_url", "http://127.0.0.1:8081"),
+    ];
+    assert_eq!(with(&shared).unwrap(), "presence");
+    for (roles, shown) in
+        [("chat,gardening", "\"chat,gardening\""), ("", "\"\""), ("none", "\"none\"")]
+    {
+        let error = says(&[("roles", roles)]);
+        assert!(error.contains(shown), "{error}");
+        assert!(error.contains("all, or some of chat, messaging, presence, discovery"), "{error}");
+    }
+}
+
+#[test]
 fn a_secret_that_somebody_set_is_not_shown() {
     let config = Config::load(flags(&[("amqp_url", "amqp://me:hunter2@mq/%2f")]), []).unwrap();
     let shown = |key| config.effective.iter().find(|e| e.setting.key == key).unwrap().shown.clone();

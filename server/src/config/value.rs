@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use rally_cluster::roles::{Role, Roles};
 use rally_schema::NodeId;
 
 use crate::origin::{Authority, Origin};
@@ -194,6 +195,20 @@ impl<T: Value> Value for Vec<T> {
             return "none".to_owned();
         }
         self.iter().map(T::show).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Value for Roles {
+    const KIND: Kind = Kind::List("ROLE");
+    type Bound = Unbounded;
+    fn allowed() -> String {
+        format!("all, or some of {} with commas between", Role::ALL.map(Role::name).join(", "))
+    }
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a page needs before anybody is logged in.
 
 use actix_web::{HttpResponse, web};
+use rally_cluster::roles::Role;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,8 @@ pub struct PublicConfig {
     registration: bool,
     /// The server's version.
     version: &'static str,
+    /// Origins of the processes that may be asked where to connect.
+    discovery: Vec<String>,
 }
 
 /// The demo's users and their common password.
@@ -46,5 +49,6 @@ pub async fn config(state: web::Data<HttpState>) -> HttpResponse {
         demo,
         registration: state.settings.accounts.registration,
         version: env!("CARGO_PKG_VERSION"),
+        discovery: state.node.addresses_of(Role::Discovery),
     })
 }

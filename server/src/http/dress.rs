@@ -13,6 +13,8 @@ use super::admit::is_api;
 use super::caller::state_of;
 use super::origins;
 use super::problem::{PROBLEM_JSON, Problem};
+use super::state::HttpState;
+use crate::config::value::BrokerKind;
 use crate::origin::Origin;
 
 /// Headers that are always the same.
@@ -83,11 +85,27 @@ fn headers(asked: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
         let socket = address.parse::<Origin>().ok()?.websocket("");
         Some(format!("{address} {socket}"))
     });
-    let reached: Vec<String> = own.into_iter().chain(others).collect();
+    let reached: Vec<String> = own.into_iter().chain(others).chain(later(&state)).collect();
     if let Ok(policy) = HeaderValue::try_from(policy(&reached.join(" "))) {
         headers.push((header::CONTENT_SECURITY_POLICY, policy));
     }
     headers
+}
+
+/// Names where nodes may be that join while the page is open, whose policy stays as it is: where
+/// the log-in counts, which is on every port of the page's host, and below `cookie_domain`.
+///
+/// Without this a browser would refuse to go where discovery sends it, until somebody reloads.
+fn later(state: &HttpState) -> Option<String> {
+    let (network, cluster) = (&state.settings.network, &state.settings.cluster);
+    let own = network.public_url.as_ref().filter(|_| cluster.broker == BrokerKind::Rabbitmq);
+    own.map(|url| {
+        let below = network.cookie_domain.as_ref().map(|domain| format!("*.{}", domain.0));
+        let hosts = [Some(url.authority.host.clone()), below].into_iter().flatten();
+        let (page, socket) = if url.secure { ("https", "wss") } else { ("http", "ws") };
+        let all = hosts.map(|host| format!("{page}://{host}:* {socket}://{host}:*"));
+        all.collect::<Vec<_>>().join(" ")
+    })
 }
 
 fn policy(reached: &str) -> String {

@@ -1,6 +1,7 @@
-//! HTTP: for accounts and the way in only; inbox and history are frames.
+//! HTTP: accounts and the way in, and pages of what the store has for programs; the web client
+//! reads those by frames.
 //!
-//! One file a resource. [`app`] puts routes and layers together; whoever serves it adds the
+//! One file a resource. What the process has no role for is answered with the role that serves it. [`app`] puts routes and layers together; whoever serves it adds the
 //! socket's route. From the outside in: `measure`, `dress`, `admit`, then the route.
 
 mod accounts;
@@ -15,11 +16,14 @@ mod dress;
 mod health;
 mod me;
 mod measure;
+mod messaging;
 pub mod metrics;
 mod object;
 pub mod openapi;
 pub mod origins;
+mod presence;
 pub mod problem;
+mod shapes;
 mod state;
 mod users;
 
@@ -29,7 +33,8 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, HttpRequest, Resource, web};
+use actix_web::{App, Error, HttpRequest, Resource, Route, web};
+use rally_cluster::roles::{Role, Roles};
 
 pub use discover::SOCKET_PATH;
 pub use metrics::HttpMetrics;
@@ -51,12 +56,14 @@ pub fn app(
         InitError = (),
     >,
 > {
+    let roles = state.settings.node.roles;
     App::new()
         .app_data(state.clone())
         .app_data(web::JsonConfig::default().limit(BODY_BYTES).error_handler(bad_json))
         .app_data(web::QueryConfig::default().error_handler(bad_query))
         .app_data(web::PathConfig::default().error_handler(bad_path))
         .configure(routes)
+        .configure(move |cfg| routes_of(roles, cfg))
         .default_service(web::to(client::serve))
         .wrap(pages_of_other_nodes(state))
         .wrap(from_fn(admit::admit))
@@ -68,7 +75,8 @@ pub fn app(
 fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
     Cors::default()
         .allowed_origin_fn(move |origin, _| {
-            let allowed = |origin: &str| state.node.addresses().iter().any(|known| known == origin);
+            let pages = state.node.page_origins();
+            let allowed = |origin: &str| pages.iter().any(|known| known == origin);
             origin.to_str().is_ok_and(allowed)
         })
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
@@ -103,12 +111,33 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route(web::put().to(blocks::put))
                 .route(web::delete().to(blocks::delete)),
         )
-        .service(at("/api/discover", "POST").route(web::post().to(discover::discover)))
         .service(at("/api/openapi.json", "GET").route(web::get().to(openapi::serve)))
         .configure(admin::routes)
         .service(at("/healthz", "GET").route(web::get().to(health::healthz)))
         .service(at("/readyz", "GET").route(web::get().to(health::readyz)))
         .service(at("/metrics", "GET").route(web::get().to(health::metrics)));
+}
+
+/// Registers what only processes with a role serve.
+fn routes_of(roles: Roles, cfg: &mut web::ServiceConfig) {
+    let mut serve = |role: Role, path: &str, methods: &'static str, route: Route| {
+        cfg.service(match roles.has(role) {
+            true => at(path, methods).route(route),
+            false => elsewhere(path, role),
+        });
+    };
+    serve(Role::Discovery, "/api/discover", "POST", web::post().to(discover::discover));
+    serve(Role::Messaging, "/api/inbox", "GET", web::get().to(messaging::inbox));
+    let history = "/api/conversations/{id}/messages";
+    serve(Role::Messaging, history, "GET", web::get().to(messaging::history));
+    serve(Role::Presence, "/api/users/{user}/presence", "GET", web::get().to(presence::presence));
+}
+
+/// A resource that another process serves.
+pub fn elsewhere(path: &str, role: Role) -> Resource {
+    web::resource(path).to(move |state: web::Data<HttpState>| async move {
+        Err::<&'static str, _>(Problem::elsewhere(role, &state.node.addresses_of(role)))
+    })
 }
 
 /// A resource that answers every other method with a problem that names the right ones.

@@ -17,7 +17,7 @@ use super::admin::ADMIN;
 use super::admit::is_api;
 use super::caller::COOKIE;
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{accounts, admin, blocks, config, discover, health, me, users};
+use super::{accounts, admin, blocks, config, discover, health, me, messaging, presence, users};
 
 /// How a user's or a node's id looks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,8 +39,9 @@ pub struct NameText(String);
 #[openapi(
     info(
         title = "Rally",
-        description = "Accounts and the way in. Inbox, history and messages are frames of the \
-            WebSocket; PROTOCOL.md describes them. Requests that change something and are \
+        description = "Accounts, the way in, and pages of what the store has. Messages are sent and \
+            pushed as frames of the WebSocket; PROTOCOL.md describes them. A process that lacks \
+            the role of an address answers 404 and names who has it. Requests that change something and are \
             authenticated by the cookie need the header x-rally-csrf: 1; programs send \
             Authorization: Bearer.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -65,6 +66,9 @@ pub struct NameText(String);
         admin::connections::connections,
         admin::rates::rates,
         admin::incidents::incidents,
+        messaging::inbox,
+        messaging::history,
+        presence::presence,
         health::healthz,
         health::readyz,
         health::metrics,

@@ -43,7 +43,7 @@ pub fn is_allowed(state: &HttpState, request: &HttpRequest, origin: &str) -> boo
     origin.parse::<Origin>().is_ok_and(|origin| {
         network.origins.contains(&origin)
             || own_origin(network, request).is_ok_and(|own| own == origin)
-            || state.node.addresses().iter().any(|address| address.parse() == Ok(origin.clone()))
+            || state.node.page_origins().iter().any(|address| address.parse() == Ok(origin.clone()))
     })
 }
 

@@ -7,6 +7,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use rally_cluster::roles::Role;
 use rally_cluster::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -61,6 +62,8 @@ kinds! {
     Closed = 403, "closed", "Registration is closed";
     /// There is no such thing, or it is not for the asker.
     NotFound = 404, "not-found", "Not found";
+    /// Another process of the cluster serves this address.
+    Role = 404, "role", "This process does not serve this address";
     /// The address does not take this method.
     Method = 405, "method", "Method not allowed";
     /// The user name is taken.
@@ -135,6 +138,23 @@ impl Problem {
     pub fn unknown_user(user: &str) -> Self {
         let shown: String = user.chars().take(64).collect();
         Self::new(Kind::NotFound, format!("unknown user {shown:?}"))
+    }
+
+    /// Says which role serves the address, and which processes have it.
+    pub fn elsewhere(role: Role, addresses: &[String]) -> Self {
+        let detail = match addresses {
+            [] => {
+                format!("the role {role} serves this address, and no process that is heard has it")
+            }
+            _ => format!("the role {role} serves this address: ask {}", addresses.join(" or ")),
+        };
+        Self::new(Kind::Role, detail)
+    }
+
+    /// Answers alike for a conversation that does not exist and one of others.
+    pub fn unknown_conversation(conversation: &str) -> Self {
+        let shown: String = conversation.chars().take(64).collect();
+        Self::new(Kind::NotFound, format!("unknown conversation {shown:?}"))
     }
 
     /// Gives the problem that says as much as a bare status does.

@@ -12,7 +12,9 @@ use rally_cluster::clock::Clock;
 use rally_cluster::membership::Card;
 use rally_cluster::membership::roster::Member;
 use rally_cluster::placement::{Passed, Policy};
-use rally_cluster::store::{Store, UserRow};
+use rally_cluster::presence::Seen;
+use rally_cluster::roles::Role;
+use rally_cluster::store::{PresenceRow, Store, UserRow};
 use rally_schema::{Life, UserId};
 
 use super::admin::Looks;
@@ -55,6 +57,15 @@ pub trait NodeControl: Send + Sync + 'static {
 
     /// Gives what went wrong lately, the newest first.
     fn incidents(&self) -> Vec<Incident>;
+
+    /// Gives the origins of which pages may be open, those of dead nodes too.
+    fn page_origins(&self) -> Vec<String>;
+
+    /// Gives the origins of those that have a role.
+    fn addresses_of(&self, role: Role) -> Vec<String>;
+
+    /// Gives what is known of a user's presence, from the rows that nodes wrote.
+    fn seen(&self, user: UserId, rows: &[PresenceRow]) -> Seen;
 
     /// Says whether the node takes users, or why not (starting, draining, its clock is off).
     fn ready(&self) -> Result<(), String>;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rally_schema::frame::{
@@ -37,6 +38,8 @@ pub struct Client {
     stamped: (u64, u16),
     /// The last cursor.
     pub cursor: Option<String>,
+    /// Whom `welcome` named to ask where to connect.
+    pub addresses: Vec<String>,
 }
 
 /// Opens a socket without saying hello.
@@ -104,6 +107,45 @@ impl Client {
     ) -> Self {
         let address = stream.peer_addr().unwrap();
         let ticket = http::ticket(address, &token, &client.to_string()).await;
+        Self::enter(stream, ticket, user, token, client, cursor).await
+    }
+
+    /// Asks one process after the other for a place until one of them sends it to a node that
+    /// takes it, and returns after `welcome`.
+    pub async fn arrive(
+        bases: &[SocketAddr],
+        user: &str,
+        token: String,
+        client: ClientId,
+        cursor: Option<String>,
+    ) -> Self {
+        let arriving = async {
+            loop {
+                for base in bases {
+                    let placed = http::try_place(*base, &token, &client.to_string()).await;
+                    let Some((address, ticket)) = placed else { continue };
+                    if let Ok(stream) = TcpStream::connect(address).await {
+                        return (stream, ticket);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let arrived = tokio::time::timeout(PATIENCE, arriving).await;
+        let (stream, ticket) = arrived.expect("a node takes the client");
+        Self::enter(stream, ticket, user, token, client, cursor).await
+    }
+
+    /// Says hello with a ticket and returns after `welcome`.
+    async fn enter(
+        stream: TcpStream,
+        ticket: String,
+        user: &str,
+        token: String,
+        client: ClientId,
+        cursor: Option<String>,
+    ) -> Self {
+        let address = stream.peer_addr().unwrap();
         let mut socket = open_on(address, stream).await;
         let hello = ClientFrame::from(Hello { ticket, client, cursor: cursor.clone() });
         socket.send(Ws::text(hello.encode())).await.unwrap();
@@ -115,6 +157,7 @@ impl Client {
             })
             .await;
         this.offset = welcome.now as i64 - wall_ms() as i64;
+        this.addresses = welcome.addresses;
         this
     }
 
@@ -160,6 +203,7 @@ impl Client {
             offset: 0,
             stamped: (0, 0),
             cursor,
+            addresses: Vec::new(),
         }
     }
 
@@ -180,6 +224,20 @@ impl Client {
         let Self { address, user, token, client, cursor, socket, .. } = self;
         drop(socket);
         Self::hello(address, user.as_str(), token, client, cursor).await
+    }
+
+    /// Opens another session of the same client, wherever those that `welcome` named send it.
+    pub async fn come_back_through_others(self) -> Self {
+        let Self { user, token, client, cursor, socket, addresses, .. } = self;
+        drop(socket);
+        let bases = addresses.iter().map(|one| one.strip_prefix("http://").unwrap().parse());
+        let bases: Vec<SocketAddr> = bases.map(Result::unwrap).collect();
+        Self::arrive(&bases, user.as_str(), token, client, cursor).await
+    }
+
+    /// Gives where its socket ends.
+    pub fn node(&self) -> SocketAddr {
+        self.address
     }
 
     /// Sends a frame.

@@ -79,16 +79,25 @@ pub async fn try_exchange(
     let body = body.unwrap_or_default();
     head += &format!("content-length: {}\r\n\r\n", body.len());
     let asking = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        stream.write_all(head.as_bytes()).await.ok()?;
-        // A refusal may come before the body was taken.
-        let _ = stream.write_all(body.as_bytes()).await;
-        let mut bytes = Vec::new();
-        // The connection may be reset once the answer is there.
-        let _ = stream.read_to_end(&mut bytes).await;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        let stream = TcpStream::connect(address).await.ok()?;
+        write_and_read(stream, &head, body).await.ok()
     };
     let text = timeout(PATIENCE, asking).await.expect("no answer within the test's patience")?;
+    parse(&text)
+}
+
+async fn write_and_read(mut stream: TcpStream, head: &str, body: &str) -> std::io::Result<String> {
+    stream.write_all(head.as_bytes()).await?;
+    // A refusal may come before the body was taken.
+    let _ = stream.write_all(body.as_bytes()).await;
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes).await {
+        Err(error) if bytes.is_empty() => Err(error),
+        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
@@ -163,4 +172,27 @@ pub async fn ticket(address: SocketAddr, token: &str, client: &str) -> String {
             return place["ticket"].as_str().unwrap().to_owned();
         }
     }
+}
+
+/// Asks discovery for a place and a ticket; `None` when it is not reached, or knows of none.
+pub async fn try_place(
+    address: SocketAddr,
+    token: &str,
+    client: &str,
+) -> Option<(SocketAddr, String)> {
+    let body = serde_json::json!({"client": client}).to_string();
+    let head = format!(
+        "POST /api/discover HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    let stream = TcpStream::connect(address).await.ok()?;
+    let answer = parse(&write_and_read(stream, &head, &body).await.ok()?)?;
+    if answer.status != 200 {
+        return None;
+    }
+    let place = answer.json();
+    let node = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?.parse();
+    Some((node.ok()?, place["ticket"].as_str()?.to_owned()))
 }

@@ -6,6 +6,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 pub mod client;
+pub mod cluster;
 pub mod collector;
 pub mod http;
 pub mod measure;

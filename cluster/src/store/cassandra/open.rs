@@ -33,7 +33,7 @@ const SCHEMA_MS: u64 = 60_000;
 /// changes nothing; writes are never sent twice here.
 const SECOND_READ_MS: u64 = 500;
 
-/// How often making the identity is tried.
+/// How often making the identity, or using the keyspace, is tried.
 const ATTEMPTS: u32 = 5;
 
 pub(super) async fn open(options: Options) -> Result<Inner, OpenError> {
@@ -42,8 +42,7 @@ pub(super) async fn open(options: Options) -> Result<Inner, OpenError> {
     let datacenter = datacenter(&session, options.local_datacenter.as_deref())?;
     let schema = schema_profile(&datacenter);
     make_keyspace(&session, &schema, &options, &datacenter).await?;
-    let used = session.use_keyspace(&options.keyspace, false).await;
-    used.map_err(|error| OpenError::statement("using the keyspace", error))?;
+    use_keyspace(&session, &options.keyspace).await?;
     migrate::to_this_version(&session, &schema, &options.keyspace).await?;
     let profiles = profiles(&options, &datacenter);
     let statements = Statements::prepare(&session, &profiles).await?;
@@ -172,6 +171,22 @@ async fn make_keyspace(
         return Err(OpenError::Replication { keyspace, datacenter, asked, found });
     }
     Ok(())
+}
+
+/// Uses the keyspace. Another process may be making it right now, and its database still telling
+/// its nodes: then it is not there yet for all connections.
+async fn use_keyspace(session: &Session, keyspace: &str) -> Result<(), OpenError> {
+    let mut attempt = 0;
+    loop {
+        match session.use_keyspace(keyspace, false).await {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt == ATTEMPTS => {
+                return Err(OpenError::statement("using the keyspace", error));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100 << attempt)).await,
+        }
+        attempt += 1;
+    }
 }
 
 /// Reads who the store is, or decides it: of several who do at once, one.

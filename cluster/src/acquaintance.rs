@@ -1,0 +1,35 @@
+//! Who may know whether somebody is online: those he has a conversation with, unless he hides
+//! it or has blocked them. To all others he looks like somebody who was never there.
+//!
+//! The same for a session that watches and for a process that is asked over HTTP.
+
+use rally_schema::{ConversationId, UserId};
+
+use crate::store::{Store, StoreError};
+
+/// Tells whether the two have a conversation with a message in it.
+pub async fn acquainted(
+    store: &dyn Store,
+    asker: UserId,
+    user: UserId,
+) -> Result<bool, StoreError> {
+    let rows = store.inbox_rows(asker, vec![ConversationId::direct(asker, user)]).await?;
+    Ok(rows.iter().any(|row| row.cells.head.is_some()))
+}
+
+/// Gives which of the askers a user lets know whether he is online; that they are acquainted is
+/// asked elsewhere.
+pub async fn let_know(
+    store: &dyn Store,
+    user: UserId,
+    askers: Vec<UserId>,
+) -> Result<Vec<UserId>, StoreError> {
+    let hidden = store.user(user).await?.is_none_or(|row| row.hide_presence);
+    let mut allowed = Vec::new();
+    for asker in askers {
+        if !hidden && !store.is_blocked(user, asker).await? {
+            allowed.push(asker);
+        }
+    }
+    Ok(allowed)
+}

@@ -1,0 +1,78 @@
+//! Pages of an inbox and of a conversation's history, made of what the store has.
+//!
+//! The same for a session that is asked by frames and for a process that is asked over HTTP.
+//! Whoever asks sees only conversations that he is a member of. Knows nothing of who asks how.
+
+use rally_schema::frame;
+use rally_schema::limits::UNREAD_CAP;
+use rally_schema::{ConversationId, MessageId, UserId};
+
+use crate::store::{InboxRow, Store, StoreError};
+use crate::twins;
+
+/// Finds the other member of a conversation that the user is in.
+pub async fn find_peer(
+    store: &dyn Store,
+    user: UserId,
+    conversation: ConversationId,
+) -> Result<Option<UserId>, StoreError> {
+    let rows = store.inbox_rows(user, vec![conversation]).await?;
+    Ok(rows.first().map(|row| row.peer))
+}
+
+/// Reads a page of a user's inbox.
+pub async fn inbox(
+    store: &dyn Store,
+    user: UserId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<frame::Inbox, StoreError> {
+    let (rows, more) = store.inbox(user, before, limit).await?;
+    let entries = entries(store, user, rows).await?;
+    Ok(frame::Inbox { r#ref: None, entries, more })
+}
+
+/// Turns rows into what an inbox shows, counting what is unread.
+pub async fn entries(
+    store: &dyn Store,
+    user: UserId,
+    rows: Vec<InboxRow>,
+) -> Result<Vec<frame::InboxEntry>, StoreError> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(head) = row.head() else { continue };
+        let InboxRow { conversation, peer, cells } = row;
+        // Nothing of anybody is newer than the head.
+        let all_read = cells.read_up_to >= Some(head.id) || peer == user;
+        let unread = match all_read {
+            true => 0,
+            false => store.unread(conversation, user, cells.read_up_to, UNREAD_CAP).await?,
+        };
+        entries.push(frame::InboxEntry {
+            conversation,
+            peer,
+            head,
+            unread,
+            read_up_to: cells.read_up_to,
+            peer_delivered_up_to: cells.peer_delivered_up_to,
+            peer_read_up_to: cells.peer_read_up_to,
+        });
+    }
+    Ok(entries)
+}
+
+/// Reads a page of a conversation, and which rows on it are the smaller ones of twins: those may
+/// be removed, because the larger ones have just been read.
+pub async fn history(
+    store: &dyn Store,
+    conversation: ConversationId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(frame::History, Vec<MessageId>), StoreError> {
+    let mut rows = store.history(conversation, before, limit + 1).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let twins = twins::fold(&mut rows);
+    let messages = rows.iter().map(|row| row.to_frame()).collect();
+    Ok((frame::History { r#ref: None, conversation, messages, more }, twins))
+}

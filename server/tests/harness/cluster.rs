@@ -1,0 +1,130 @@
+//! Processes of one cluster over a real RabbitMQ and a real Cassandra.
+//!
+//! `RALLY_TEST_AMQP` and `RALLY_TEST_CASSANDRA` name them; without, those on this machine are
+//! taken. Each cluster has a name of its own and users of its own; the keyspace is common to all,
+//! and stays.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::client::Client;
+use super::{Server, http};
+
+/// Processes that know each other.
+pub struct Cluster {
+    servers: Vec<(String, Server)>,
+    /// What tells this cluster, and its users, from all others.
+    mark: String,
+    _home: TempDir,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone)]
+pub struct Person {
+    /// His name, which nobody else has.
+    pub name: String,
+    /// His log-in.
+    pub token: String,
+}
+
+impl Cluster {
+    /// Starts a process for each list of roles, and returns when all are ready.
+    pub fn start(roles: &[&str]) -> Self {
+        let mark = Uuid::new_v4().simple().to_string()[..10].to_owned();
+        let home = tempfile::tempdir().unwrap();
+        let places = free(roles.len());
+        let gossip: Vec<String> = places.iter().map(|(_, gossip)| gossip.to_string()).collect();
+        let flags = |index: usize, roles: &str| {
+            let (listen, gossip_listen) = places[index];
+            let mut flags = vec![
+                format!("--node=node-{index}"),
+                format!("--roles={roles}"),
+                format!("--public-url=http://{listen}"),
+                format!("--gossip-listen={gossip_listen}"),
+                format!("--seeds={}", gossip.join(",")),
+                format!("--cluster=roles_{mark}"),
+                "--demo=false".to_owned(),
+                "--store=cassandra".to_owned(),
+                "--cassandra-keyspace=rally_server_tests".to_owned(),
+                "--cassandra-replication=1".to_owned(),
+                "--broker=rabbitmq".to_owned(),
+            ];
+            for (variable, flag) in
+                [("RALLY_TEST_AMQP", "amqp-url"), ("RALLY_TEST_CASSANDRA", "cassandra")]
+            {
+                flags.extend(std::env::var(variable).map(|value| format!("--{flag}={value}")));
+            }
+            flags
+        };
+        // Side by side: a process waits until it hears another one.
+        let servers = std::thread::scope(|scope| {
+            let start = |(index, roles): (usize, &&str)| {
+                let (listen, home) = (places[index].0.to_string(), home.path());
+                let flags = flags(index, roles);
+                scope.spawn(move || {
+                    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+                    Server::try_at(&listen, home, &flags)
+                })
+            };
+            let starting: Vec<_> = roles.iter().enumerate().map(start).collect();
+            let started = starting.into_iter().zip(roles).map(|(starting, roles)| {
+                let server = starting.join().unwrap();
+                (roles.to_string(), server.unwrap_or_else(|refused| panic!("{refused:?}")))
+            });
+            started.collect()
+        });
+        Self { servers, mark, _home: home }
+    }
+
+    /// Gives the first process with exactly these roles.
+    pub fn with(&self, roles: &str) -> &Server {
+        &self.servers.iter().find(|(known, _)| known == roles).unwrap().1
+    }
+
+    /// Gives all processes, with their roles.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Server)> {
+        self.servers.iter().map(|(roles, server)| (&**roles, server))
+    }
+
+    /// Ends the first process with exactly these roles, without a word.
+    pub fn kill(&mut self, roles: &str) {
+        let (_, server) = self.servers.iter_mut().find(|(known, _)| known == roles).unwrap();
+        server.kill();
+    }
+
+    /// Ends the process that listens on an address, without a word.
+    pub fn kill_at(&mut self, address: SocketAddr) {
+        let (_, server) = self.servers.iter_mut().find(|(_, one)| one.address == address).unwrap();
+        server.kill();
+    }
+
+    /// Makes an account at a process, and logs in there.
+    pub async fn person(&self, name: &str, at: &Server) -> Person {
+        let name = format!("{name}.{}", self.mark);
+        let token = http::register(at.address, &name).await;
+        Person { name, token }
+    }
+
+    /// Connects a new client where a process with discovery sends it.
+    pub async fn join(&self, person: &Person, discovery: &Server) -> Client {
+        let Person { name, token } = person.clone();
+        let client = Uuid::new_v4().into();
+        let mut joined = Client::arrive(&[discovery.address], &name, token, client, None).await;
+        joined.caught_up().await;
+        joined
+    }
+}
+
+/// Gives as many addresses for HTTP and for gossip as asked for, that nobody uses now.
+fn free(count: usize) -> Vec<(SocketAddr, SocketAddr)> {
+    let bind =
+        |_| (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    // All are held until the last is drawn, so that none is drawn twice.
+    let held: Vec<(TcpListener, UdpSocket)> = (0..count).map(bind).collect();
+    let address = |(tcp, udp): &(TcpListener, UdpSocket)| {
+        (tcp.local_addr().unwrap(), udp.local_addr().unwrap())
+    };
+    held.iter().map(address).collect()
+}
