@@ -26,16 +26,22 @@ include-path = "/api/blocks/{user}"
 positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "404", "409"]
 "#;
 
-/// One run of the fuzzer: which paths, and for how many seconds.
+/// What opens `/admin`.
+const OPERATOR: &str = "a-token-of-the-operator";
+
+/// One run of the fuzzer: which paths, for how many seconds, and whether as the operator.
 struct Run {
     paths: [&'static str; 2],
     seconds: u64,
+    operator: bool,
 }
 
-/// Logging out voids the token that all other requests need, so it is fuzzed by itself.
-const RUNS: [Run; 2] = [
-    Run { paths: ["--exclude-path-regex", "^/api/logout"], seconds: 60 },
-    Run { paths: ["--include-path-regex", "^/api/logout"], seconds: 10 },
+/// Logging out voids the token that all other requests need, and the operator has another: both
+/// are fuzzed by themselves.
+const RUNS: [Run; 3] = [
+    Run { paths: ["--exclude-path-regex", "^/(api/logout|admin)"], seconds: 60, operator: false },
+    Run { paths: ["--include-path-regex", "^/api/logout"], seconds: 10, operator: false },
+    Run { paths: ["--include-path-regex", "^/admin"], seconds: 20, operator: true },
 ];
 
 /// Runs the fuzzer to its end, which it must reach in time and without a finding.
@@ -76,11 +82,14 @@ async fn fuzz(tool: &Path, server: &Server, token: &str, run: &Run) {
 #[ignore = "needs a tool: RALLY_SCHEMATHESIS names it, and `cargo xtask test` installs it"]
 async fn the_openapi_description_is_true_and_no_request_breaks_the_server() {
     let tool = std::env::var_os("RALLY_SCHEMATHESIS").expect("RALLY_SCHEMATHESIS names the tool");
-    let server = Server::start();
+    let server = Server::with(&[&format!("--admin-token={OPERATOR}")]);
     // Not one of the examples in the description, so that those are other people.
     http::register(server.address, "fuzzer").await;
     for run in RUNS {
-        let token = http::log_in(server.address, "fuzzer").await;
+        let token = match run.operator {
+            true => OPERATOR.to_owned(),
+            false => http::log_in(server.address, "fuzzer").await,
+        };
         fuzz(Path::new(&tool), &server, &token, &run).await;
     }
     let made = server.metric("rally_http_requests_total").await;

@@ -145,6 +145,10 @@ mod tests {
 
     use opentelemetry::trace::{TraceContextExt as _, Tracer as _, TracerProvider as _};
     use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing::field::Empty;
+    use tracing::info_span;
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
@@ -170,15 +174,28 @@ mod tests {
         }
     }
 
-    /// Makes a span with one under it, of which a share of the traces is sampled, and what took
-    /// longer than `slow` of the others is kept; gives the names of what was sent.
-    fn run(slow: Duration, share: f64, parent: Context, fails: bool) -> Vec<String> {
+    impl Sent {
+        fn names(&self) -> Vec<String> {
+            let sent = self.0.lock();
+            assert!(sent.iter().all(|span| span.span_context.is_sampled()));
+            sent.iter().map(|span| span.name.to_string()).collect()
+        }
+    }
+
+    /// Samples a share of the traces, and keeps what took longer than `slow` of the others.
+    fn keep(slow: Duration, share: f64) -> (Sent, SdkTracerProvider) {
         let sent = Sent::default();
         let share = Sampler::TraceIdRatioBased(share);
         let provider = SdkTracerProvider::builder()
             .with_sampler(Record(Sampler::ParentBased(Box::new(share))))
             .with_span_processor(KeepSlow::new(slow, sent.clone()))
             .build();
+        (sent, provider)
+    }
+
+    /// Makes a span with one under it, and gives the names of what was sent.
+    fn run(slow: Duration, share: f64, parent: Context, fails: bool) -> Vec<String> {
+        let (sent, provider) = keep(slow, share);
         let tracer = provider.tracer("test");
         let first = parent.with_span(tracer.start_with_context("first", &parent));
         let inner = first.with_span(tracer.start_with_context("inner", &first));
@@ -187,9 +204,20 @@ mod tests {
         }
         inner.span().end();
         first.span().end();
-        let sent = sent.0.lock();
-        assert!(sent.iter().all(|span| span.span_context.is_sampled()));
-        sent.iter().map(|span| span.name.to_string()).collect()
+        sent.names()
+    }
+
+    #[test]
+    fn a_span_of_the_path_ends_after_those_under_it_and_its_failure_counts() {
+        let (sent, provider) = keep(HOUR, 0.0);
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let first = info_span!("first");
+            let inner = info_span!(parent: &first, "inner", otel.status_code = Empty);
+            drop(first);
+            inner.record("otel.status_code", "ERROR");
+        });
+        assert_eq!(sent.names(), ["inner", "first"]);
     }
 
     #[test]
