@@ -45,6 +45,14 @@ pub struct Sign {
     pub of: Life,
 }
 
+/// What was sent to a life came back.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Returned {
+    /// Which.
+    pub to: Life,
+}
+
 /// Somebody asks whether this node hears a life.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -189,6 +197,15 @@ impl Handler<Sign> for Gossip {
 
     fn handle(&mut self, sign: Sign, _: &mut Self::Context) {
         self.roster.sign(sign.of, self.node.clock.monotonic_ms());
+    }
+}
+
+impl Handler<Returned> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, returned: Returned, _: &mut Self::Context) {
+        self.roster.returned(returned.to, self.node.clock.monotonic_ms());
+        self.look();
     }
 }
 

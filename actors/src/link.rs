@@ -11,8 +11,9 @@
 //! more nothing is kept. Knows nothing of sessions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use actix::{Addr, WeakAddr};
 use parking_lot::Mutex;
 use rally_cluster::broker::{Broker, Parcel, PublishError};
 use rally_cluster::clock::Clock;
@@ -20,6 +21,7 @@ use rally_cluster::links::Outgoing;
 use rally_schema::{Envelope, Life};
 use tracing::debug;
 
+use crate::gossip::{Gossip, Returned};
 use crate::metrics::{LinkMetrics, count};
 
 /// Envelopes that fill a parcel.
@@ -42,6 +44,8 @@ struct Inner {
     clock: Clock,
     metrics: LinkMetrics,
     links: Mutex<Links>,
+    /// Told who has no queue; weak, because it holds the node, which holds this.
+    gossip: OnceLock<WeakAddr<Gossip>>,
 }
 
 #[derive(Default)]
@@ -107,7 +111,13 @@ fn bytes(envelope: &Envelope) -> usize {
 impl Link {
     /// Sends for a life through a broker.
     pub fn new(from: Life, broker: Arc<dyn Broker>, clock: Clock, metrics: LinkMetrics) -> Self {
-        Self(Arc::new(Inner { from, broker, clock, metrics, links: Mutex::default() }))
+        let (links, gossip) = (Mutex::default(), OnceLock::new());
+        Self(Arc::new(Inner { from, broker, clock, metrics, links, gossip }))
+    }
+
+    /// Tells from now on who has no queue.
+    pub fn tell_returns(&self, gossip: &Addr<Gossip>) {
+        let _ = self.0.gossip.set(gossip.downgrade());
     }
 
     /// Sends one envelope to another life, at once or as soon as its turn comes.
@@ -162,6 +172,12 @@ impl Link {
             Err(PublishError::Unknown(_)) => "unknown",
         };
         count(&self.0.metrics.answers, outcome);
+        if outcome == "returned"
+            && let Some(gossip) = self.0.gossip.get().and_then(WeakAddr::upgrade)
+        {
+            // Finds no room: the next one will.
+            let _ = gossip.try_send(Returned { to });
+        }
         let mut links = self.0.links.lock();
         let is_last = links.numbers.last(to) == number;
         let Some(line) = links.lines.get_mut(&to) else { return };

@@ -151,6 +151,7 @@ impl Node {
             parts,
         });
         let gossip = Gossip::new(node.clone()).start();
+        node.link.tell_returns(&gossip);
         Ingress::start(node.clone(), gossip);
         node
     }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
-use crate::{call, client, debian, generate, licences, need, python, simulate};
+use crate::{call, client, debian, generate, licences, need, python, services, simulate};
 
 /// Every step. What a row needs stands above it.
 pub const STEPS: &[Step] = &[
@@ -69,11 +69,31 @@ pub const STEPS: &[Step] = &[
     },
     Step { name: "websocket", about: "WebSocket conformance cases", needs: &[], run: websocket },
     Step {
+        name: "services",
+        about: "RabbitMQ and Cassandra, installed and started",
+        needs: &[],
+        run: services_up,
+    },
+    Step {
+        name: "drivers",
+        about: "broker and store keep their promises on RabbitMQ and Cassandra",
+        needs: &["services"],
+        run: drivers,
+    },
+    Step {
+        name: "cluster",
+        about: "several nodes over them, traced, in roles, and killed under load",
+        needs: &["services"],
+        run: cluster,
+    },
+    Step {
         name: "browser",
-        about: "people in browsers against the real server",
-        needs: &["server"],
+        about: "people in browsers against the real server, and against nodes that die",
+        needs: &["server", "services"],
         run: browser,
     },
+    // Needs nothing: what was started is stopped, whatever became of it.
+    Step { name: "services-down", about: "they are stopped again", needs: &[], run: services_down },
 ];
 
 fn format(checkout: &Checkout) -> anyhow::Result<Outcome> {
@@ -149,6 +169,36 @@ fn websocket(checkout: &Checkout) -> anyhow::Result<Outcome> {
     ))
 }
 
+fn services_up(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(services::start(checkout, &services::Up::for_tests()))
+}
+
+fn services_down(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(services::stop(checkout, true))
+}
+
+/// One test needs three nodes of Cassandra, and kills one: it is run by hand.
+fn drivers(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let test = |name: &str| {
+        let mut test = call::cargo(checkout.root());
+        test.args(["test", "-p", "rally-cluster", "--test", name, "--", "--ignored"]);
+        call::run(test.args(["--skip", "kill::"]))
+    };
+    ["rabbitmq", "cassandra", "model"].into_iter().try_for_each(test)?;
+    Ok(Outcome::Passed)
+}
+
+/// One after the other: each starts several processes, and measures.
+fn cluster(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    for name in ["roles", "far_traces", "far_admin", "faults"] {
+        let mut test = call::cargo(checkout.root());
+        test.env("RALLY_TEST_XTASK", std::env::current_exe()?);
+        test.args(["test", "-p", "rally-server", "--test", name]).args(IGNORED);
+        call::run(test.arg("--test-threads=1"))?;
+    }
+    Ok(Outcome::Passed)
+}
+
 /// Tests that need a tool from here are ignored by a plain `cargo test`.
 const IGNORED: [&str; 3] = ["--", "--ignored", "--nocapture"];
 
@@ -156,6 +206,7 @@ fn browser(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let chromium = chromium()?;
     let mut npm = client::npm(checkout);
     npm.env("RALLY_SERVER_BIN", checkout.server()).env("RALLY_CHROMIUM", chromium);
+    npm.env("RALLY_TEST_SERVICES", "1");
     passed(call::run(npm.args(["run", "e2e"])))
 }
 

@@ -78,12 +78,16 @@ pub struct Member {
     pub since_ms: u64,
     /// When news of it came by gossip last.
     pub heard_ms: u64,
+    /// Whether something came back that was sent to it, since it was heard last: then only a
+    /// newer card says that it lives.
+    pub doubted: bool,
 }
 
 impl Member {
     /// Makes a member that is heard for the first time.
     pub fn new(card: Card, now_ms: u64) -> Self {
-        Self { card, standing: Standing::Live, since_ms: now_ms, heard_ms: now_ms }
+        let (standing, since_ms, heard_ms) = (Standing::Live, now_ms, now_ms);
+        Self { card, standing, since_ms, heard_ms, doubted: false }
     }
 
     fn stand(&mut self, standing: Standing, now_ms: u64) {
@@ -92,6 +96,10 @@ impl Member {
 
     /// Takes over a card that is heard.
     fn hear(&mut self, card: Card, now_ms: u64) {
+        if self.doubted && self.card == card {
+            return;
+        }
+        self.doubted = false;
         let again = self.standing != Standing::Live;
         if again {
             self.stand(Standing::Live, now_ms);
@@ -133,6 +141,8 @@ impl Roster {
     pub fn hear(&mut self, cards: Vec<Card>, now_ms: u64) {
         let heard: BTreeMap<Life, Card> = cards.into_iter().map(|card| (card.life, card)).collect();
         for (life, member) in &mut self.members {
+            // Heard again after a silence, any card will do.
+            member.doubted &= heard.contains_key(life);
             if member.standing == Standing::Live && !heard.contains_key(life) && *life != self.me {
                 member.stand(Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 }, now_ms);
             }
@@ -144,6 +154,16 @@ impl Roster {
             }
         }
         self.retire(now_ms);
+    }
+
+    /// Takes that something which was sent to a life came back: it has no queue. It is suspected
+    /// at once, and not only when gossip misses it; one that lives shows a newer card in a second.
+    pub fn returned(&mut self, of: Life, now_ms: u64) {
+        let Some(member) = self.members.get_mut(&of).filter(|_| of != self.me) else { return };
+        if member.standing == Standing::Live {
+            member.doubted = true;
+            member.stand(Standing::Suspect { sign_ms: now_ms, pinged_ms: 0 }, now_ms);
+        }
     }
 
     /// Takes a sign of life: a pong, or somebody else's word. An offline life that answers was
@@ -316,6 +336,23 @@ mod tests {
             }
             assert_eq!(ready(&roster), "ab");
         }
+    }
+
+    #[test]
+    fn what_comes_back_makes_its_receiver_suspect_until_a_newer_card_is_heard() {
+        let mut roster = of(&["a", "b", "c"]);
+        roster.returned(life("b", 1), 10_000);
+        roster.returned(life("a", 1), 10_000);
+        let standing = |roster: &Roster, node: &str| {
+            roster.members().find(|m| m.card.life == life(node, 1)).unwrap().standing
+        };
+        let suspect = Standing::Suspect { sign_ms: 10_000, pinged_ms: 0 };
+        assert_eq!((standing(&roster, "b"), standing(&roster, "a")), (suspect, Standing::Live));
+        roster.hear(cards(&["a", "b", "c"]), 10_100);
+        assert_eq!(standing(&roster, "b"), suspect, "gossip has not missed it yet");
+        let newer = Card { clock_ms: 7, ..card(life("b", 1)) };
+        roster.hear(vec![card(life("a", 1)), newer, card(life("c", 1))], 10_200);
+        assert_eq!(standing(&roster, "b"), Standing::Live);
     }
 
     #[test]

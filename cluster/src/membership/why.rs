@@ -68,6 +68,7 @@ mod tests {
     use super::super::roster::{PING_MS, Roster};
     use super::super::{Card, Status};
     use super::*;
+    use crate::roles::Roles;
 
     fn life(node: &str, generation: u64) -> Life {
         Life { node: node.parse().unwrap(), generation }
@@ -75,7 +76,8 @@ mod tests {
 
     fn card(life: Life, clock_ms: u64) -> Card {
         let (address, version) = (String::new(), String::new());
-        Card { life, status: Status::Ready, address, version, sessions: 0, clock_ms }
+        let (status, roles) = (Status::Ready, Roles::all());
+        Card { life, status, address, roles, version, sessions: 0, clock_ms }
     }
 
     fn of_b(roster: &Roster, now_ms: u64) -> String {

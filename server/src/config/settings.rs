@@ -172,7 +172,7 @@ settings! {
         /// How log lines look: text for people, or json.
         log_format: LogFormat = "text";
         /// Which log lines are written.
-        log_filter: Directives = "info";
+        log_filter: Directives = "info,scylla=error";
         /// Collector that traces are sent to, by OTLP over gRPC.
         otlp_endpoint: Option<Origin> = "none";
         /// Share of the traces that begin here which are sent.

@@ -72,6 +72,11 @@ pub struct Up {
 }
 
 impl Up {
+    /// One of each, started soonest.
+    pub fn for_tests() -> Self {
+        Self { rabbitmq: "1".to_owned(), cassandra: "1".to_owned(), quick: true }
+    }
+
     /// On how many nodes of Cassandra a row can be kept.
     pub fn copies(&self) -> &str {
         &self.cassandra
@@ -124,17 +129,7 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         What::Up(up) => start(checkout, &up)?,
         What::Status => status(checkout)?,
-        What::Down { wipe } => {
-            for service in all(checkout)? {
-                println!("{}: stopping", service.process.name());
-                service.process.stop(STOP)?;
-            }
-            rabbitmq::stop_epmd(&home)?;
-            if wipe && home.exists() {
-                fs::remove_dir_all(&home)?;
-                println!("data deleted");
-            }
-        }
+        What::Down { wipe } => stop(checkout, wipe)?,
         What::Kill { name } => named(checkout, &name)?.process.kill()?,
         What::Restart { name } => {
             let mut service = named(checkout, &name)?;
@@ -148,6 +143,21 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stops everything, and deletes its data if that is wanted.
+pub fn stop(checkout: &Checkout, wipe: bool) -> anyhow::Result<()> {
+    let home = home(checkout);
+    for service in all(checkout)? {
+        println!("{}: stopping", service.process.name());
+        service.process.stop(STOP)?;
+    }
+    rabbitmq::stop_epmd(&home)?;
+    if wipe && home.exists() {
+        fs::remove_dir_all(&home)?;
+        println!("data deleted");
+    }
+    Ok(())
 }
 
 /// Starts all that `up` names, and waits until it answers.
