@@ -69,12 +69,10 @@ async fn only_who_shows_the_token_comes_in() {
     for (method, path) in ALL {
         for token in wrong {
             let answer = ask(server.address, method, path, token, None).await;
-            let refused = (answer.status, &*answer.problem());
-            // A browser's write without any proof does not come that far.
-            let foreign = method == "DELETE" && token.is_none();
-            assert!(
-                refused == (401, "admin-token") || foreign && answer.status == 403,
-                "{refused:?}"
+            assert_eq!(
+                (answer.status, &*answer.problem()),
+                (401, "admin-token"),
+                "{method} {path}"
             );
         }
     }

@@ -9,6 +9,7 @@
 mod harness;
 
 use harness::collector::{Collector, hex, text};
+use harness::http;
 use harness::nodes::Two;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -49,8 +50,9 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
         sender.send(&draft).await;
         receiver.hears(marker).await;
     }
-    let secrets =
-        [MARKER, "quiet", "rally-demo", &*sender.token, &*receiver.token].map(str::to_owned);
+    let spare = http::ticket(two.a.address, &sender.token, &uuid::Uuid::new_v4().to_string()).await;
+    let secrets = [MARKER, "quiet", "rally-demo", &*spare, &*sender.token, &*receiver.token];
+    let secrets = secrets.map(str::to_owned);
     let Two { a, b, .. } = two;
     a.left().await;
     b.left().await;
