@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use harness::cluster::{Cluster, Person};
-use harness::{Client, Server, eventually};
+use harness::{Client, Server, eventually, http};
 use rally_schema::frame::{Send, ServerFrame, Watch};
 use rally_schema::{MessageId, Ref};
+use serde_json::json;
 use tokio::time::Instant;
 
 /// What a process with one role does not serve, each with the role that does.
@@ -34,6 +35,11 @@ async fn is_online(at: &Server, asker: &Person, user: &Person) -> bool {
 /// Watches somebody and waits for his presence.
 async fn sees(client: &mut Client, user: &Person, online: bool) {
     client.tell(Watch { user: user.name.parse().unwrap() }).await;
+    hears(client, online).await;
+}
+
+/// Waits until it is told that somebody whom it watches is there, or is not.
+async fn hears(client: &mut Client, online: bool) {
     client
         .wait_for(if online { "online" } else { "offline" }, |frame| match frame {
             ServerFrame::Presence(seen) if seen.online == online => Some(()),
@@ -98,8 +104,7 @@ async fn each_process_does_its_part_and_names_who_does_the_rest() {
         assert_eq!(server.get("/readyz", None).await.status, 200);
         assert_eq!(server.get("/api/me", Some(&ana.token)).await.status, 200, "log-ins are shared");
         for (method, path, serves) in PATHS.iter().filter(|(_, _, serves)| *serves != role) {
-            let answer =
-                harness::http::ask(server.address, method, path, Some(&ana.token), None).await;
+            let answer = http::ask(server.address, method, path, Some(&ana.token), None).await;
             assert_eq!((answer.status, &*answer.problem()), (404, "role"), "{role} {path}");
             let text = answer.json()["detail"].as_str().unwrap().to_owned();
             let who = format!("http://{}", cluster.with(serves).address);
@@ -107,6 +112,49 @@ async fn each_process_does_its_part_and_names_who_does_the_rest() {
         }
         server.assert_no_panic();
     }
+    assert_eq!(cluster.leave(), [Some(0); 4]);
+}
+
+#[tokio::test]
+#[ignore = "needs services: cargo xtask services up"]
+async fn presence_is_shown_to_whom_it_may_be_and_ends_with_the_chat_that_held_it() {
+    let mut cluster = Cluster::start(&["discovery,presence", "chat"]);
+    let front = cluster.with("discovery,presence");
+    let (ana, ben) = (cluster.person("ana", front).await, cluster.person("ben", front).await);
+    let mut anas = cluster.join(&ana, front).await;
+    let _bens = cluster.join(&ben, front).await;
+    assert!(!is_online(front, &ana, &ben).await, "they have no conversation yet");
+    anas.say(&ben.name, "hello").await;
+    eventually("ben is online", async || is_online(front, &ana, &ben).await).await;
+    sees(&mut anas, &ben, true).await;
+
+    let settings = async |hide: bool| {
+        let body = Some(json!({"hide_presence": hide}));
+        http::ask(front.address, "PATCH", "/api/me", Some(&ben.token), body).await
+    };
+    assert_eq!(settings(true).await.status, 200);
+    assert!(!is_online(front, &ana, &ben).await, "he hides it");
+    // Changed at a process without chat, felt where he is watched.
+    hears(&mut anas, false).await;
+    assert_eq!(settings(false).await.status, 200);
+    hears(&mut anas, true).await;
+    assert!(is_online(front, &ana, &ben).await);
+    let path = format!("/api/blocks/{}", ana.name);
+    http::ask(front.address, "PUT", &path, Some(&ben.token), None).await;
+    assert!(!is_online(front, &ana, &ben).await, "he has blocked her");
+    http::ask(front.address, "DELETE", &path, Some(&ben.token), None).await;
+
+    cluster.kill("chat");
+    let (front, begun) = (cluster.with("discovery,presence"), Instant::now());
+    eventually("ben is offline", async || !is_online(front, &ana, &ben).await).await;
+    println!("offline {:.1} s after his chat was killed", begun.elapsed().as_secs_f64());
+    let path = format!("/api/users/{}/presence", ben.name);
+    let seen = front.get(&path, Some(&ana.token)).await.json()["last_seen"].as_u64().unwrap();
+    let ago_ms = harness::client::wall_ms().saturating_sub(seen);
+    assert!(ago_ms < 30_000, "he was last seen {ago_ms} ms ago: when his chat was heard last");
+    let body = Some(json!({"client": uuid::Uuid::new_v4()}));
+    let answer = http::ask(front.address, "POST", "/api/discover", Some(&ana.token), body).await;
+    assert_eq!((answer.status, &*answer.problem()), (503, "not-ready"), "nobody has chat");
 }
 
 /// Kills the one process with a role and talks on.
@@ -318,8 +366,7 @@ async fn a_second_chat_takes_over_and_nothing_acknowledged_is_lost_or_doubled() 
     for (origin, allowed) in [(format!("http://{dies}"), true), ("http://127.0.0.1".into(), false)]
     {
         let headers = [("origin", &*origin)];
-        let answer =
-            harness::http::exchange(messaging.address, "GET", "/api/config", &headers, None).await;
+        let answer = http::exchange(messaging.address, "GET", "/api/config", &headers, None).await;
         let said = answer.header("access-control-allow-origin");
         assert_eq!(said == Some(&origin), allowed, "{origin}: {answer:?}");
     }

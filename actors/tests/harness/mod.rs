@@ -80,9 +80,20 @@ pub fn life(node: &str) -> Life {
 impl TestNode {
     /// Starts a node on a store and a broker.
     pub fn start(name: &str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
+        Self::start_as(Roles::all(), name, store, peers, settings)
+    }
+
+    /// Starts a node that has some roles.
+    pub fn start_as(
+        roles: Roles,
+        name: &str,
+        store: Arc<dyn Store>,
+        peers: &Peers,
+        settings: Settings,
+    ) -> Self {
         let node = Node::start(Parts {
             life: life(name),
-            roles: Roles::all(),
+            roles,
             address: String::new(),
             store,
             past: Vec::new(),

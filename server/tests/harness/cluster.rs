@@ -88,6 +88,11 @@ impl Cluster {
         self.servers.iter().map(|(roles, server)| (&**roles, server))
     }
 
+    /// Tells all to leave, and gives their exit codes.
+    pub fn leave(mut self) -> Vec<Option<i32>> {
+        self.servers.iter_mut().map(|(_, server)| server.terminate()).collect()
+    }
+
     /// Ends the first process with exactly these roles, without a word.
     pub fn kill(&mut self, roles: &str) {
         let (_, server) = self.servers.iter_mut().find(|(known, _)| known == roles).unwrap();

@@ -1,0 +1,74 @@
+//! A process without chat beside one that has it: nobody is at home there, and what it changes is
+//! felt where the users are.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod harness;
+
+use std::sync::Arc;
+
+use harness::{Peers, TestNode, life, model};
+use rally_actors::Settings;
+use rally_actors::presence_watch::Changed;
+use rally_cluster::roles::{Role, Roles};
+use rally_cluster::store::{Model, Store as _};
+use rally_schema::frame::{ByeReason, ServerFrame, Watch};
+use rally_schema::{Stage, UserId};
+
+/// Starts a node with chat, and one without that has all else.
+async fn two(store: &Model) -> (TestNode, TestNode) {
+    let peers = Peers::default();
+    let rest = Roles::of([Role::Discovery, Role::Messaging, Role::Presence]);
+    let start = |roles, name| {
+        TestNode::start_as(roles, name, Arc::new(store.clone()), &peers, Settings::default())
+    };
+    let (chat, front) = (start(Roles::all(), "chat"), start(rest, "front"));
+    for node in [&chat, &front] {
+        node.knows(&["chat"]).await;
+    }
+    (chat, front)
+}
+
+#[actix::test]
+async fn nobody_is_at_home_at_a_process_without_chat() {
+    let store = model().await;
+    let (chat, front) = two(&store).await;
+    for user in ["ana", "ben", "cid"].map(|user| user.parse::<UserId>().unwrap()) {
+        assert_eq!([chat.node.home(user), front.node.home(user)], [life("chat"); 2]);
+    }
+    let known = |node: &TestNode| node.node.members().len();
+    assert_eq!([known(&chat), known(&front)], [2; 2], "they hear each other all the same");
+}
+
+#[actix::test]
+async fn who_logs_out_everywhere_there_is_out_where_his_sessions_are() {
+    let store = model().await;
+    let (chat, front) = two(&store).await;
+    let mut ben = chat.join("ben").await;
+    front.node.log_out_everywhere("ben".parse().unwrap());
+    let reason = |frame| match frame {
+        ServerFrame::Bye(bye) => Some(bye.reason),
+        _ => None,
+    };
+    assert_eq!(ben.hears(reason).await, ByeReason::LoggedOut);
+}
+
+#[actix::test]
+async fn who_hides_there_is_seen_no_more_by_those_who_watch() {
+    let store = model().await;
+    let (chat, front) = two(&store).await;
+    let (mut ana, _ben) = (chat.join("ana").await, chat.join("ben").await);
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    let user: UserId = "ben".parse().unwrap();
+    ana.says(Watch { user }).await;
+    let online = |frame| match frame {
+        ServerFrame::Presence(told) => Some(told.online),
+        _ => None,
+    };
+    assert!(ana.hears(online).await);
+    store.set_block(user, "ana".parse().unwrap(), true).await.unwrap();
+    front.node.presence.send(Changed { user, stage: Stage::Home }).await.unwrap();
+    assert!(!ana.hears(online).await);
+}
