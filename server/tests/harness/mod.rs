@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod http;
 pub mod measure;
 pub mod raw;
+pub mod writer;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
