@@ -5,12 +5,12 @@
 
 mod harness;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use harness::cluster::{Cluster, Person};
+use harness::writer::Writer;
 use harness::{Client, Server, eventually, http};
-use rally_schema::frame::{Send, ServerFrame, Watch};
+use rally_schema::frame::{ServerFrame, Watch};
 use rally_schema::{MessageId, Ref};
 use serde_json::json;
 use tokio::time::Instant;
@@ -214,87 +214,6 @@ async fn another_discovery_takes_over() {
         begun.elapsed().as_secs_f64() * 1e3
     );
     talk(&mut anas, &mut bens, "there is another one").await;
-}
-
-/// A device that sends until told otherwise, and asks for what it finds missing.
-struct Writer {
-    client: Client,
-    peer: String,
-    acked: BTreeMap<Ref, MessageId>,
-    open: Vec<Send>,
-    /// What it shows: its own and the peer's.
-    shown: BTreeSet<MessageId>,
-}
-
-impl Writer {
-    fn new(client: Client, peer: &Person) -> Self {
-        let (acked, open, shown) = Default::default();
-        Self { client, peer: peer.name.clone(), acked, open, shown }
-    }
-
-    /// Sends until this many more are acknowledged; gives up when the connection ends.
-    async fn write(&mut self, enough: usize) -> Result<(), ()> {
-        let enough = self.acked.len() + enough;
-        for open in self.open.clone() {
-            self.client.try_tell(Send { retry: true, ..open }).await?;
-        }
-        while self.acked.len() < enough {
-            while self.open.len() < 8 {
-                let number = self.acked.len() + self.open.len();
-                let draft = self.client.draft(&self.peer, &format!("message {number}"));
-                let draft = Send { after: self.shown.last().copied(), ..draft };
-                self.open.push(draft.clone());
-                self.client.try_tell(draft).await?;
-            }
-            self.take().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes one frame as a client does.
-    async fn take(&mut self) -> Result<(), ()> {
-        match self.client.next().await.ok_or(())? {
-            ServerFrame::Ack(ack) => {
-                self.open.retain(|open| open.r#ref != ack.r#ref);
-                self.acked.insert(ack.r#ref, ack.id);
-                self.shown.insert(ack.id);
-            }
-            ServerFrame::Message(message) => {
-                self.shown.insert(message.id);
-                if message.after.is_some_and(|after| !self.shown.contains(&after)) {
-                    self.client.try_tell(rally_schema::frame::Sync { cursor: None }).await?;
-                }
-            }
-            ServerFrame::Error(error) => {
-                assert!(error.retry, "{error:?}");
-                let open = self.open.iter_mut().find(|open| Some(open.r#ref) == error.r#ref);
-                let open = open.unwrap_or_else(|| panic!("{error:?}"));
-                if matches!(error.code.name(), "expired" | "clock") {
-                    (open.at, open.n) = self.client.stamp();
-                    open.retry = false;
-                }
-                let again = open.clone();
-                self.client.try_tell(again).await?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Comes back where `bases` send it, and catches up.
-    async fn come_back(self, bases: &[SocketAddr]) -> Self {
-        let Client { user, token, client, cursor, .. } = self.client;
-        let mut client = Client::arrive(bases, user.as_str(), token, client, cursor).await;
-        client.caught_up().await;
-        Self { client, ..self }
-    }
-
-    /// Waits until it shows all of these.
-    async fn shows(&mut self, ids: &BTreeMap<Ref, MessageId>) {
-        while !ids.values().all(|id| self.shown.contains(id)) {
-            self.take().await.expect("the session stays");
-        }
-    }
 }
 
 #[tokio::test]
