@@ -29,7 +29,7 @@ async fn delete(asked: &Server, life: &str) -> u16 {
 #[ignore = "needs services: cargo xtask services up"]
 async fn a_death_is_told_with_its_reasons_and_the_dead_is_taken_off_the_list() {
     let Two { a, mut b, home: _home } = Two::start(&[]).await;
-    let b_seen = view(&a, "node-b").await.unwrap();
+    let b_seen = view(&a, "node-1").await.unwrap();
     let life = b_seen["life"].as_str().unwrap().to_owned();
     assert_eq!((&b_seen["standing"], &b_seen["status"]), (&json!("live"), &json!("ready")));
     assert!(b_seen["why"].as_str().unwrap().starts_with("heard by gossip"), "{b_seen}");
@@ -52,7 +52,7 @@ async fn a_death_is_told_with_its_reasons_and_the_dead_is_taken_off_the_list() {
     b.kill();
     let mut reasons = Vec::new();
     eventually("it is offline", async || {
-        let b_seen = view(&a, "node-b").await.unwrap();
+        let b_seen = view(&a, "node-1").await.unwrap();
         reasons.push((b_seen["standing"].clone(), b_seen["why"].as_str().unwrap().to_owned()));
         b_seen["standing"] == "offline"
     })
@@ -82,14 +82,14 @@ async fn a_death_is_told_with_its_reasons_and_the_dead_is_taken_off_the_list() {
         all.any(|one| one["kind"] == kind && one["words"].as_str().unwrap().contains(words))
     };
     assert!(told("suspected", &life) && told("offline", &life), "{incidents:#}");
-    assert!(told("map_changed", "users are at home on node-a@"), "{incidents:#}");
+    assert!(told("map_changed", "users are at home on node-0@"), "{incidents:#}");
 
     assert_eq!(delete(&a, &life).await, 204);
-    assert_eq!(view(&a, "node-b").await.filter(|view| view["life"] == life), None);
+    assert_eq!(view(&a, "node-1").await.filter(|view| view["life"] == life), None);
     // Started again it is another life, and heard.
     b.restart();
     eventually("the node is back", async || {
-        let back = view(&a, "node-b").await;
+        let back = view(&a, "node-1").await;
         back.is_some_and(|view| view["standing"] == "live" && view["life"] != life)
     })
     .await;

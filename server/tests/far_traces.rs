@@ -42,7 +42,7 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
     let collector = Collector::default();
     let endpoint = format!("--otlp-endpoint=http://{}", collector.listen());
     let two = Two::start(&[&endpoint]).await;
-    let (ana, ben) = (two.at_home("node-a").await[0], two.at_home("node-b").await[0]);
+    let (ana, ben) = (two.at_home("node-0").await[0], two.at_home("node-1").await[0]);
     let (mut sender, mut receiver) = (two.a.join(ana).await, two.b.join(ben).await);
     for (trace, sampled, marker) in [(UNSAMPLED, "00", "quiet"), (TRACE, "01", MARKER)] {
         let traceparent = Some(format!("00-{trace}-{PAGE}-{sampled}"));
@@ -68,16 +68,16 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
     assert_eq!(
         named,
         [
-            ("node-b", "deliver"),
-            ("node-b", "fan_out"),
-            ("node-b", "process"),
-            ("node-a", "publish"),
-            ("node-a", "send"),
+            ("node-1", "deliver"),
+            ("node-1", "fan_out"),
+            ("node-1", "process"),
+            ("node-0", "publish"),
+            ("node-0", "send"),
         ]
     );
     assert_eq!(hex(&way[4].1.parent_span_id), PAGE);
     let commit = upwards(&spans, "commit");
-    assert_eq!((&*commit[0].0, &*commit[1].1.name), ("node-a", "send"));
+    assert_eq!((&*commit[0].0, &*commit[1].1.name), ("node-0", "send"));
     assert!(way[3].1.start_time_unix_nano >= commit[0].1.end_time_unix_nano, "stored first");
 
     let kinds = [(2, SpanKind::Consumer, "process"), (3, SpanKind::Producer, "send")];
@@ -88,11 +88,11 @@ async fn one_trace_leads_from_a_senders_socket_to_a_receivers_on_another_node() 
         assert_eq!(of("messaging.system").as_deref(), Some("rabbitmq"));
         assert_eq!(of("messaging.operation.type").as_deref(), Some(operation));
         let to = of("messaging.destination.name").unwrap();
-        assert!(to.starts_with("node-b@"), "{to}");
+        assert!(to.starts_with("node-1@"), "{to}");
     }
 
     assert!(of(UNSAMPLED).is_empty(), "{:#?}", of(UNSAMPLED));
-    let far = all.iter().filter(|(node, span)| node == "node-b" && hex(&span.trace_id) != TRACE);
+    let far = all.iter().filter(|(node, span)| node == "node-1" && hex(&span.trace_id) != TRACE);
     let far: Vec<&str> = far.map(|(_, span)| &*span.name).collect();
     let begun = ["process", "fan_out", "deliver"];
     assert!(!far.iter().any(|name| begun.contains(name)), "a trace began in the middle: {far:?}");
@@ -109,7 +109,7 @@ async fn the_trace_goes_on_through_a_home_to_an_edge_elsewhere() {
     let endpoint = format!("--otlp-endpoint=http://{}", collector.listen());
     let two = Two::start(&[&endpoint]).await;
     // The receiver is at home where neither of the two is connected.
-    let (sender, receiver) = (two.at_home("node-b").await[0], two.at_home("node-a").await[0]);
+    let (sender, receiver) = (two.at_home("node-1").await[0], two.at_home("node-0").await[0]);
     let (mut ana, mut ben) = (two.b.join(sender).await, two.b.join(receiver).await);
     let traceparent = Some(format!("00-{TRACE}-{PAGE}-01"));
     let draft = Send { traceparent, ..ana.draft(receiver, MARKER) };
@@ -129,14 +129,14 @@ async fn the_trace_goes_on_through_a_home_to_an_edge_elsewhere() {
     assert_eq!(
         named,
         [
-            "node-b deliver",
-            "node-b fan_out",
-            "node-b process",
-            "node-a publish",
-            "node-a fan_out",
-            "node-a process",
-            "node-b publish",
-            "node-b send",
+            "node-1 deliver",
+            "node-1 fan_out",
+            "node-1 process",
+            "node-0 publish",
+            "node-0 fan_out",
+            "node-0 process",
+            "node-1 publish",
+            "node-1 send",
         ]
     );
 }

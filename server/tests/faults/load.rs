@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::device::{Device, Outbox, micros};
+use super::harness::PATIENCE;
 use super::harness::client::new_ref;
-use super::harness::{PATIENCE, http};
-use super::nodes::Nodes;
+use super::harness::cluster::{Cluster, Person};
 
 /// Pairs that write; each message goes one way.
 const PAIRS: usize = 10;
@@ -61,22 +61,22 @@ pub struct Load {
 
 impl Load {
     /// Registers users, connects them, and begins to write.
-    pub async fn begin(nodes: &Nodes, rate: usize) -> Self {
+    pub async fn begin(nodes: &Cluster, rate: usize) -> Self {
         let begun = Instant::now();
         let (stop, stopped) = watch::channel(false);
-        let (mut pairs, mut tasks) = (Vec::new(), Vec::new());
+        let (mut pairs, mut tasks, addresses) = (Vec::new(), Vec::new(), nodes.addresses());
         let pace = Duration::from_secs_f64(PAIRS as f64 / rate as f64);
         for index in 0..PAIRS {
-            let (writer, reader) = (format!("writer{index}"), format!("reader{index}"));
-            let at = nodes.addresses()[index % nodes.len()];
-            let tokens = [http::register(at, &writer).await, http::register(at, &reader).await];
+            let (_, at) = nodes.all().nth(index % addresses.len()).unwrap();
+            let writer = nodes.person(&format!("writer{index}"), at).await;
+            let reader = nodes.person(&format!("reader{index}"), at).await;
             let pair = Arc::<Mutex<Pair>>::default();
-            let device = |user: &str, token: &str| Device::new(user, token, nodes.addresses());
-            let (from, to) = (device(&writer, &tokens[0]), device(&reader, &tokens[1]));
+            let device = |person: &Person| Device::new(&person.name, &person.token, &addresses);
+            let (from, to) = (device(&writer), device(&reader));
             tasks.push(tokio::spawn(write(
                 pair.clone(),
                 from,
-                reader,
+                reader.name,
                 pace,
                 begun,
                 stopped.clone(),
@@ -102,8 +102,8 @@ impl Load {
     }
 
     /// Counts pairs with a device at a node.
-    pub fn concerned(&self, node: String) -> usize {
-        self.pairs.iter().filter(|pair| pair.lock().unwrap().at.contains(&node)).count()
+    pub fn concerned(&self, node: &str) -> usize {
+        self.pairs.iter().filter(|pair| pair.lock().unwrap().at.iter().any(|at| at == node)).count()
     }
 
     /// Waits until every pair got something that was meant after `since`; gives how long after

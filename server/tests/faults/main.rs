@@ -11,13 +11,12 @@ mod device;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod load;
-mod nodes;
 
 use std::process::Command;
 use std::time::Duration;
 
+use harness::cluster::Cluster;
 use load::Load;
-use nodes::Nodes;
 use tokio::time::sleep;
 
 /// How long messages flow undisturbed before the first fault, and between two.
@@ -26,6 +25,20 @@ const CALM: Duration = Duration::from_secs(4);
 /// Within how long everything must flow again after a fault.
 const FLOW: Duration = Duration::from_secs(60);
 
+/// How many nodes there are.
+const NODES: usize = 3;
+
+fn three() -> Cluster {
+    let flags = [
+        "--demo=false",
+        "--rate-sends-per-second=1000000",
+        "--rate-sends-burst=1000000",
+        "--rate-frames-per-second=1000000",
+        "--rate-frames-burst=1000000",
+    ];
+    Cluster::with_flags(&["all"; NODES], &flags)
+}
+
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
@@ -33,16 +46,16 @@ fn setting(name: &str, default: usize) -> usize {
 #[tokio::test]
 #[ignore = "needs services: cargo xtask services up"]
 async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
-    let mut nodes = Nodes::start(3);
+    let mut nodes = three();
     let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
     let deaths = setting("RALLY_TEST_FAULTS", 2);
     let mut flows = Vec::new();
     for death in 0..deaths {
         sleep(CALM).await;
-        let victim = death % nodes.len();
+        let victim = death % NODES;
         let killed = load.now();
-        nodes.kill(victim);
-        let concerned = load.concerned(nodes.life(victim));
+        nodes.nth(victim).kill();
+        let concerned = load.concerned(&format!("node-{victim}"));
         let flow = load.flows_again(killed, FLOW).await;
         println!(
             "death {}: node {victim} died, {concerned} of {} pairs had a device there; \
@@ -52,11 +65,11 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
             flow.as_secs_f64()
         );
         flows.push(flow);
-        nodes.restart(victim);
+        nodes.nth(victim).restart();
     }
     sleep(CALM).await;
     load.end_and_judge().await;
-    nodes.assert_no_panic();
+    nodes.all().for_each(|(_, node)| node.assert_no_panic());
     summary("killed", flows);
 }
 
@@ -64,7 +77,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
 #[ignore = "needs services, and RALLY_TEST_XTASK, the program that restarts the broker"]
 async fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
     let xtask = std::env::var("RALLY_TEST_XTASK").expect("the path of xtask's program");
-    let nodes = Nodes::start(3);
+    let nodes = three();
     let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
     let mut flows = Vec::new();
     for restart in 0..setting("RALLY_TEST_FAULTS", 1) {
@@ -91,7 +104,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
     }
     sleep(CALM).await;
     load.end_and_judge().await;
-    nodes.assert_no_panic();
+    nodes.all().for_each(|(_, node)| node.assert_no_panic());
     summary("broker restarted", flows);
 }
 

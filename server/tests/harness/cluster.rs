@@ -17,7 +17,7 @@ pub struct Cluster {
     servers: Vec<(String, Server)>,
     /// What tells this cluster, and its users, from all others.
     mark: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// Somebody who is logged in.
@@ -32,6 +32,11 @@ pub struct Person {
 impl Cluster {
     /// Starts a process for each list of roles, and returns when all are ready.
     pub fn start(roles: &[&str]) -> Self {
+        Self::with_flags(roles, &["--demo=false"])
+    }
+
+    /// The same, with further flags for each.
+    pub fn with_flags(roles: &[&str], further: &[&str]) -> Self {
         let mark = Uuid::new_v4().simple().to_string()[..10].to_owned();
         let home = tempfile::tempdir().unwrap();
         let places = free(roles.len());
@@ -45,7 +50,6 @@ impl Cluster {
                 format!("--gossip-listen={gossip_listen}"),
                 format!("--seeds={}", gossip.join(",")),
                 format!("--cluster=roles_{mark}"),
-                "--demo=false".to_owned(),
                 "--store=cassandra".to_owned(),
                 "--cassandra-keyspace=rally_server_tests".to_owned(),
                 "--cassandra-replication=1".to_owned(),
@@ -56,16 +60,18 @@ impl Cluster {
             {
                 flags.extend(std::env::var(variable).map(|value| format!("--{flag}={value}")));
             }
+            flags.extend(further.iter().map(|flag| (*flag).to_owned()));
             flags
         };
         // Side by side: a process waits until it hears another one.
         let servers = std::thread::scope(|scope| {
             let start = |(index, roles): (usize, &&str)| {
-                let (listen, home) = (places[index].0.to_string(), home.path());
+                let listen = places[index].0.to_string();
+                let home = home.path().join(format!("node-{index}"));
                 let flags = flags(index, roles);
                 scope.spawn(move || {
                     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-                    Server::try_at(&listen, home, &flags)
+                    Server::try_at(&listen, &home, &flags)
                 })
             };
             let starting: Vec<_> = roles.iter().enumerate().map(start).collect();
@@ -75,7 +81,7 @@ impl Cluster {
             });
             started.collect()
         });
-        Self { servers, mark, _home: home }
+        Self { servers, mark, home }
     }
 
     /// Gives the first process with exactly these roles.
@@ -86,6 +92,21 @@ impl Cluster {
     /// Gives all processes, with their roles.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Server)> {
         self.servers.iter().map(|(roles, server)| (&**roles, server))
+    }
+
+    /// Gives the process that was named so at the start, counted from 0.
+    pub fn nth(&mut self, index: usize) -> &mut Server {
+        &mut self.servers[index].1
+    }
+
+    /// Gives where all processes are, dead or alive.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(|(_, server)| server.address).collect()
+    }
+
+    /// Takes the processes apart, and where they keep what is theirs.
+    pub fn into_servers(self) -> (Vec<Server>, TempDir) {
+        (self.servers.into_iter().map(|(_, server)| server).collect(), self.home)
     }
 
     /// Tells all to leave, and gives their exit codes.

@@ -1,14 +1,9 @@
-//! Nodes of one cluster, as server processes over the RabbitMQ and Cassandra of this machine.
-//!
-//! `cargo xtask services up` starts those. Each cluster has a name of its own; the keyspace is
-//! that of all tests, so that it is made once.
-
-use std::net::{TcpListener, UdpSocket};
+//! A cluster of two whose clients are placed in turn, and what its operator asks.
 
 use serde_json::Value;
 use tempfile::TempDir;
-use uuid::Uuid;
 
+use super::cluster::Cluster;
 use super::{Server, eventually};
 
 /// Users that are on every demo node.
@@ -19,9 +14,9 @@ pub const TOKEN: &str = "a-token-of-the-operator";
 
 /// A cluster of two.
 pub struct Two {
-    /// The one that was first.
+    /// One, which is called node-0.
     pub a: Server,
-    /// The one that met it.
+    /// The other, which is called node-1.
     pub b: Server,
     /// Where they keep what is theirs.
     pub home: TempDir,
@@ -31,32 +26,11 @@ impl Two {
     /// Starts two nodes with further flags, and waits until each sends users to both. Clients are
     /// placed in turn, so that a test has them where it wants.
     pub async fn start(flags: &[&str]) -> Self {
-        let cluster = format!("--cluster=t{}", Uuid::new_v4().simple());
-        let home = tempfile::tempdir().unwrap();
-        let (to_a, to_b) = (free_udp(), free_udp());
-        let node = |name: &str, gossip: &str| {
-            let listen = free_tcp();
-            let own = [
-                cluster.clone(),
-                format!("--admin-token={TOKEN}"),
-                format!("--node={name}"),
-                format!("--public-url=http://{listen}"),
-                format!("--gossip-listen={gossip}"),
-                // The first one's own address: it waits for nobody.
-                format!("--seeds={to_a}"),
-                "--store=cassandra".to_owned(),
-                "--cassandra-keyspace=rally_server_tests".to_owned(),
-                "--cassandra-replication=1".to_owned(),
-                "--broker=rabbitmq".to_owned(),
-                "--placement=round-robin".to_owned(),
-            ];
-            let all: Vec<&str> =
-                own.iter().map(|flag| &**flag).chain(flags.iter().copied()).collect();
-            let started = Server::try_at(&listen, &home.path().join(name), &all);
-            started.unwrap_or_else(|refused| panic!("{refused:?}"))
-        };
-        let a = node("node-a", &to_a);
-        let b = node("node-b", &to_b);
+        let token = format!("--admin-token={TOKEN}");
+        let own = [&*token, "--demo", "--placement=round-robin"];
+        let all: Vec<&str> = own.into_iter().chain(flags.iter().copied()).collect();
+        let (mut servers, home) = Cluster::with_flags(&["all", "all"], &all).into_servers();
+        let (b, a) = (servers.pop().unwrap(), servers.pop().unwrap());
         let two = Self { a, b, home };
         for asked in [&two.a, &two.b] {
             eventually("each node sends users to both", async || {
@@ -88,13 +62,4 @@ pub async fn admin(node: &Server, path: &str) -> Value {
     let answer = node.get(path, Some(TOKEN)).await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()
-}
-
-/// Names a port that was free a moment ago.
-fn free_tcp() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-fn free_udp() -> String {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
