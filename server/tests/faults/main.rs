@@ -19,8 +19,9 @@ use harness::cluster::Cluster;
 use load::Load;
 use tokio::time::sleep;
 
-/// How long messages flow undisturbed before the first fault, and between two.
-const CALM: Duration = Duration::from_secs(4);
+/// How many seconds messages flow undisturbed before the first fault, and between two
+/// (`RALLY_TEST_CALM`).
+const CALM: usize = 4;
 
 /// Within how long everything must flow again after a fault.
 const FLOW: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
     let deaths = setting("RALLY_TEST_FAULTS", 2);
     let mut flows = Vec::new();
     for death in 0..deaths {
-        sleep(CALM).await;
+        sleep(calm()).await;
         let victim = death % NODES;
         let killed = load.now();
         nodes.nth(victim).kill();
@@ -67,7 +68,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed() {
         flows.push(flow);
         nodes.nth(victim).restart();
     }
-    sleep(CALM).await;
+    sleep(calm()).await;
     load.end_and_judge().await;
     nodes.all().for_each(|(_, node)| node.assert_no_panic());
     summary("killed", flows);
@@ -81,7 +82,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
     let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
     let mut flows = Vec::new();
     for restart in 0..setting("RALLY_TEST_FAULTS", 1) {
-        sleep(CALM).await;
+        sleep(calm()).await;
         let begun = load.now();
         let killed = Command::new(&xtask).args(["services", "kill", "rabbitmq-1"]).status();
         assert!(killed.unwrap().success());
@@ -102,13 +103,20 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
         );
         flows.push(flow);
     }
-    sleep(CALM).await;
+    sleep(calm()).await;
     load.end_and_judge().await;
     nodes.all().for_each(|(_, node)| node.assert_no_panic());
     summary("broker restarted", flows);
 }
 
+fn calm() -> Duration {
+    Duration::from_secs(setting("RALLY_TEST_CALM", CALM) as u64)
+}
+
 fn summary(what: &str, mut flows: Vec<Duration>) {
+    if flows.is_empty() {
+        return;
+    }
     flows.sort_unstable();
     let at = |index: usize| flows[index].as_secs_f64();
     println!(
