@@ -110,6 +110,8 @@ test('a long thread: older messages load above without a jump, new ones wait bel
   // A browser that has nothing yet loads the newest page.
   await roger.opens('Rafa');
   await expect(roger.message('message 90')).toBeInViewport();
+  // What reading it changes on the page has changed: from here on nothing moves but by scrolling.
+  await rafa.seesTick('message 90', 'Read');
   const box = roger.page.getByRole('region', { name: 'Messages' });
   const topOf = async (text: string) => (await roger.message(text).boundingBox())?.y ?? 0;
   await box.evaluate((element) => {
