@@ -252,16 +252,11 @@ impl Node {
             members.iter().filter(chats).filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
-        let (before, died) = {
+        let before = {
             let mut known = self.members.write();
             standings::observe(&self.metrics, self.clock.now_ms(), &known, &members);
-            let died = standings::has_died(&known, &members);
-            (living(&std::mem::replace(&mut *known, members)), died)
+            living(&std::mem::replace(&mut *known, members))
         };
-        // It may have acknowledged what it had not yet told.
-        if died {
-            self.routers.doubt_all();
-        }
         if now != before {
             self.lives_changed();
         }
