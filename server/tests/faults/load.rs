@@ -200,7 +200,11 @@ async fn write(
                         break;
                     }
                 }
-                _ = tick.tick(), if !*stopped.borrow() => {
+                _ = tick.tick() => {
+                    // Asked when the tick is due: whoever judges must meet no later message.
+                    if *stopped.borrow() {
+                        continue;
+                    }
                     let mut draft = client.draft(&peer, &micros(begun).to_string());
                     {
                         let mut pair = pair.lock().unwrap();
