@@ -5,6 +5,7 @@
 //! a history, `faults.rs` holds what goes wrong, `device.rs` is a client as PROTOCOL.md describes
 //! it. What a history is worth is judged by `rally-proof`.
 
+mod absence;
 mod broker;
 mod calm;
 mod device;

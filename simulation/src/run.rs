@@ -13,6 +13,7 @@ use rally_schema::UserId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
+use crate::absence;
 use crate::broker::{Exchange, QUEUE};
 use crate::calm;
 use crate::device::{Phone, Wish};
@@ -45,9 +46,9 @@ impl Default for Size {
 pub struct Outcome {
     /// What is judged.
     pub history: History,
-    /// The same as it was before the calm, which has devices catch up on what nothing repaired
-    /// until then; `None` when writes may surface later still.
-    pub rested: Option<History>,
+    /// The same as it was at earlier rests, each before something that has devices catch up on
+    /// what nothing repaired until then; none when writes may surface later still.
+    pub earlier: Vec<History>,
     /// The kinds of fault that happened.
     pub kinds: Vec<Kind>,
     /// Small faults, by their likelihoods.
@@ -61,10 +62,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Judges what users saw before the calm and in the end; each promise is named once.
+    /// Judges what users saw at each rest and in the end; each promise is named once.
     pub fn breaches(&self) -> Vec<Breach> {
-        let mut breaches = self.rested.as_ref().map(judge).unwrap_or_default();
-        for breach in judge(&self.history) {
+        let mut breaches = Vec::<Breach>::new();
+        for breach in self.earlier.iter().chain([&self.history]).flat_map(judge) {
             if breaches.iter().all(|other| other.number != breach.number) {
                 breaches.push(breach);
             }
@@ -192,14 +193,20 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         }
     }
     lines.iter().for_each(|line| line.set_online(true));
-    let restless = come_to_rest(&lines).await;
+    let mut restless = come_to_rest(&lines).await;
     sleep(LEASE).await;
-    let rested = match kinds.contains(&Kind::Store) {
-        true => None,
-        false => Some(record(&around, &lines, &model, &users).await),
-    };
+    let is_settled = !kinds.contains(&Kind::Store);
+    let mut earlier = Vec::new();
+    if is_settled {
+        earlier.push(record(&around, &lines, &model, &users).await);
+    }
+    absence::happen(&around, &lines, &users).await;
+    restless = restless.or(come_to_rest(&lines).await);
+    if is_settled {
+        earlier.push(record(&around, &lines, &model, &users).await);
+    }
     let calm = calm::happen(&around, &lines).await;
-    let restless = restless.or(come_to_rest(&lines).await);
+    restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
 
     let mut history = record(&around, &lines, &model, &users).await;
@@ -209,7 +216,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
-    Outcome { history, rested, kinds, faults, operations, counted, restless }
+    Outcome { history, earlier, kinds, faults, operations, counted, restless }
 }
 
 /// Writes down what happened so far, and what is shown and stored now.
