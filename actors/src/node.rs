@@ -252,11 +252,16 @@ impl Node {
             members.iter().filter(chats).filter(|m| !over(m)).map(|m| m.card.life).collect()
         };
         let now = living(&members);
-        let before = {
+        let (before, died) = {
             let mut known = self.members.write();
             standings::observe(&self.metrics, self.clock.now_ms(), &known, &members);
-            living(&std::mem::replace(&mut *known, members))
+            let died = standings::has_died(&known, &members);
+            (living(&std::mem::replace(&mut *known, members)), died)
         };
+        // It may have acknowledged what it had not yet told.
+        if died && !planted::on(Fault::DeathUnheard) {
+            self.routers.doubt_all();
+        }
         if now != before {
             self.lives_changed();
         }

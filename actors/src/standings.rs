@@ -1,8 +1,10 @@
-//! What changed in how other lives stand, as a number, a gauge, and an incident.
+//! What changed in how other lives stand: as a number, a gauge, an incident, and a death.
 //!
 //! Knows nothing of why: that is the roster's.
 
+use rally_cluster::membership::Status;
 use rally_cluster::membership::roster::{Member, Standing};
+use rally_cluster::roles::Role;
 
 use crate::incidents::Kind;
 use crate::metrics::{Label, Metrics, count};
@@ -42,10 +44,20 @@ pub fn observe(metrics: &Metrics, now_ms: u64, before: &[Member], after: &[Membe
     }
 }
 
+/// Tells whether a life that had users ended without having sent them away.
+pub fn has_died(before: &[Member], after: &[Member]) -> bool {
+    let is_over = |member: &Member| matches!(member.standing, Standing::Offline { .. });
+    let had_users =
+        |member: &&Member| member.card.status == Status::Ready && member.card.roles.has(Role::Chat);
+    before.iter().filter(|known| !is_over(known)).filter(had_users).any(|known| {
+        after.iter().any(|member| member.card.life == known.card.life && is_over(member))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use prometheus_client::registry::Registry;
-    use rally_cluster::membership::{Card, Status};
+    use rally_cluster::membership::Card;
     use rally_cluster::roles::Roles;
     use rally_schema::Life;
 

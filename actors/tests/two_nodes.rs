@@ -11,10 +11,11 @@ use rally_actors::Settings;
 use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::intent::{Intent, Pair};
+use rally_cluster::membership::{Card, Membership as _};
 use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::{ByeReason, ServerFrame, Watch};
 use rally_schema::ids::Stamp;
-use rally_schema::{MessageId, Ref};
+use rally_schema::{Life, MessageId, Ref};
 use uuid::Uuid;
 
 /// Gives the node at which a user is at home, first, and the other one.
@@ -117,6 +118,24 @@ async fn a_gap_between_nodes_ends_in_a_catch_up() {
     store_in_silence(&store, &here, text).await;
     let next = Parcel { from: life("other"), number: 2, envelopes: Vec::new() };
     peers.broker.publish(here.node.life, next).await.unwrap();
+    ben.hears_message(text).await;
+}
+
+#[actix::test]
+async fn the_death_of_a_node_that_had_not_told_what_it_stored_ends_in_a_catch_up() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    // A node that died: its card is still heard, and nobody takes what is sent to it.
+    let ben = "ben".parse().unwrap();
+    let is_at_home =
+        |dead: &Life| Homes::of([here.node.life, *dead]).home(ben) == Some(here.node.life);
+    let dead = (0..).map(|n| life(&format!("dead{n}"))).find(is_at_home).unwrap();
+    peers.membership.announce(Card { life: dead, ..here.node.card() });
+    here.knows(&["here", dead.node.as_str()]).await;
+    let mut ben = here.join("ben").await;
+    let text = "acknowledged by a node that died before it told you";
+    store_in_silence(&store, &here, text).await;
+    peers.membership.silence(dead, true);
     ben.hears_message(text).await;
 }
 

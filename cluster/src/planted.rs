@@ -45,6 +45,8 @@ faults! {
     UnknownSaidFailed,
     /// Parcels that never came are not missed.
     GapUnheard,
+    /// A node that died is not taken to have left anything untold.
+    DeathUnheard,
     /// A sender's new map of homes raises no doubt.
     MapIgnored,
     /// Who is no longer on the map is not told so.

@@ -2,8 +2,8 @@
 //!
 //! Keeps what the trait promises and no more: what one life publishes to another arrives in its
 //! order, at most once unless doubled by a fault, and what is lost was never confirmed; but for a
-//! restart, which loses every queue and what was under way, and a life that loses its connection,
-//! and with it its queue.
+//! restart, which loses every queue and what was under way, a life that loses its connection, and
+//! with it its queue, and one that dies, and with it what it had not confirmed yet.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 use parking_lot::Mutex;
 use rally_cluster::broker::{Arrival, Arrivals, Broker, Confirmation, Parcel, PublishError};
-use rally_schema::Life;
+use rally_schema::{Life, NodeId};
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::world::World;
@@ -28,6 +29,7 @@ pub struct Exchange(Arc<Inner>);
 struct Inner {
     world: World,
     state: Mutex<State>,
+    published: Notify,
 }
 
 #[derive(Default)]
@@ -38,6 +40,8 @@ struct State {
     /// How often the broker started anew; what was under way before is lost.
     restarts: u64,
     down: bool,
+    /// Who published last.
+    publisher: Option<NodeId>,
     /// The most parcels that waited in one queue.
     most: usize,
 }
@@ -69,7 +73,7 @@ impl Queue {
 impl Exchange {
     /// Makes one without queues.
     pub fn new(world: World) -> Self {
-        Self(Arc::new(Inner { world, state: Mutex::default() }))
+        Self(Arc::new(Inner { world, state: Mutex::default(), published: Notify::new() }))
     }
 
     /// Gives a life its connection.
@@ -114,6 +118,16 @@ impl Exchange {
         let mut state = self.0.state.lock();
         state.down = false;
         state.queues.values_mut().filter(|queue| !queue.lost).for_each(Queue::begin_anew);
+    }
+
+    /// Waits until a node publishes something.
+    pub async fn published(&self, by: NodeId) {
+        loop {
+            self.0.published.notified().await;
+            if self.0.state.lock().publisher == Some(by) {
+                return;
+            }
+        }
     }
 
     /// Gives the most parcels that waited in one queue.
@@ -197,8 +211,11 @@ impl Broker for SimBroker {
         let due = self.exchange.due(self.life, to);
         let exchange = self.exchange.clone();
         let restarts = exchange.restarts();
+        exchange.0.state.lock().publisher = Some(self.life.node);
+        exchange.0.published.notify_waiters();
         let (tell, told) = tokio::sync::oneshot::channel();
-        // Under way already, whether anybody waits for the confirmation or not.
+        // Under way already, whether anybody waits for the confirmation or not. Who dies takes along
+        // what had not left it.
         tokio::task::spawn_local(async move {
             sleep_until(due).await;
             if exchange.restarts() != restarts {

@@ -10,6 +10,7 @@ mod broker;
 mod calm;
 mod device;
 pub mod faults;
+mod last_words;
 mod line;
 mod membership;
 mod node;

@@ -90,7 +90,7 @@ pub struct Counted {
 
 /// Why sessions catch up, as `catching_up.rs` names it.
 const REASONS: [&str; 6] =
-    ["connected", "asked", "lagging", "mailbox_full", "missed_meanwhile", "periodic"];
+    ["connected", "asked", "lagging", "doubt", "missed_meanwhile", "periodic"];
 
 /// Why pushes are refused, as sessions and routers name it.
 const WHYS: [&str; 5] = ["budget_spent", "in_doubt", "mailbox_full", "passing", "router_full"];

@@ -31,6 +31,7 @@ fn promises(fault: Fault) -> &'static [u8] {
         Fault::NoOverlap
         | Fault::MissedMeanwhile
         | Fault::GapUnheard
+        | Fault::DeathUnheard
         | Fault::MapIgnored
         | Fault::LeftOutUntold
         | Fault::GapKeepsMap

@@ -207,7 +207,7 @@ impl Session {
             self.end(End { reason: ByeReason::Replaced, after_ms: None }, 1000, ctx);
         }
         if self.signals.doubt.swap(false, Ordering::AcqRel) {
-            self.doubt("mailbox_full", ctx);
+            self.doubt("doubt", ctx);
         }
     }
 
