@@ -205,6 +205,10 @@ impl Core {
 
     /// Writes once. `Ok(false)`: all is written, but too late to say so with these change ids.
     async fn attempt(&self, write: &mut Write) -> Result<bool, StoreError> {
+        // Nothing may be dated by a clock of which nobody knows whether it is right.
+        if self.clock.is_in_doubt() {
+            return Err(StoreError::Busy);
+        }
         // Taken before the first id is minted, so no id of this attempt is older.
         let began = self.clock.now_ms();
         let pair = write.pair;
@@ -217,7 +221,9 @@ impl Core {
             return Ok(true);
         }
         stored?;
-        let in_time = self.clock.now_ms() - began <= self.overlap.ack_within_ms();
+        // By the larger of wall and monotonic time: while the wall is ahead nobody knows which it is.
+        let took_ms = self.clock.now_ms() - began;
+        let in_time = !self.clock.is_in_doubt() && took_ms <= self.overlap.ack_within_ms();
         if in_time {
             self.remember_marks(pair, &write.intents, began);
         }

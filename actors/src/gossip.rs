@@ -68,6 +68,8 @@ pub struct Gossip {
     node: Arc<Node>,
     roster: Roster,
     clocks: Clocks,
+    /// Whether the machine's clock has gone ahead at once and is still there.
+    stepped: bool,
     records: Records,
     told: Option<Card>,
     ready: Vec<Life>,
@@ -78,7 +80,7 @@ impl Gossip {
     pub fn new(node: Arc<Node>) -> Self {
         let roster = Roster::new(node.life);
         let (clocks, records) = (Clocks::default(), Records::new(node.life));
-        Self { node, roster, clocks, records, told: None, ready: Vec::new() }
+        Self { node, roster, clocks, stepped: false, records, told: None, ready: Vec::new() }
     }
 
     /// Writes the card if others should know what is new.
@@ -94,10 +96,53 @@ impl Gossip {
         }
     }
 
+    /// Decides who is right when the machine's clock has gone ahead at once: the wall, or this
+    /// node's clock, which goes on without it. The others know; alone it is the wall. Where both are
+    /// wrong the doubt lasts until the wall is set right.
+    fn judge_step(&mut self) {
+        let clock = &self.node.clock;
+        let Some(by_ms) = clock.stepped_ms() else {
+            clock.pass_over_wall(false);
+            self.stepped = false;
+            return;
+        };
+        if !self.stepped {
+            self.stepped = true;
+            // If the machine slept, what the others said before says nothing now.
+            self.clocks.begin_anew();
+            warn!(
+                by_ms,
+                "the machine's clock went ahead at once: nothing is dated until it is known to be right"
+            );
+            let words = format!("the machine's clock went ahead by {by_ms} ms at once");
+            self.node.incident(Kind::ClockStepped, words);
+        }
+        let by_ms = by_ms as i64;
+        let tolerance_ms = self.node.settings.overlap.clock_tolerance_ms();
+        let others_alive = self.roster.members().any(|member| !member.standing.is_over());
+        let (follow, pass_over) = match self.clocks.others_ahead_ms() {
+            Some(ahead_ms) => {
+                let near = |ms: i64| ms.abs_diff(ahead_ms) <= tolerance_ms;
+                (near(by_ms), near(0))
+            }
+            None => (!others_alive, false),
+        };
+        if follow {
+            info!(by_ms, "the machine's clock is right: followed");
+            clock.follow_wall();
+            self.clocks.begin_anew();
+            self.stepped = false;
+        } else if pass_over && clock.is_in_doubt() {
+            warn!(by_ms, "the machine's clock is wrong: passed over until it is set");
+            clock.pass_over_wall(true);
+        }
+    }
+
     /// Decides whether this node's clock is near enough to the others' to take users.
     fn compare_clocks(&mut self, cards: &[Card]) {
+        self.clocks.hear(self.node.life, cards, self.node.clock.now_ms());
+        self.judge_step();
         let node = &self.node;
-        self.clocks.hear(node.life, cards, node.clock.now_ms());
         let ahead_ms = self.clocks.median_ahead_ms();
         node.set_clocks(self.clocks.ahead_ms(), ahead_ms);
         let off = ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms();
@@ -172,6 +217,7 @@ impl Actor for Gossip {
         self.announce();
         ctx.add_stream(self.node.membership.heard());
         ctx.run_interval(LOOK, |gossip, ctx| {
+            gossip.judge_step();
             gossip.announce();
             gossip.look();
             gossip.record(ctx);

@@ -31,6 +31,8 @@ pub enum Kind {
     ClockOff,
     /// It is near them again.
     ClockNear,
+    /// The machine's clock went ahead at once.
+    ClockStepped,
     /// The store did not do what it was asked.
     StoreError,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Self::QueueReopened => "queue_reopened",
             Self::ClockOff => "clock_off",
             Self::ClockNear => "clock_near",
+            Self::ClockStepped => "clock_stepped",
             Self::StoreError => "store_error",
         }
     }

@@ -172,7 +172,13 @@ impl Router {
         }
     }
 
+    /// The time of what this node counts on.
     fn now_ms(&self) -> u64 {
+        self.node.clock.elapsed_ms()
+    }
+
+    /// The time of what it keeps for others.
+    fn keeper_ms(&self) -> u64 {
         self.node.clock.monotonic_ms()
     }
 
@@ -262,10 +268,9 @@ impl Router {
         match (needed, self.looks) {
             (true, None) => {
                 self.looks = Some(ctx.run_interval(LOOK, |router, ctx| {
-                    let now_ms = router.now_ms();
-                    let todo = router.tenure.look(now_ms);
+                    let todo = router.tenure.look(router.now_ms());
                     router.follow(todo, ctx);
-                    let none = router.edges.live(now_ms).next().is_none();
+                    let none = router.edges.live(router.keeper_ms()).next().is_none();
                     count_by(
                         &router.node.metrics.cluster.leases,
                         "lapsed",
@@ -315,8 +320,7 @@ impl Router {
                     return;
                 }
                 router.became_offline();
-                let now_ms = router.now_ms();
-                if router.edges.live(now_ms).next().is_none() {
+                if router.edges.live(router.keeper_ms()).next().is_none() {
                     router.leave(ctx);
                 }
             }));
@@ -444,17 +448,16 @@ impl Handler<Said> for Router {
     fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
         self.look_at_doubt();
         let Said { by, what } = said;
-        let now_ms = self.now_ms();
         match what {
             About::Attach { at } => {
-                self.edges.attach(by, now_ms);
+                self.edges.attach(by, self.keeper_ms());
                 self.shared.set_edges(true);
                 self.node.tell(by, Envelope::Attached { user: self.user, at });
                 self.look_later(ctx);
             }
             About::Attached { at } => {
                 count(&self.node.metrics.cluster.leases, "answered");
-                let todo = self.tenure.attached(by, at, now_ms);
+                let todo = self.tenure.attached(by, at, self.now_ms());
                 self.follow(todo, ctx);
             }
             About::Detach => {

@@ -75,7 +75,7 @@ fn push(bytes: usize) -> Envelope {
 fn link() -> (Link, Slow, Registry) {
     let (broker, mut registry) = (Slow::default(), Registry::default());
     let metrics = Metrics::new(&mut registry).link;
-    let clock = Clock::new(MachineTime::new(), 0, 1);
+    let clock = Clock::new(MachineTime::new(), 0, 1, 1_875);
     let from = Life { node: "ana".parse().unwrap(), generation: 1 };
     (Link::new(from, Arc::new(broker.clone()), clock, metrics), broker, registry)
 }

@@ -2,12 +2,15 @@
 //!
 //! `now = max(wall, persisted high-water mark + monotonic elapsed)`, so that a wall
 //! clock set back, between two starts or in a run, never mints an id below an
-//! earlier one. Nothing that a client sends moves it. Everything that needs a time
+//! earlier one. Where the wall goes ahead at once (it was set, or the machine
+//! slept), nobody can tell alone whether it is right now: the clock goes on by the
+//! monotonic count and is in doubt until it is told to follow the wall or to pass
+//! the step over. Nothing that a client sends moves it. Everything that needs a time
 //! takes it from here, so that a simulation can put its own time underneath.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -16,6 +19,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use rally_schema::ChangeId;
 use rally_schema::ids::{MAX_N, Stamp};
+
+use crate::planted::{self, Fault};
 
 /// Where time comes from: the machine, or a simulation.
 pub trait TimeSource: Send + Sync + 'static {
@@ -61,8 +66,14 @@ impl TimeSource for MachineTime {
 
 struct Inner {
     source: Box<dyn TimeSource>,
-    /// The largest `wall - monotonic` ever seen: `now` is the monotonic count plus this.
+    /// The largest `wall - monotonic` ever followed: `now` is the monotonic count plus this.
     offset: AtomicI64,
+    /// How far the wall may go ahead at once and still be followed.
+    step_ms: i64,
+    /// What the monotonic count has missed, by the steps that were followed.
+    slept_us: AtomicU64,
+    /// Whether the wall that is ahead now is known to be wrong.
+    passed_over: AtomicBool,
     /// The last stamp minted: milliseconds in the upper 52 bits, count in the lower 12.
     minted: AtomicU64,
     /// What tells this life's ids from those of every other.
@@ -75,29 +86,70 @@ pub struct Clock(Arc<Inner>);
 
 impl Clock {
     /// Starts at the later of the wall clock and `high_water_ms`, the last time that an
-    /// earlier life made durable. `life_bits` are drawn at random once a life.
-    pub fn new(source: impl TimeSource, high_water_ms: u64, life_bits: u64) -> Self {
+    /// earlier life made durable. `life_bits` are drawn at random once a life. A wall that goes
+    /// ahead by more than `step_ms` between two uses is not followed unasked.
+    pub fn new(source: impl TimeSource, high_water_ms: u64, life_bits: u64, step_ms: u64) -> Self {
         let start = source.wall_ms().max(high_water_ms) as i64;
         let offset = start - (source.monotonic_us() / 1000) as i64;
         Self(Arc::new(Inner {
             source: Box::new(source),
             offset: AtomicI64::new(offset),
+            step_ms: step_ms as i64,
+            slept_us: AtomicU64::new(0),
+            passed_over: AtomicBool::new(false),
             minted: AtomicU64::new(high_water_ms << 12 | u64::from(MAX_N)),
             life_bits,
         }))
     }
 
     /// Starts on the machine's clocks.
-    pub fn machine(high_water_ms: u64, life_bits: u64) -> Self {
-        Self::new(MachineTime::new(), high_water_ms, life_bits)
+    pub fn machine(high_water_ms: u64, life_bits: u64, step_ms: u64) -> Self {
+        Self::new(MachineTime::new(), high_water_ms, life_bits, step_ms)
     }
 
     /// Gives milliseconds since 1970; never less than it gave before.
     pub fn now_ms(&self) -> u64 {
-        let monotonic = self.monotonic_ms() as i64;
-        let candidate = self.0.source.wall_ms() as i64 - monotonic;
-        let before = self.0.offset.fetch_max(candidate, Ordering::AcqRel);
-        (monotonic + before.max(candidate)).max(0) as u64
+        let (elapsed, candidate) = self.look();
+        let held = self.0.offset.load(Ordering::Acquire);
+        let is_step = candidate - held > self.0.step_ms && !planted::on(Fault::StepFollowed);
+        let offset = if candidate > held && !is_step {
+            self.0.offset.fetch_max(candidate, Ordering::AcqRel).max(candidate)
+        } else {
+            held
+        };
+        (elapsed + offset).max(0) as u64
+    }
+
+    /// Gives the time that has passed, and what the wall is ahead of it.
+    fn look(&self) -> (i64, i64) {
+        let elapsed = self.elapsed_ms() as i64;
+        (elapsed, self.0.source.wall_ms() as i64 - elapsed)
+    }
+
+    /// Gives how far the wall has gone ahead at once; `None` when no step is to be judged.
+    pub fn stepped_ms(&self) -> Option<u64> {
+        let (_, candidate) = self.look();
+        let ahead = candidate - self.0.offset.load(Ordering::Acquire);
+        (ahead > self.0.step_ms).then_some(ahead as u64)
+    }
+
+    /// Tells whether the wall has gone ahead at once and nobody has judged yet which is right:
+    /// no cursor, change id or acknowledgement may rest on this clock then.
+    pub fn is_in_doubt(&self) -> bool {
+        self.stepped_ms().is_some() && !self.0.passed_over.load(Ordering::Acquire)
+    }
+
+    /// Takes the wall for right, whatever step it made: so much time has passed then.
+    pub fn follow_wall(&self) {
+        if let Some(step_ms) = self.stepped_ms() {
+            self.0.slept_us.fetch_add(step_ms * 1_000, Ordering::AcqRel);
+        }
+        self.0.passed_over.store(false, Ordering::Release);
+    }
+
+    /// Takes the wall for wrong, or, with `false`, any later step for one that is to be judged.
+    pub fn pass_over_wall(&self, over: bool) {
+        self.0.passed_over.store(over, Ordering::Release);
     }
 
     /// Gives a monotonic count of milliseconds, for measuring how long something took.
@@ -108,6 +160,13 @@ impl Clock {
     /// Gives the same count in microseconds.
     pub fn monotonic_us(&self) -> u64 {
         self.0.source.monotonic_us()
+    }
+
+    /// Gives the monotonic count with what it has missed while the machine slept, as far as is
+    /// known. Who counts on what others keep for him for a while measures that by this; who keeps
+    /// it, by the monotonic count, and so never for too short.
+    pub fn elapsed_ms(&self) -> u64 {
+        (self.monotonic_us() + self.0.slept_us.load(Ordering::Acquire)) / 1_000
     }
 
     /// Gives by how much this clock is ahead of the wall: above zero after the wall was set back.
@@ -156,6 +215,8 @@ mod tests {
 
     use super::*;
 
+    const STEP_MS: u64 = 2_000;
+
     #[derive(Clone, Default)]
     struct Hands(Arc<(AtomicU64, AtomicU64)>);
 
@@ -178,7 +239,7 @@ mod tests {
     fn clock_at(wall: u64, high_water: u64) -> (Hands, Clock) {
         let hands = Hands::default();
         hands.set(wall, 100);
-        (hands.clone(), Clock::new(hands, high_water, 7))
+        (hands.clone(), Clock::new(hands, high_water, 7, STEP_MS))
     }
 
     #[test]
@@ -188,6 +249,21 @@ mod tests {
         hands.set(6_000, 1_100);
         assert_eq!(clock.now_ms(), 6_000);
         assert_eq!(clock.ahead_of_wall_ms(), 0);
+    }
+
+    #[test]
+    fn a_step_ahead_is_followed_only_when_told_to() {
+        let (hands, clock) = clock_at(5_000, 0);
+        hands.set(7_000, 100);
+        assert_eq!((clock.now_ms(), clock.is_in_doubt()), (7_000, false));
+        hands.set(60_000, 200);
+        assert_eq!((clock.now_ms(), clock.stepped_ms()), (7_100, Some(52_900)));
+        assert!(clock.is_in_doubt());
+        clock.pass_over_wall(true);
+        assert_eq!((clock.now_ms(), clock.is_in_doubt()), (7_100, false));
+        hands.set(60_100, 300);
+        clock.follow_wall();
+        assert_eq!((clock.now_ms(), clock.is_in_doubt()), (60_100, false));
     }
 
     #[test]
@@ -205,13 +281,6 @@ mod tests {
         let (_, clock) = clock_at(1_000, 9_000);
         assert!(clock.now_ms() >= 9_000);
         assert!(clock.mint() > ChangeId::of(Stamp { at: 9_000, n: MAX_N }, u64::MAX));
-    }
-
-    #[test]
-    fn a_wall_that_jumps_ahead_is_believed() {
-        let (hands, clock) = clock_at(5_000, 0);
-        hands.set(60_000, 200);
-        assert_eq!(clock.now_ms(), 60_000);
     }
 
     #[test]
@@ -278,7 +347,7 @@ mod tests {
             let (mut wall, mut monotonic, mut high_water) = (1_790_000_000_000, 7, 0);
             let hands = Hands::default();
             hands.set(wall, monotonic);
-            let (mut clock, mut life) = (Clock::new(hands.clone(), high_water, 0), 0);
+            let (mut clock, mut life) = (Clock::new(hands.clone(), high_water, 0, STEP_MS), 0);
             let (mut last, mut durable, mut told) = (None, None, 0);
             for event in events {
                 match event {
@@ -300,10 +369,14 @@ mod tests {
                         hands.set(wall, monotonic);
                         // What was not durable was told to nobody.
                         (last, told) = (None, high_water);
-                        clock = Clock::new(hands.clone(), high_water, life);
+                        clock = Clock::new(hands.clone(), high_water, life, STEP_MS);
                     }
                 }
                 hands.set(wall, monotonic);
+                if clock.is_in_doubt() {
+                    prop_assert!(clock.now_ms() < wall);
+                    clock.follow_wall();
+                }
                 let now = clock.now_ms();
                 prop_assert!(now >= told, "{now} was told after {told}");
                 prop_assert!(now >= wall, "{now} is behind a wall that says {wall}");

@@ -61,6 +61,8 @@ faults! {
     FullUnheard,
     /// A session that lagged is pushed to again, and reads nothing of what it missed.
     LagForgotten,
+    /// A clock follows whatever its machine's wall clock is set to.
+    StepFollowed,
     /// A user is shown offline when one of his sessions ends, whatever others live.
     OneGoneAllGone,
     /// A session that is silent is never over.

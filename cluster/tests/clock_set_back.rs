@@ -42,7 +42,7 @@ async fn a_log_stays_in_the_order_of_its_writes_when_the_clock_is_set_back() {
         let (store, commit_loop) = EmbeddedStore::open(dir.path(), Options::default()).unwrap();
         let running = thread::spawn(move || commit_loop.run());
         let machine = Machine { wall_ms, monotonic_us: AtomicU64::new(0) };
-        let clock = Clock::new(machine, store.high_water_ms(), life as u64);
+        let clock = Clock::new(machine, store.high_water_ms(), life as u64, 1_875);
         for n in 0..20 {
             let r#ref = Uuid::from_u64_pair(life as u64, n).into();
             let stamp = Stamp { at: clock.now_ms(), n: n as u16 };

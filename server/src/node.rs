@@ -108,7 +108,8 @@ pub struct Running {
 pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let keep = Keep::open(&settings.store).await?;
     let store = keep.shared();
-    let clock = start_clock(&*store, settings.node.accept_clock_behind)?;
+    let step_ms = actor_settings(&settings).overlap.clock_step_ms();
+    let clock = start_clock(&*store, settings.node.accept_clock_behind, step_ms)?;
     let life = Life { node: settings.node.node, generation: clock.now_ms() };
     let peers = peers::meet(&settings.cluster, life).await?;
     let past = store.nodes().await?;
@@ -190,7 +191,7 @@ impl Running {
 }
 
 /// Starts the clock above what the store has seen; a day behind it needs to be confirmed.
-fn start_clock(store: &dyn Store, accept_behind: bool) -> Result<Clock, StartError> {
+fn start_clock(store: &dyn Store, accept_behind: bool, step_ms: u64) -> Result<Clock, StartError> {
     let (seen_ms, wall_ms) = (store.high_water_ms(), MachineTime::new().wall_ms());
     let behind_ms = seen_ms.saturating_sub(wall_ms);
     if behind_ms > DAY_MS && !accept_behind {
@@ -199,7 +200,7 @@ fn start_clock(store: &dyn Store, accept_behind: bool) -> Result<Clock, StartErr
     if behind_ms > 0 {
         warn!(behind_ms, "the machine's clock is behind what the store has seen");
     }
-    Ok(Clock::machine(seen_ms, rand::random()))
+    Ok(Clock::machine(seen_ms, rand::random(), step_ms))
 }
 
 fn actor_settings(settings: &Settings) -> rally_actors::Settings {

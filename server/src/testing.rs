@@ -22,7 +22,7 @@ impl Hands {
 
     /// Gives a clock that follows them.
     pub fn clock(&self) -> Clock {
-        Clock::new(self.clone(), 0, 7)
+        Clock::new(self.clone(), 0, 7, u64::MAX >> 1)
     }
 }
 

@@ -126,8 +126,13 @@ pub async fn happen(
             }
         }
         Kind::Pause => {
+            let from_ms = world.now_ms();
             node.set_paused(true);
             world.delay(500, 40_000).await;
+            // Every other time the whole machine slept.
+            if world.below(2) == 0 {
+                node.machine.slept(world.now_ms() - from_ms);
+            }
             node.set_paused(false);
         }
         Kind::OffBroker => {
@@ -152,7 +157,11 @@ pub async fn happen(
             }
         }
         Kind::Skew => {
-            node.machine.set_skew(world.below(7_000) as i64 - 3_500);
+            // Every other time far ahead, at once: as if somebody had set it.
+            node.machine.set_skew(match world.below(2) {
+                0 => world.below(7_000) as i64 - 3_500,
+                _ => 10_000 + world.below(80_000) as i64,
+            });
             world.delay(5_000, 20_000).await;
             node.machine.set_skew(0);
         }

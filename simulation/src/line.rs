@@ -151,13 +151,13 @@ impl Line {
         }
     }
 
-    /// Opens a socket to a node that is up; discovery would know as much.
+    /// Opens a socket to a node that is ready; discovery would know as much.
     fn dial(&self, around: &Surroundings) -> Option<(End, NodeId)> {
-        let up: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_up()).collect();
-        if up.is_empty() {
+        let ready: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_ready()).collect();
+        if ready.is_empty() {
             return None;
         }
-        let node = around.world.pick(&up);
+        let node = around.world.pick(&ready);
         let (near, socket) = pipe();
         let mut phone = self.phone.borrow_mut();
         phone.connected();

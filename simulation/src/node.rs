@@ -17,6 +17,7 @@ use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
+use rally_cluster::membership::Status;
 use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::Hello;
@@ -24,6 +25,7 @@ use rally_schema::limits::FRAME_BYTES;
 use rally_schema::{ClientId, Life, NodeId, UserId};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::broker::Exchange;
 use crate::membership::Board;
@@ -88,6 +90,9 @@ pub struct Counted {
     pub pushes_refused: BTreeMap<&'static str, u64>,
 }
 
+/// After how long a node that hears nobody takes itself for the first.
+const ALONE: Duration = Duration::from_secs(10);
+
 /// Why sessions catch up, as `catching_up.rs` names it.
 const REASONS: [&str; 6] =
     ["connected", "asked", "lagging", "doubt", "missed_meanwhile", "periodic"];
@@ -97,11 +102,23 @@ const WHYS: [&str; 5] = ["budget_spent", "in_doubt", "mailbox_full", "passing", 
 
 struct Running {
     life: Life,
+    node: Arc<Node>,
     door: mpsc::UnboundedSender<Visit>,
     tasks: AbortHandle,
     /// Its sessions.
     sweep: Rc<Sweep>,
     breakers: Vec<Box<dyn Fn()>>,
+}
+
+/// Lets a node take users once it hears another one, or has waited for long enough.
+async fn become_ready(node: Arc<Node>) {
+    let hears_somebody = async {
+        while node.members().len() < 2 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let _ = timeout(ALONE, hears_somebody).await;
+    node.set_ready();
 }
 
 /// What holds a paused node's tasks.
@@ -130,12 +147,27 @@ impl SimNode {
         self.running.borrow().is_some()
     }
 
+    /// Tells whether discovery would place anybody here.
+    pub fn is_ready(&self) -> bool {
+        let running = self.running.borrow();
+        running.as_ref().is_some_and(|running| running.node.status() == Status::Ready)
+    }
+
+    /// Tells whether its clock is too far ahead of its machine's to take users.
+    pub fn is_ahead(&self) -> bool {
+        let running = self.running.borrow();
+        running.as_ref().is_some_and(|Running { node, .. }| {
+            node.clock.ahead_of_wall_ms() > node.settings.overlap.clock_tolerance_ms()
+        })
+    }
+
     /// Starts the next life.
     pub async fn start(&self, settings: Settings) {
         let Ground { world, model, exchange, board } = self.ground.clone();
         self.generation.set(self.generation.get() + 1);
         let life = Life { node: self.name, generation: self.generation.get() };
-        let clock = Clock::new(self.machine.clone(), model.high_water_ms(), world.below(u64::MAX));
+        let (step_ms, bits) = (settings.overlap.clock_step_ms(), world.below(u64::MAX));
+        let clock = Clock::new(self.machine.clone(), model.high_water_ms(), bits, step_ms);
         let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
         let past = model.nodes().await.expect("the model answers");
         let local = LocalSet::new();
@@ -167,10 +199,10 @@ impl SimNode {
                 (node, sweep)
             })
             .await;
-        node.set_ready();
+        local.spawn_local(become_ready(node.clone()));
         let tasks = spawn_local(gated(local, self.gate.clone())).abort_handle();
         let breakers = Vec::new();
-        *self.running.borrow_mut() = Some(Running { life, door, tasks, sweep, breakers });
+        *self.running.borrow_mut() = Some(Running { life, node, door, tasks, sweep, breakers });
     }
 
     /// Gives the most bytes that waited for a session of this life when a push joined others.

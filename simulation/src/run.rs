@@ -189,6 +189,10 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     for node in &around.nodes {
         node.set_paused(false);
         node.machine.set_skew(0);
+        // What began with a wrong clock is started anew once that is set, as `operations.md` says.
+        if node.is_ahead() {
+            node.kill();
+        }
         if !node.is_up() {
             node.start(settings.clone()).await;
         }

@@ -197,12 +197,18 @@ fn set<T: Ord>(all: &mut BTreeSet<T>, one: T, on: bool) {
 pub struct Machine {
     start: Instant,
     skew_ms: Arc<AtomicI64>,
+    slept_us: Arc<AtomicU64>,
 }
 
 impl Machine {
     /// Makes a machine whose wall clock is right.
     pub fn new(world: &World) -> Self {
-        Self { start: world.0.start, skew_ms: Arc::default() }
+        Self { start: world.0.start, skew_ms: Arc::default(), slept_us: Arc::default() }
+    }
+
+    /// Has slept for so long: its wall clock went on, and its monotonic count did not.
+    pub fn slept(&self, ms: u64) {
+        self.slept_us.fetch_add(ms * 1_000, Ordering::Relaxed);
     }
 
     /// Sets the wall clock so much ahead, or behind.
@@ -213,11 +219,11 @@ impl Machine {
 
 impl TimeSource for Machine {
     fn wall_ms(&self) -> u64 {
-        let right = EPOCH_MS + self.monotonic_us() / 1_000;
+        let right = EPOCH_MS + self.start.elapsed().as_millis() as u64;
         right.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
     }
 
     fn monotonic_us(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
+        self.start.elapsed().as_micros() as u64 - self.slept_us.load(Ordering::Relaxed)
     }
 }

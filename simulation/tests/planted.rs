@@ -38,7 +38,8 @@ fn promises(fault: Fault) -> &'static [u8] {
         | Fault::EdgesUncounted
         | Fault::LapseUnheard
         | Fault::FullUnheard
-        | Fault::LagForgotten => A_PUSH_IS_MISSED,
+        | Fault::LagForgotten
+        | Fault::StepFollowed => A_PUSH_IS_MISSED,
         Fault::OneGoneAllGone | Fault::SilenceEndless => &[7],
         Fault::BudgetEndless | Fault::PlaceKept => &[10],
     }

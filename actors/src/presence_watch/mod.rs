@@ -223,7 +223,7 @@ impl PresenceWatch {
             Todo::Nothing => {}
             Todo::Ask(home) => {
                 let node = self.node();
-                node.tell(home, Envelope::Watch { user, at: node.clock.monotonic_ms() });
+                node.tell(home, Envelope::Watch { user, at: node.clock.elapsed_ms() });
             }
             Todo::Doubt => self.ask(user, ctx),
         }
@@ -231,8 +231,8 @@ impl PresenceWatch {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let node = self.node();
-        let now_ms = node.clock.monotonic_ms();
-        self.edges.retain(|_, edges| edges.live(now_ms).next().is_some());
+        let keeper_ms = node.clock.monotonic_ms();
+        self.edges.retain(|_, edges| edges.live(keeper_ms).next().is_some());
         for watched in self.watched.values_mut() {
             watched.watchers.retain(|watcher| watcher.session.connected());
         }
@@ -241,7 +241,7 @@ impl PresenceWatch {
         for user in users {
             self.tell(user);
             if let Some(watched) = self.watched.get_mut(&user) {
-                let todo = watched.tenure.look(now_ms);
+                let todo = watched.tenure.look(node.clock.elapsed_ms());
                 self.follow(user, todo, ctx);
             }
         }
@@ -309,7 +309,7 @@ impl Handler<WatchUser> for PresenceWatch {
             tenure: Tenure::new(node.life, node.home(user)),
         });
         watched.join(watcher);
-        let todo = watched.tenure.look(node.clock.monotonic_ms());
+        let todo = watched.tenure.look(node.clock.elapsed_ms());
         self.follow(user, todo, ctx);
         self.ask(user, ctx);
     }
@@ -363,15 +363,14 @@ impl Handler<Watching> for PresenceWatch {
     fn handle(&mut self, watching: Watching, ctx: &mut Self::Context) {
         let Watching { user, by, what } = watching;
         let node = self.node();
-        let now_ms = node.clock.monotonic_ms();
         match what {
             About::Attach { at } => {
-                self.edges.entry(user).or_default().attach(by, now_ms);
+                self.edges.entry(user).or_default().attach(by, node.clock.monotonic_ms());
                 node.tell(by, Envelope::Watching { user, at });
             }
             About::Attached { at } => {
                 if let Some(watched) = self.watched.get_mut(&user) {
-                    let todo = watched.tenure.attached(by, at, now_ms);
+                    let todo = watched.tenure.attached(by, at, node.clock.elapsed_ms());
                     self.follow(user, todo, ctx);
                 }
             }
@@ -393,7 +392,7 @@ impl Handler<LivesChanged> for PresenceWatch {
         for user in users {
             self.tell(user);
             if let Some(watched) = self.watched.get_mut(&user) {
-                let todo = watched.tenure.moved(node.home(user), node.clock.monotonic_ms());
+                let todo = watched.tenure.moved(node.home(user), node.clock.elapsed_ms());
                 self.follow(user, todo, ctx);
             }
         }

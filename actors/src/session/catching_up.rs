@@ -247,6 +247,10 @@ type Named = BTreeMap<ConversationId, BTreeSet<MessageId>>;
 impl CatchUp {
     async fn run(self) -> Result<Done, StoreError> {
         let permit = self.node.admission.enter(self.line).await;
+        // A cursor ahead of the others' clocks would leave out what they store meanwhile.
+        while self.node.clock.is_in_doubt() {
+            tokio::time::sleep(AGAIN).await;
+        }
         let cursor = self.node.cursor(self.node.clock.now_ms());
         let from = match self.check(cursor.at) {
             Ok(from) => from,
@@ -324,6 +328,10 @@ impl CatchUp {
     async fn turn(&self) -> crate::admission::Permit {
         if planted::on(Fault::PlaceKept) {
             let permit = self.node.admission.enter(self.line).await;
+            // A cursor ahead of the others' clocks would leave out what they store meanwhile.
+            while self.node.clock.is_in_doubt() {
+                tokio::time::sleep(AGAIN).await;
+            }
             poll_fn(|cx| self.io.poll_uncongested(cx)).await;
             return permit;
         }

@@ -99,7 +99,7 @@ impl TestNode {
             past: Vec::new(),
             broker: Arc::new(peers.broker.clone()),
             membership: Arc::new(peers.membership.clone()),
-            clock: Clock::new(MachineTime::new(), 0, name.len() as u64),
+            clock: Clock::new(MachineTime::new(), 0, name.len() as u64, 1_875),
             settings,
             metrics: Metrics::new(&mut Registry::default()),
             gate: Arc::new(NoGate),

@@ -48,12 +48,27 @@ impl Clocks {
         self.0.iter().filter_map(|(life, seen)| Some((*life, seen.nearest()?))).collect()
     }
 
+    /// Forgets how far they were from a clock that has stepped since; what they say next counts.
+    pub fn begin_anew(&mut self) {
+        self.0.values_mut().for_each(|seen| seen.ahead_ms.clear());
+    }
+
+    /// Gives how far the median of the others is ahead of this node's clock; `None` while none of
+    /// them has said anything.
+    pub fn others_ahead_ms(&self) -> Option<i64> {
+        median(self.0.values().filter_map(Seen::nearest).collect())
+    }
+
     /// Gives how far the median of all clocks, this one's among them, is ahead of this one.
     pub fn median_ahead_ms(&self) -> i64 {
-        let mut all: Vec<i64> = self.0.values().filter_map(Seen::nearest).chain([0]).collect();
-        all.sort_unstable();
-        (all[(all.len() - 1) / 2] + all[all.len() / 2]) / 2
+        median(self.0.values().filter_map(Seen::nearest).chain([0]).collect()).unwrap_or(0)
     }
+}
+
+fn median(mut all: Vec<i64>) -> Option<i64> {
+    all.sort_unstable();
+    let upper = *all.get(all.len() / 2)?;
+    Some((all[(all.len() - 1) / 2] + upper) / 2)
 }
 
 #[cfg(test)]
@@ -97,6 +112,17 @@ mod tests {
         assert_eq!(clocks.median_ahead_ms(), -25);
         clocks.hear(life("a"), &[card("b", 105_000)], 200_000);
         assert_eq!(clocks.median_ahead_ms(), -25, "an old card says nothing new");
+    }
+
+    #[test]
+    fn after_a_step_only_what_is_said_anew_counts() {
+        let mut clocks = Clocks::default();
+        clocks.hear(life("a"), &[card("b", 100_000)], 100_000);
+        clocks.begin_anew();
+        clocks.hear(life("a"), &[card("b", 100_000)], 100_500);
+        assert_eq!(clocks.others_ahead_ms(), None);
+        clocks.hear(life("a"), &[card("b", 161_000)], 101_000);
+        assert_eq!(clocks.others_ahead_ms(), Some(60_000));
     }
 
     #[test]

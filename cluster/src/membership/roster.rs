@@ -54,6 +54,11 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Tells whether the life is dead, as far as can be known.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Offline { .. })
+    }
+
     /// The name of every standing.
     pub const NAMES: [&str; 3] = ["live", "suspect", "offline"];
 
