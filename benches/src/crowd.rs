@@ -43,9 +43,11 @@ impl ServerTime {
     }
 }
 
-/// Many clients of one server.
+/// Many clients of one server, or of the nodes where it places them.
 pub struct Crowd {
     server: SocketAddr,
+    /// Where each line leads.
+    at: Vec<SocketAddr>,
     fleet: Fleet,
     readers: Vec<Reader>,
     dice: Dice,
@@ -60,6 +62,7 @@ impl Crowd {
     pub fn before(server: SocketAddr) -> Result<Self> {
         Ok(Self {
             server,
+            at: Vec::new(),
             fleet: Fleet::new()?,
             readers: Vec::new(),
             dice: Dice::new(1),
@@ -68,6 +71,11 @@ impl Crowd {
             out: Vec::new(),
             time: ServerTime { origin: Instant::now(), at_origin_ms: 0 },
         })
+    }
+
+    /// Gives where each line leads.
+    pub fn at(&self) -> &[SocketAddr] {
+        &self.at
     }
 
     /// Gives the server's time. Only after a session was opened.
@@ -106,10 +114,11 @@ impl Crowd {
     fn begin(&mut self, door: &mut Door, login: &Login) -> Result<()> {
         let place = door.discover(login)?;
         let hello = Hello { ticket: place.ticket, client: place.client, cursor: None };
-        let line = self.fleet.connect(self.server)?;
+        let line = self.fleet.connect(place.server)?;
+        self.at.push(place.server);
         self.readers.push(Reader::default());
         self.out.clear();
-        ws::request(&self.server.to_string(), &place.path, SUBPROTOCOL, &mut self.out);
+        ws::request(&place.server.to_string(), &place.path, SUBPROTOCOL, &mut self.out);
         let hello = ClientFrame::from(hello).encode();
         ws::write(Opcode::Text, hello.as_bytes(), &mut self.dice, &mut self.out);
         Ok(self.fleet.write(line, &self.out)?)

@@ -71,7 +71,7 @@ pub struct Outcome {
     pub delivery: Histogram<u64>,
     /// Intended time to the moment of sending: how far the generator itself was behind.
     pub lag: Histogram<u64>,
-    /// CPU of the server over the measured window, in nanoseconds.
+    /// CPU of the servers over the measured window, in nanoseconds.
     pub server_cpu_ns: u64,
     /// The same by the names of its threads.
     pub threads_ns: BTreeMap<String, u64>,
@@ -110,13 +110,15 @@ struct Reading {
 }
 
 impl Reading {
-    fn take(server: Pid, ledger: &Ledger) -> Result<Self> {
-        Ok(Self {
-            server_ns: server.cpu_ns()?,
-            threads_ns: server.threads_ns()?,
-            own_ns: Pid::own().cpu_ns()?,
-            acked: ledger.acked(),
-        })
+    fn take(servers: &[Pid], ledger: &Ledger) -> Result<Self> {
+        let (mut server_ns, mut threads_ns) = (0, BTreeMap::new());
+        for server in servers {
+            server_ns += server.cpu_ns()?;
+            for (name, ns) in server.threads_ns()? {
+                *threads_ns.entry(name).or_default() += ns;
+            }
+        }
+        Ok(Self { server_ns, threads_ns, own_ns: Pid::own().cpu_ns()?, acked: ledger.acked() })
     }
 }
 
@@ -128,12 +130,12 @@ fn spent(before: BTreeMap<String, u64>, mut after: BTreeMap<String, u64>) -> BTr
     after
 }
 
-/// Drives `target` through `schedule` with `senders` in turn, reading the CPU of `server`.
+/// Drives `target` through `schedule` with `senders` in turn, reading the CPU of `servers`.
 pub fn run(
     target: &mut impl Target,
     schedule: &Schedule,
     senders: usize,
-    server: Pid,
+    servers: &[Pid],
     stop: &Stop,
 ) -> Result<Outcome> {
     let mut ledger = Ledger::new(schedule.total(), senders);
@@ -150,7 +152,7 @@ pub fn run(
         while next < burst_end && schedule.is_due(next, now) {
             if let Some(intended) = measured(next) {
                 if begin.is_none() {
-                    begin = Some(Reading::take(server, &ledger)?);
+                    begin = Some(Reading::take(servers, &ledger)?);
                     now = clock.ns();
                 }
                 lag.saturating_record(now - intended);
@@ -167,7 +169,7 @@ pub fn run(
         target.turn(schedule.wait(next, now), &clock, &mut told)?;
         told.drain(..).for_each(|told| ledger.told(told, measured(told.seq)));
     }
-    let end = Reading::take(server, &ledger)?;
+    let end = Reading::take(servers, &ledger)?;
     let begin = begin.unwrap_or_else(|| end.clone());
     let deadline = clock.ns() + DRAIN.as_nanos() as u64;
     while !ledger.is_settled() && clock.ns() < deadline {

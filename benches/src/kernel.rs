@@ -82,7 +82,7 @@ pub fn price(load: &Load, folder: &Path, stop: &Stop) -> Result<Outcome> {
     let path = file.to_str().context("the data folder's name is no UTF-8")?;
     let (child, address) = Child::own(&["bare-messages", path])?;
     let mut plain = Plain::connect(address, load.users)?;
-    let outcome = generator::run(&mut plain, &load.schedule(), load.users, child.pid(), stop);
+    let outcome = generator::run(&mut plain, &load.schedule(), load.users, &[child.pid()], stop);
     drop(child);
     std::fs::remove_file(&file)?;
     outcome

@@ -6,8 +6,10 @@
 // A load generator lives by the machine's clock; the one clock type is for what a simulation runs.
 #![allow(clippy::disallowed_methods, reason = "it measures by the machine's own clock")]
 
+mod across;
 mod bare;
 mod child;
+mod commits;
 mod crowd;
 mod dice;
 mod disk;
@@ -51,6 +53,7 @@ struct Cli {
 enum Command {
     Kernel(kernel::KernelArgs),
     Message(message::MessageArgs),
+    Across(across::AcrossArgs),
     Idle(idle::IdleArgs),
     Pages(pages::PagesArgs),
     /// The child of `kernel`: the bare loop itself.
@@ -103,6 +106,7 @@ fn run(command: &Command) -> Result<bool> {
         }
         Command::Kernel(args) => kernel::command(args, &Stop::on_signals()?),
         Command::Message(args) => message::command(args, &Stop::on_signals()?),
+        Command::Across(args) => across::command(args, &Stop::on_signals()?),
         Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
     }

@@ -91,7 +91,7 @@ fn serve(args: &MessageArgs, folder: &Path, stop: &Stop) -> Result<Outcome> {
     let mut crowd = Crowd::before(server.address)?;
     crowd.open(&logins, stop)?;
     let mut talk = Talk::of(&mut crowd, 1, users, args.text_bytes as usize, args.marks);
-    let outcome = generator::run(&mut talk, &load.schedule(), load.users, server.pid(), stop);
+    let outcome = generator::run(&mut talk, &load.schedule(), load.users, &[server.pid()], stop);
     drop(crowd);
     server.end()?;
     std::fs::remove_dir_all(folder)?;

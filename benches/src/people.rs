@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+use rally_cluster::store::UserRow;
 use rally_schema::{ClientId, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -31,6 +32,12 @@ impl Account {
     pub fn of(user: UserId) -> Self {
         Self { user, hash: HASH }
     }
+
+    /// Makes the row that a store keeps of it.
+    pub fn row(&self) -> UserRow {
+        let (name, password) = (self.user.to_string(), Some(self.hash.to_owned()));
+        UserRow { user: self.user, name, password, epoch: 0, hide_presence: false }
+    }
 }
 
 /// Names user `n` of a bench.
@@ -47,6 +54,8 @@ pub struct Login {
 /// Where a client may open its socket, for the next 30 seconds.
 #[derive(Debug, Clone)]
 pub struct Place {
+    /// Where the server listens that the ticket is for.
+    pub server: SocketAddr,
     /// The client that the ticket is for.
     pub client: ClientId,
     /// The path of the socket.
@@ -57,12 +66,15 @@ pub struct Place {
 
 /// The HTTP side of a server.
 #[derive(Debug)]
-pub struct Door(Http);
+pub struct Door {
+    server: SocketAddr,
+    http: Http,
+}
 
 impl Door {
     /// Connects.
     pub fn of(server: SocketAddr) -> Result<Self> {
-        Http::connect(server).map(Self)
+        Ok(Self { server, http: Http::connect(server)? })
     }
 
     /// Logs a user in.
@@ -78,7 +90,7 @@ impl Door {
             token: String,
         }
         let question = Question { user, password: PASSWORD, bearer: true };
-        let answer = self.0.post("/api/login", None, &serde_json::to_string(&question)?)?;
+        let answer = self.http.post("/api/login", None, &serde_json::to_string(&question)?)?;
         let Answer { token } = serde_json::from_str(&answer).context("logging in")?;
         Ok(Login { token })
     }
@@ -96,11 +108,14 @@ impl Door {
         }
         let client = ClientId::from(Uuid::new_v4());
         let question = serde_json::to_string(&Question { client })?;
-        let answer = self.0.post("/api/discover", Some(&login.token), &question)?;
+        let answer = self.http.post("/api/discover", Some(&login.token), &question)?;
         let Answer { address, ticket } = serde_json::from_str(&answer).context("discovering")?;
-        // The host is the one that was asked: a bench never leaves this machine.
-        let path =
-            address.splitn(4, '/').nth(3).with_context(|| format!("no path in {address}"))?;
-        Ok(Place { client, path: format!("/{path}"), ticket })
+        let mut parts = address.splitn(4, '/').skip(2);
+        let (host, path) = (parts.next().unwrap_or_default(), parts.next());
+        let path = path.with_context(|| format!("no path in {address}"))?;
+        // Another node, if it is on this machine: a bench never leaves that.
+        let named = host.parse().ok().filter(|named: &SocketAddr| named.ip().is_loopback());
+        let server = named.unwrap_or(self.server);
+        Ok(Place { server, client, path: format!("/{path}"), ticket })
     }
 }

@@ -108,31 +108,7 @@ impl Server {
 
     /// Starts the server on a folder of data and waits until it is ready.
     pub fn start(args: &ServerArgs, folder: &Path) -> Result<Self> {
-        let log = folder.with_extension("log");
-        let output = File::create(&log)?;
-        let mut command = Child::leashed(&args.program()?)?;
-        unset_settings(&mut command);
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder).args(RAISED);
-        if args.no_sync {
-            command.args(["--durability", "os"]);
-        }
-        command.args(&args.server_flags);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let mut child = Child::start(&mut command)?;
-        let deadline = Instant::now() + START;
-        loop {
-            let said = fs::read_to_string(&log)?;
-            if let Some(address) = ready(&said) {
-                return Ok(Self { child, address });
-            }
-            if let Some(status) = child.ended()? {
-                bail!("the server ended with {status}; it said:\n{}", last_lines(&said));
-            }
-            if Instant::now() > deadline {
-                bail!("the server was not ready within {START:?}; it said:\n{}", last_lines(&said));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        Starting::begin(args, folder, &["--listen=127.0.0.1:0".to_owned()])?.ready()
     }
 
     /// Names its process.
@@ -148,6 +124,48 @@ impl Server {
     /// Has it leave cleanly, and waits.
     pub fn end(self) -> Result<()> {
         self.child.end(END)
+    }
+}
+
+/// A server that starts.
+#[derive(Debug)]
+pub struct Starting {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Starting {
+    /// Starts a server on a folder of data, with further flags.
+    pub fn begin(args: &ServerArgs, folder: &Path, flags: &[String]) -> Result<Self> {
+        let log = folder.with_extension("log");
+        let output = File::create(&log)?;
+        let mut command = Child::leashed(&args.program()?)?;
+        unset_settings(&mut command);
+        command.arg("--data-dir").arg(folder).args(RAISED).args(flags);
+        if args.no_sync {
+            command.args(["--durability", "os"]);
+        }
+        command.args(&args.server_flags);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok(Self { child: Child::start(&mut command)?, log })
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(mut self) -> Result<Server> {
+        let deadline = Instant::now() + START;
+        loop {
+            let said = fs::read_to_string(&self.log)?;
+            if let Some(address) = ready(&said) {
+                return Ok(Server { child: self.child, address });
+            }
+            if let Some(status) = self.child.ended()? {
+                bail!("the server ended with {status}; it said:\n{}", last_lines(&said));
+            }
+            if Instant::now() > deadline {
+                bail!("the server was not ready within {START:?}; it said:\n{}", last_lines(&said));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -54,9 +54,7 @@ impl Device {
     }
 
     async fn try_connect(&self) -> Option<(Client, String)> {
-        let asked = self.nodes[self.failures as usize % self.nodes.len()];
-        // A dead node refuses the connection; asking it would end the test.
-        drop(tokio::net::TcpStream::connect(asked).await.ok()?);
+        let asked = self.who_answers().await?;
         let body = json!({ "client": self.client }).to_string();
         let bearer = format!("Bearer {}", self.token);
         let headers = [("content-type", "application/json"), ("authorization", &bearer)];
@@ -72,6 +70,17 @@ impl Device {
             Client::try_hello(address, &self.user, &self.token, self.client, &self.cursor, ticket)
                 .await?;
         Some((client, place["node"].as_str()?.to_owned()))
+    }
+
+    /// Finds a node that is there, going on with the next one at once when one is not.
+    async fn who_answers(&self) -> Option<SocketAddr> {
+        let first = self.failures as usize % self.nodes.len();
+        for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
+            if tokio::net::TcpStream::connect(node).await.is_ok() {
+                return Some(*node);
+            }
+        }
+        None
     }
 
     /// Keeps the cursor of a catch-up that ended.
