@@ -128,9 +128,11 @@ pub async fn happen(
         Kind::Pause => {
             let from_ms = world.now_ms();
             node.set_paused(true);
-            world.delay(500, 40_000).await;
-            // Every other time the whole machine slept.
-            if world.below(2) == 0 {
+            // Often for as long that others give it up, and not so long that its clients go.
+            let most_ms = if world.below(3) == 0 { 40_000 } else { 14_000 };
+            world.delay(500, most_ms).await;
+            // Now and then the whole machine slept.
+            if world.below(4) == 0 {
                 node.machine.slept(world.now_ms() - from_ms);
             }
             node.set_paused(false);

@@ -36,10 +36,11 @@ fn promises(fault: Fault) -> &'static [u8] {
         | Fault::LeftOutUntold
         | Fault::GapKeepsMap
         | Fault::EdgesUncounted
-        | Fault::LapseUnheard
         | Fault::FullUnheard
         | Fault::LagForgotten
         | Fault::StepFollowed => A_PUSH_IS_MISSED,
+        // Presence is watched by leases, too.
+        Fault::LapseUnheard => &[2, 6, 7, 8],
         Fault::OneGoneAllGone | Fault::SilenceEndless => &[7],
         Fault::BudgetEndless | Fault::PlaceKept => &[10],
     }
