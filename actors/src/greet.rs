@@ -13,7 +13,7 @@ use tokio::io::ReadBuf;
 
 use crate::io::Io;
 use crate::metrics::count;
-use crate::node::Node;
+use crate::node::{Admitted, Node};
 use crate::socket::Socket;
 use crate::wire::{self, Decoder, Incoming};
 use rally_cluster::membership::Status;
@@ -22,6 +22,8 @@ use rally_cluster::membership::Status;
 pub struct Guest {
     /// Whose ticket it was.
     pub user: UserId,
+    /// The epoch of his account when it was issued.
+    pub epoch: u64,
     /// What he said.
     pub hello: Hello,
     /// What came after `hello`, not yet decoded.
@@ -99,7 +101,7 @@ async fn hello(
         return Err(Refusal { error: None, reason: ByeReason::Draining, code: 1001 });
     }
     match node.gate.admit(&hello.ticket, hello.client) {
-        Ok(user) => Ok(Some(Guest { user, hello, decoder })),
+        Ok(Admitted { user, epoch }) => Ok(Some(Guest { user, epoch, hello, decoder })),
         Err(why) => Err(refuse(ErrorCode::BadTicket, why, ByeReason::Refused)),
     }
 }

@@ -34,6 +34,8 @@ pub enum Pause {
     Lane = 2,
     /// As many questions are being answered as may be at once.
     Queries = 4,
+    /// It is not known yet whether the peer's log-in holds.
+    LogIn = 8,
 }
 
 #[derive(Default)]

@@ -46,11 +46,17 @@ const RECORD_MS: u64 = 25_000;
 
 /// Decides who may open a session.
 pub trait Gate: Send + Sync {
-    /// Spends a ticket: gives the user that it was made for, or says why it is refused.
-    fn admit(&self, ticket: &str, client: ClientId) -> Result<UserId, String>;
+    /// Spends a ticket: says for whom it was made, or why it is refused.
+    fn admit(&self, ticket: &str, client: ClientId) -> Result<Admitted, String>;
+}
 
-    /// Makes every ticket void that a user got up to now.
-    fn log_out(&self, user: UserId);
+/// For whom a ticket was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// The user.
+    pub user: UserId,
+    /// The epoch of his account then: the session ends once the store has a later one.
+    pub epoch: u64,
 }
 
 /// What a node is put together from.
@@ -333,20 +339,20 @@ impl Node {
         over_ms > 2 * self.settings.silence_ms
     }
 
-    /// Ends every session of a user here, and makes his tickets void.
+    /// Ends every session of a user here. Who comes with a ticket from before finds out when he
+    /// first catches up.
     pub fn log_out(&self, user: UserId) {
-        // In this order: whoever opens a session in between does it with a ticket that is void,
-        // or is found here.
-        self.gate.log_out(user);
         self.routers.end(user, EndAll { reason: ByeReason::LoggedOut, after_ms: None });
     }
 
-    /// Ends every session of a user, wherever it is.
+    /// Ends every session of a user, wherever it is; to be called once his account's epoch is
+    /// raised. Whom that does not reach learns it from the store: what is lost is doubt there.
     pub fn log_out_everywhere(&self, user: UserId) {
         self.log_out(user);
         let chats = self.members().into_iter().filter(|m| m.card.roles.has(Role::Chat));
         let others = chats.map(|member| member.card.life);
-        for life in others.filter(|life| *life != self.life && self.is_living(*life)) {
+        // Who is given up may only be paused, and hears it then.
+        for life in others.filter(|life| *life != self.life && !self.is_long_over(*life)) {
             self.tell(life, Envelope::LoggedOut { user });
         }
     }

@@ -63,6 +63,8 @@ faults! {
     LagForgotten,
     /// A clock follows whatever its machine's wall clock is set to.
     StepFollowed,
+    /// A catch-up does not read that its session's log-in is over.
+    LogOutUnread,
     /// A user is shown offline when one of his sessions ends, whatever others live.
     OneGoneAllGone,
     /// A session that is silent is never over.

@@ -72,7 +72,8 @@ pub enum Envelope {
         /// Where the news is on its way.
         stage: Stage,
     },
-    /// Every log-in of this user is over: his sessions end, and tickets made before are void.
+    /// Every log-in of this user is over: his sessions end. That of who comes later by a ticket from
+    /// before ends by the epoch in the store.
     LoggedOut {
         /// Whose.
         user: UserId,

@@ -15,7 +15,7 @@ use actix_web::{guard, web};
 use prometheus_client::registry::Registry;
 use rally_actors::drain::{Drain, Leave};
 use rally_actors::incidents::Incident;
-use rally_actors::node::Parts;
+use rally_actors::node::{Admitted, Parts};
 use rally_actors::presence_watch::Changed;
 use rally_actors::{Gate, Metrics, Node};
 use rally_cluster::broker::rabbitmq;
@@ -280,12 +280,8 @@ async fn expire_changes(store: Arc<dyn Store>, clock: Clock) {
 struct TicketGate(Arc<Tickets>);
 
 impl Gate for TicketGate {
-    fn admit(&self, ticket: &str, client: ClientId) -> Result<UserId, String> {
+    fn admit(&self, ticket: &str, client: ClientId) -> Result<Admitted, String> {
         self.0.redeem(ticket, client).map_err(|error| error.to_string())
-    }
-
-    fn log_out(&self, user: UserId) {
-        self.0.log_out_everywhere(user);
     }
 }
 

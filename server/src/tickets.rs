@@ -2,12 +2,15 @@
 //!
 //! Sealed for a user, a client and a node life, good for [`TICKET_MS`], spent once. They
 //! travel in `hello`, never in a URL. Any node issues; only the life a ticket names redeems
-//! it. Knows nothing of sockets or sessions.
+//! it. A ticket names the epoch of its user's account: should he log out everywhere before it is
+//! redeemed, the session ends by that. Knows nothing of sockets or sessions.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use parking_lot::Mutex;
+use rally_actors::node::Admitted;
 use rally_cluster::clock::Clock;
+use rally_cluster::store::UserRow;
 use rally_schema::limits::TICKET_MS;
 use rally_schema::{ClientId, Life, UserId};
 use serde::{Deserialize, Serialize};
@@ -40,9 +43,6 @@ pub enum TicketError {
     /// Made for another node, or another run of this one.
     #[error("the ticket was made for another node: ask /api/discover for a new one")]
     OtherNode,
-    /// The user logged out everywhere after it was made.
-    #[error("the ticket's user has logged out everywhere: log in again")]
-    LoggedOut,
     /// More tickets were redeemed within their lifetime than the node remembers.
     #[error("too many tickets were redeemed at once: ask /api/discover for a new one in a while")]
     TooMany,
@@ -53,9 +53,16 @@ pub enum TicketError {
 struct Claims {
     id: Uuid,
     user: UserId,
+    /// A version before this named none: its tickets are good whatever the epoch, as they were.
+    #[serde(default = "latest")]
+    epoch: u64,
     client: ClientId,
     life: Life,
     issued_ms: u64,
+}
+
+fn latest() -> u64 {
+    u64::MAX
 }
 
 /// Issues tickets, and redeems those made for this life of the node.
@@ -72,8 +79,6 @@ struct Memory {
     spent: HashSet<Uuid>,
     /// The same ids by the time at which they stop to matter, oldest first.
     ends: VecDeque<(u64, Uuid)>,
-    /// Users who logged out everywhere, with the time: what was issued up to then is void.
-    logged_out: HashMap<UserId, u64>,
 }
 
 impl Tickets {
@@ -88,14 +93,16 @@ impl Tickets {
         self.life
     }
 
-    /// Makes a ticket for `user`'s `client` at the node life `life`.
-    pub fn issue(&self, user: UserId, client: ClientId, life: Life) -> String {
+    /// Makes a ticket for `client` at the node life `life`. The account is as it was when its
+    /// token was checked: of the token's epoch.
+    pub fn issue(&self, account: &UserRow, client: ClientId, life: Life) -> String {
+        let UserRow { user, epoch, .. } = *account;
         let issued_ms = self.clock.now_ms();
-        self.sealer.seal(&Claims { id: Uuid::new_v4(), user, client, life, issued_ms })
+        self.sealer.seal(&Claims { id: Uuid::new_v4(), user, epoch, client, life, issued_ms })
     }
 
     /// Spends a ticket and says whose it is.
-    pub fn redeem(&self, ticket: &str, client: ClientId) -> Result<UserId, TicketError> {
+    pub fn redeem(&self, ticket: &str, client: ClientId) -> Result<Admitted, TicketError> {
         let claims: Claims = self.sealer.open(ticket).ok_or(TicketError::Forged)?;
         let now_ms = self.clock.now_ms();
         let ends_ms = claims.issued_ms.saturating_add(TICKET_MS);
@@ -110,9 +117,6 @@ impl Tickets {
         }
         let mut memory = self.memory.lock();
         memory.forget_before(now_ms);
-        if memory.logged_out.get(&claims.user).is_some_and(|at| claims.issued_ms <= *at) {
-            return Err(TicketError::LoggedOut);
-        }
         if memory.spent.contains(&claims.id) {
             return Err(TicketError::Spent);
         }
@@ -121,16 +125,7 @@ impl Tickets {
         }
         memory.spent.insert(claims.id);
         memory.ends.push_back((ends_ms, claims.id));
-        Ok(claims.user)
-    }
-
-    /// Makes every ticket void that `user` got up to now.
-    pub fn log_out_everywhere(&self, user: UserId) {
-        let now_ms = self.clock.now_ms();
-        let mut memory = self.memory.lock();
-        // Calls are as rare as log-outs and each keeps its entry for 30 s only.
-        memory.logged_out.retain(|_, at| at.saturating_add(TICKET_MS) > now_ms);
-        memory.logged_out.insert(user, now_ms);
+        Ok(Admitted { user: claims.user, epoch: claims.epoch })
     }
 }
 
@@ -153,7 +148,7 @@ mod tests {
         hands: Hands,
         tickets: Tickets,
         client: ClientId,
-        user: UserId,
+        account: UserRow,
     }
 
     fn life(generation: u64) -> Life {
@@ -163,25 +158,28 @@ mod tests {
     fn place() -> Place {
         let hands = Hands::at(1_000_000);
         let tickets = Tickets::new(&[1; 32], hands.clock(), life(1));
-        Place { hands, tickets, client: Uuid::from_u128(1).into(), user: "ana".parse().unwrap() }
+        let (user, name, password) = ("ana".parse().unwrap(), "Ana".to_owned(), None);
+        let account = UserRow { user, name, password, epoch: 3, hide_presence: false };
+        Place { hands, tickets, client: Uuid::from_u128(1).into(), account }
     }
 
     impl Place {
         fn issue(&self) -> String {
-            self.tickets.issue(self.user, self.client, life(1))
+            self.tickets.issue(&self.account, self.client, life(1))
         }
-        fn redeem(&self, ticket: &str) -> Result<UserId, TicketError> {
+        fn redeem(&self, ticket: &str) -> Result<Admitted, TicketError> {
             self.tickets.redeem(ticket, self.client)
         }
     }
 
     #[test]
-    fn a_ticket_opens_once() {
+    fn a_ticket_opens_once_and_names_the_account_as_it_was() {
         let place = place();
         let ticket = place.issue();
-        assert_eq!(place.redeem(&ticket), Ok(place.user));
+        let admitted = Admitted { user: place.account.user, epoch: 3 };
+        assert_eq!(place.redeem(&ticket), Ok(admitted));
         assert_eq!(place.redeem(&ticket), Err(TicketError::Spent));
-        assert_eq!(place.redeem(&place.issue()), Ok(place.user));
+        assert_eq!(place.redeem(&place.issue()), Ok(admitted));
     }
 
     #[test]
@@ -215,7 +213,7 @@ mod tests {
         let place = place();
         let other: ClientId = Uuid::from_u128(2).into();
         assert_eq!(place.tickets.redeem(&place.issue(), other), Err(TicketError::OtherClient));
-        let elsewhere = place.tickets.issue(place.user, place.client, life(2));
+        let elsewhere = place.tickets.issue(&place.account, place.client, life(2));
         assert_eq!(place.redeem(&elsewhere), Err(TicketError::OtherNode));
     }
 
@@ -224,19 +222,27 @@ mod tests {
         let place = place();
         let stranger = Tickets::new(&[2; 32], place.hands.clock(), life(1));
         let token = crate::seal::Sealer::new(&[1; 32], "rally token 1").seal(&"x");
-        for forged in [stranger.issue(place.user, place.client, life(1)), token, String::new()] {
+        for forged in [stranger.issue(&place.account, place.client, life(1)), token, String::new()]
+        {
             assert_eq!(place.redeem(&forged), Err(TicketError::Forged));
         }
     }
 
     #[test]
-    fn logging_out_everywhere_voids_what_was_issued() {
+    fn a_ticket_of_a_version_without_epochs_is_good_for_its_time() {
+        #[derive(Serialize)]
+        struct Before {
+            id: Uuid,
+            user: UserId,
+            client: ClientId,
+            life: Life,
+            issued_ms: u64,
+        }
         let place = place();
-        let before = place.issue();
-        place.tickets.log_out_everywhere(place.user);
-        assert_eq!(place.redeem(&before), Err(TicketError::LoggedOut));
-        place.hands.pass(1);
-        assert!(place.redeem(&place.issue()).is_ok());
+        let (user, client, life) = (place.account.user, place.client, life(1));
+        let before = Before { id: Uuid::nil(), user, client, life, issued_ms: 1_000_000 };
+        let ticket = place.tickets.sealer.seal(&before);
+        assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: u64::MAX }));
     }
 
     #[test]

@@ -66,11 +66,16 @@ async fn an_account_is_made_logged_in_and_logged_out() {
 
     // Logging out everywhere ends them all, open sessions and tickets too.
     let client = uuid::Uuid::new_v4();
-    let mut open = Client::join_as(server.address, "ana", token.clone(), client.into(), None).await;
+    let open = Client::join_as(server.address, "ana", token.clone(), client.into(), None).await;
+    let late = uuid::Uuid::new_v4();
+    let ticket = http::ticket(server.address, &token, &late.to_string()).await;
     let out = server.post("/api/logout-everywhere", Some(&token), json!({})).await;
     assert_eq!(out.status, 204);
-    let bye = open.goodbye().await;
-    assert_eq!((bye.reason, bye.reconnect_after_ms), (ByeReason::LoggedOut, None));
+    let late = Client::try_hello(server.address, "ana", &token, late.into(), &None, ticket).await;
+    for mut client in [open, late.unwrap()] {
+        let bye = client.goodbye().await;
+        assert_eq!((bye.reason, bye.reconnect_after_ms), (ByeReason::LoggedOut, None));
+    }
     assert_eq!(server.get("/api/me", Some(&token)).await.status, 401);
     assert_eq!(as_browser(&server, "GET", "/api/me", cookies[0], &[]).await.status, 401);
     assert_eq!(log_in(true).await.status, 200);

@@ -12,6 +12,7 @@ mod device;
 pub mod faults;
 mod last_words;
 mod line;
+mod log_outs;
 mod membership;
 mod node;
 mod pipe;

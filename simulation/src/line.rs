@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use actix_http::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
+use rally_cluster::store::Model;
 use rally_proof::history::Entry;
 use rally_proof::{Event, Span};
-use rally_schema::frame::{Beat, ClientFrame, Hello};
+use rally_schema::frame::{Beat, Bye, ByeReason, ClientFrame, Hello};
 use rally_schema::{NodeId, ServerFrame, UserId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -18,6 +19,7 @@ use tokio_util::codec::Framed;
 use crate::broker::Exchange;
 use crate::device::{Phone, Wish};
 use crate::faults::Cuts;
+use crate::log_outs;
 use crate::node::{SimNode, Visit};
 use crate::pipe::{End, pipe};
 use crate::world::World;
@@ -39,6 +41,10 @@ pub struct Line {
     online: Cell<bool>,
     /// Whether it reads its socket.
     reads: Cell<bool>,
+    /// The epoch of its log-in, whether a session is open by it, and whether it is over.
+    epoch: Cell<u64>,
+    open: Cell<bool>,
+    logged_out: Cell<bool>,
     /// Whether it goes without closing its socket, and the sockets that it left so.
     rude: Cell<bool>,
     left: RefCell<Vec<End>>,
@@ -49,6 +55,8 @@ pub struct Line {
 pub struct Surroundings {
     /// Chance.
     pub world: World,
+    /// What is stored.
+    pub model: Model,
     /// The cluster.
     pub nodes: Vec<SimNode>,
     /// Its broker.
@@ -59,6 +67,8 @@ pub struct Surroundings {
     pub stalls: RefCell<Vec<Span>>,
     /// When the ways between nodes were bad, though not closed.
     pub cuts: RefCell<Cuts>,
+    /// What somebody was shown whose log-in was over when he came.
+    pub shown: RefCell<Option<String>>,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }
@@ -79,6 +89,9 @@ impl Line {
             phone: RefCell::new(phone),
             online: Cell::new(true),
             reads: Cell::new(true),
+            epoch: Cell::new(0),
+            open: Cell::new(false),
+            logged_out: Cell::new(false),
             rude: Cell::new(false),
             left: RefCell::default(),
             news: Notify::new(),
@@ -88,6 +101,11 @@ impl Line {
     /// Gives whose it is.
     pub fn user(&self) -> UserId {
         self.phone.borrow().device.user
+    }
+
+    /// Gives the epoch of the log-in by which a session is open, if one is.
+    pub fn open_log_in(&self) -> Option<u64> {
+        self.open.get().then(|| self.epoch.get())
     }
 
     /// Has the user want something.
@@ -138,7 +156,10 @@ impl Line {
                 self.news.notified().await;
             }
             if let Some((near, node)) = self.dial(&around) {
-                if let Some(wire) = self.talk(near, node, &around).await
+                self.open.set(true);
+                let talked = self.talk(near, node, &around).await;
+                self.open.set(false);
+                if let Some(wire) = talked
                     && self.rude.take()
                 {
                     self.left.borrow_mut().push(wire.into_inner());
@@ -148,6 +169,9 @@ impl Line {
             }
             // Full jitter.
             around.world.delay(50, 2_000).await;
+            if self.logged_out.take() {
+                self.epoch.set(log_outs::epoch(&around, self.user()).await);
+            }
         }
     }
 
@@ -164,7 +188,8 @@ impl Line {
         let (user, client, cursor) = (phone.device.user, phone.client, phone.cursor.clone());
         let hello = Hello { ticket: String::new(), client, cursor };
         around.trace(&phone.device, || format!("connects to {}", node.name));
-        node.visit(Visit { socket, user, hello }).then_some((near, node.name))
+        let epoch = self.epoch.get();
+        node.visit(Visit { socket, user, epoch, hello }).then_some((near, node.name))
     }
 
     /// Talks until the connection is over; gives it back when the device went by itself.
@@ -179,6 +204,7 @@ impl Line {
         self.phone.borrow_mut().note(Event::Connects { node });
         let (mut heard_ms, mut beat_ms) = (around.world.now_ms(), 0);
         let mut synced = false;
+        let is_late = self.epoch.get() < log_outs::epoch(around, device.user).await;
         while self.online.get() {
             if !synced && self.phone.borrow().is_synced() {
                 synced = true;
@@ -218,6 +244,18 @@ impl Line {
                     let frame = ServerFrame::decode(text).expect("servers write frames");
                     let over = matches!(frame, ServerFrame::Bye(_));
                     around.trace(&device, || format!("<- {text}"));
+                    match &frame {
+                        ServerFrame::Bye(Bye { reason: ByeReason::LoggedOut, .. }) => {
+                            self.logged_out.set(true);
+                        }
+                        ServerFrame::Welcome(_) | ServerFrame::Beat(_) | ServerFrame::Bye(_) => {}
+                        _ if is_late => {
+                            let shown =
+                                format!("{device} was logged out when it came, and shown {text}");
+                            around.shown.borrow_mut().get_or_insert(shown);
+                        }
+                        _ => {}
+                    }
                     self.phone.borrow_mut().hear(frame);
                     self.note(around);
                     if over {

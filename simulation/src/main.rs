@@ -112,7 +112,8 @@ fn planting<T>(_: Option<Fault>, f: impl FnOnce() -> T) -> T {
 /// Gives what is wrong with a run, each with the command that replays it.
 fn judged(seed: u64, plant: Option<Fault>, outcome: &Outcome) -> Vec<String> {
     let breaches = outcome.breaches().into_iter().map(|breach| breach.to_string());
-    let all = outcome.restless.clone().into_iter().chain(breaches);
+    let outlived = outcome.outlived.iter().map(|what| format!("a log-in outlived its end: {what}"));
+    let all = outcome.restless.clone().into_iter().chain(outlived).chain(breaches);
     let planted = plant.map(|fault| format!(" --plant {fault:?}")).unwrap_or_default();
     let replay = format!("cargo xtask simulate --seeds 1 --seed {seed}{planted} --trace");
     all.map(|what| format!("seed {seed} ({:?}): {what}\n    replay: {replay}", outcome.kinds))

@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
 use rally_actors::metrics::{Counts, Label};
-use rally_actors::node::Parts;
+use rally_actors::node::{Admitted, Parts};
 use rally_actors::session::Session;
 use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
@@ -19,7 +19,7 @@ use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::Status;
 use rally_cluster::roles::Roles;
-use rally_cluster::store::{Model, Store as _};
+use rally_cluster::store::{Model, Store as _, UserChange};
 use rally_schema::frame::Hello;
 use rally_schema::limits::FRAME_BYTES;
 use rally_schema::{ClientId, Life, NodeId, UserId};
@@ -37,11 +37,9 @@ use crate::world::{Machine, World};
 struct NoGate;
 
 impl Gate for NoGate {
-    fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
+    fn admit(&self, _: &str, _: ClientId) -> Result<Admitted, String> {
         Err("no tickets here".to_owned())
     }
-
-    fn log_out(&self, _: UserId) {}
 }
 
 /// Somebody at the door.
@@ -50,8 +48,24 @@ pub struct Visit {
     pub socket: End,
     /// Who comes.
     pub user: UserId,
+    /// Of which epoch his log-in is.
+    pub epoch: u64,
     /// With which client, and what it knows.
     pub hello: Hello,
+}
+
+/// What somebody wants of a node.
+enum Call {
+    Visit(Visit),
+    LogOut(UserId),
+}
+
+/// Raises the epoch of the account, then tells it, as HTTP does.
+async fn log_out_everywhere(node: Arc<Node>, user: UserId) {
+    let change = UserChange { raise_epoch: true, ..UserChange::default() };
+    if node.store.change_user(user, change).await.is_ok() {
+        node.log_out_everywhere(user);
+    }
 }
 
 /// What nodes stand on.
@@ -88,6 +102,8 @@ pub struct Counted {
     pub catch_ups: BTreeMap<&'static str, u64>,
     /// Pushes that were refused, by why.
     pub pushes_refused: BTreeMap<&'static str, u64>,
+    /// Sessions that ended because their user logged out everywhere.
+    pub logged_out: u64,
 }
 
 /// After how long a node that hears nobody takes itself for the first.
@@ -103,7 +119,7 @@ const WHYS: [&str; 5] = ["budget_spent", "in_doubt", "mailbox_full", "passing", 
 struct Running {
     life: Life,
     node: Arc<Node>,
-    door: mpsc::UnboundedSender<Visit>,
+    door: mpsc::UnboundedSender<Call>,
     tasks: AbortHandle,
     /// Its sessions.
     sweep: Rc<Sweep>,
@@ -168,7 +184,7 @@ impl SimNode {
         let life = Life { node: self.name, generation: self.generation.get() };
         let (step_ms, bits) = (settings.overlap.clock_step_ms(), world.below(u64::MAX));
         let clock = Clock::new(self.machine.clone(), model.high_water_ms(), bits, step_ms);
-        let (door, mut visits) = mpsc::unbounded_channel::<Visit>();
+        let (door, mut calls) = mpsc::unbounded_channel::<Call>();
         let past = model.nodes().await.expect("the model answers");
         let local = LocalSet::new();
         let (node, sweep) = local
@@ -191,9 +207,17 @@ impl SimNode {
                 let worker = Worker::start(node.clone());
                 let sweep = worker.sweep.clone();
                 spawn_local(async move {
-                    while let Some(Visit { socket, user, hello }) = visits.recv().await {
-                        let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
-                        Session::open(worker.clone(), Box::new(socket), guest);
+                    while let Some(call) = calls.recv().await {
+                        match call {
+                            Call::Visit(Visit { socket, user, epoch, hello }) => {
+                                let decoder = Decoder::new(FRAME_BYTES);
+                                let guest = Guest { user, epoch, hello, decoder };
+                                Session::open(worker.clone(), Box::new(socket), guest);
+                            }
+                            Call::LogOut(user) => {
+                                spawn_local(log_out_everywhere(worker.node.clone(), user));
+                            }
+                        }
                     }
                 });
                 (node, sweep)
@@ -213,12 +237,13 @@ impl SimNode {
 
     /// Adds what its lives counted.
     pub fn count(&self, counted: &mut Counted) {
-        let Metrics { catch_ups, pushes_refused, .. } = &self.metrics;
+        let Metrics { catch_ups, pushes_refused, ended, .. } = &self.metrics;
         let add = |sums: &mut BTreeMap<_, u64>, counts: &Counts, of: &'static str| {
             *sums.entry(of).or_default() += counts.get_or_create(&Label { of }).get();
         };
         REASONS.iter().for_each(|of| add(&mut counted.catch_ups, catch_ups, of));
         WHYS.iter().for_each(|of| add(&mut counted.pushes_refused, pushes_refused, of));
+        counted.logged_out += ended.get_or_create(&Label { of: "logged_out" }).get();
     }
 
     /// Ends the life without a word.
@@ -257,7 +282,15 @@ impl SimNode {
         let mut running = self.running.borrow_mut();
         let Some(running) = running.as_mut() else { return false };
         running.breakers.push(Box::new(visit.socket.breaker()));
-        running.door.send(visit).is_ok()
+        running.door.send(Call::Visit(visit)).is_ok()
+    }
+
+    /// Has somebody log out everywhere here.
+    pub fn log_out_everywhere(&self, user: UserId) {
+        if let Some(running) = self.running.borrow().as_ref() {
+            // Nobody takes it: it is dying.
+            let _ = running.door.send(Call::LogOut(user));
+        }
     }
 
     /// Breaks every socket that clients have here.

@@ -20,6 +20,7 @@ use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
 use crate::last_words;
 use crate::line::{Line, Surroundings};
+use crate::log_outs;
 use crate::membership::Board;
 use crate::node::{Counted, Ground, SimNode};
 use crate::world::World;
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub counted: Counted,
     /// Why it did not come to rest, if it did not.
     pub restless: Option<String>,
+    /// Who had a session, or was shown something, though his log-in was over.
+    pub outlived: Option<String>,
 }
 
 impl Outcome {
@@ -142,11 +145,13 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     let around = Rc::new(Surroundings {
         world: world.clone(),
+        model: model.clone(),
         nodes,
         exchange,
         entries: RefCell::default(),
         stalls: RefCell::default(),
         cuts: RefCell::default(),
+        shown: RefCell::default(),
         trace,
     });
     let lines: Vec<Rc<Line>> = users
@@ -180,6 +185,9 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
         line.wish(draw_wish(&world, &users, nth), &around);
+        if world.below(log_outs::RARITY) == 0 {
+            log_outs::happen(&around, world.pick(&users));
+        }
         world.delay(0, 500).await;
     }
     for trouble in troubles {
@@ -200,6 +208,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     lines.iter().for_each(|line| line.set_online(true));
     let mut restless = come_to_rest(&lines).await;
     sleep(LEASE).await;
+    let mut outlived = log_outs::outlived(&around, &lines).await;
     let is_settled = !kinds.contains(&Kind::Store);
     let mut earlier = Vec::new();
     if is_settled {
@@ -220,6 +229,8 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     let calm = calm::happen(&around, &lines).await;
     restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
+    outlived = outlived.or(around.shown.take());
+    outlived = outlived.or(log_outs::outlived(&around, &lines).await);
 
     let mut history = record(&around, &lines, &model, &users).await;
     history.calm.push(calm);
@@ -228,7 +239,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
-    Outcome { history, earlier, kinds, faults, operations, counted, restless }
+    Outcome { history, earlier, kinds, faults, operations, counted, restless, outlived }
 }
 
 /// Writes down what happened so far, and what is shown and stored now.

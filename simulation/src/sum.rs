@@ -21,6 +21,7 @@ pub struct Sum {
     kinds: BTreeMap<Kind, u64>,
     catch_ups: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
+    logged_out: u64,
     /// Everything that was found wrong.
     pub broken: Vec<String>,
 }
@@ -41,6 +42,7 @@ impl Sum {
         }
         add_all(&mut self.catch_ups, &counted.catch_ups);
         add_all(&mut self.refused, &counted.pushes_refused);
+        self.logged_out += counted.logged_out;
         self.broken.extend(found);
     }
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Sum {
         writeln!(f, "  kinds of fault: {}; {small_faults} small faults", list(&self.kinds))?;
         writeln!(f, "  catch-ups: {}", list(&self.catch_ups))?;
         writeln!(f, "  pushes refused: {}", list(&self.refused))?;
+        writeln!(f, "  sessions ended by a log-out everywhere: {}", self.logged_out)?;
         write!(f, "  {} broken", self.broken.len())?;
         self.broken.iter().try_for_each(|broken| write!(f, "\n{broken}"))
     }

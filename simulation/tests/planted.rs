@@ -13,6 +13,9 @@ use rally_simulation::run::{Size, run};
 /// Seeds that are tried for one fault.
 const SEEDS: u64 = 1_000;
 
+/// No promise: after each run the simulation itself looks whether a log-in outlived its end.
+const LOG_INS: u8 = 0;
+
 /// What a device lacks when a push went nowhere and nobody was in doubt: a message, or the newest
 /// of its edits, marks and badges.
 const A_PUSH_IS_MISSED: &[u8] = &[2, 6, 8];
@@ -41,6 +44,7 @@ fn promises(fault: Fault) -> &'static [u8] {
         | Fault::StepFollowed => A_PUSH_IS_MISSED,
         // Presence is watched by leases, too.
         Fault::LapseUnheard => &[2, 6, 7, 8],
+        Fault::LogOutUnread => &[LOG_INS],
         Fault::OneGoneAllGone | Fault::SilenceEndless => &[7],
         Fault::BudgetEndless | Fault::PlaceKept => &[10],
     }
@@ -59,7 +63,11 @@ fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
                         break;
                     }
                     let outcome = planted::with(Some(fault), || run(seed, Size::default(), false));
-                    let breaches = outcome.breaches();
+                    let words = "no session outlives its log-in";
+                    let outlived = outcome.outlived.clone();
+                    let outlived = outlived.map(|values| Breach { number: LOG_INS, words, values });
+                    let breaches: Vec<Breach> =
+                        outcome.breaches().into_iter().chain(outlived).collect();
                     let mut found = found.lock();
                     if !breaches.is_empty() && found.as_ref().is_none_or(|(f, _)| seed < *f) {
                         *found = Some((seed, breaches));

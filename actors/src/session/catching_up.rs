@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
-use futures_util::future::poll_fn;
+use futures_util::future::{poll_fn, try_join};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
 use rally_cluster::{pages, twins};
-use rally_schema::frame::{self, Reset, ServerFrame, Synced};
+use rally_schema::frame::{self, ByeReason, Reset, ServerFrame, Synced};
 use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
+use tokio::sync::oneshot;
 use tracing::{Instrument as _, debug_span, warn};
 
-use super::Session;
+use super::log_in::is_over;
+use super::{End, Session};
 use crate::admission::Line;
 use crate::io::Io;
 use crate::metrics::count;
@@ -171,23 +173,35 @@ impl Session {
     /// Reads what was missed, writes it to the socket, ends with `synced` or `reset`.
     pub(super) fn begin_catch_up(&mut self, ctx: &mut Context<Self>) {
         self.catching.state = State::Reading;
+        let (confirm, confirmed) = oneshot::channel();
+        if !self.log_in.is_confirmed() {
+            ctx.spawn(confirmed.into_actor(self).map(|confirmed, session, ctx| {
+                if confirmed.is_ok() {
+                    session.confirm_log_in(ctx);
+                }
+            }));
+        }
         let run = CatchUp {
             node: self.worker.node.clone(),
             io: self.io.clone(),
             user: self.user,
+            epoch: self.log_in.epoch(),
             line: self.catching.line,
             position: self.catching.position,
         };
         count(&run.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();
         let span = debug_span!(target: "rally_path", "catch_up", reason = self.catching.reason);
-        let running = run.run().instrument(span).into_actor(self);
+        let running = run.run(confirm).instrument(span).into_actor(self);
         ctx.spawn(running.map(move |done, session, ctx| {
             if session.ended {
                 return;
             }
             match done {
-                Ok(done) => session.caught_up(done, began_us, ctx),
+                Ok(Some(done)) => session.caught_up(done, began_us, ctx),
+                Ok(None) => {
+                    session.end(End { reason: ByeReason::LoggedOut, after_ms: None }, 1000, ctx);
+                }
                 Err(error) => {
                     warn!(user = %session.user, %error, "a catch-up could not read the store");
                     session.worker.node.store_failed("a catch-up could not read the store", &error);
@@ -237,6 +251,7 @@ struct CatchUp {
     node: Arc<Node>,
     io: Rc<Io>,
     user: UserId,
+    epoch: u64,
     line: Line,
     position: Result<Option<Cursor>, ()>,
 }
@@ -245,21 +260,27 @@ struct CatchUp {
 type Named = BTreeMap<ConversationId, BTreeSet<MessageId>>;
 
 impl CatchUp {
-    async fn run(self) -> Result<Done, StoreError> {
+    /// Reads and writes; `None`, with nothing written, when the session's log-in is over. Tells
+    /// as soon as it is known to hold.
+    async fn run(self, confirm: oneshot::Sender<()>) -> Result<Option<Done>, StoreError> {
         let permit = self.node.admission.enter(self.line).await;
         // A cursor ahead of the others' clocks would leave out what they store meanwhile.
         while self.node.clock.is_in_doubt() {
             tokio::time::sleep(AGAIN).await;
         }
         let cursor = self.node.cursor(self.node.clock.now_ms());
-        let from = match self.check(cursor.at) {
-            Ok(from) => from,
-            Err(why) => return Ok(self.reset(cursor, why)),
-        };
-        let Some(named) = self.read_log(from).await? else {
-            return Ok(self.reset(cursor, "too_much"));
-        };
+        let account = self.node.store.user(self.user);
+        let (account, log) = try_join(account, self.read_log(cursor.at)).await?;
         drop(permit);
+        if is_over(self.epoch, account.as_ref()) {
+            return Ok(None);
+        }
+        // Once it is known, nobody listens.
+        let _ = confirm.send(());
+        let named = match log {
+            Ok(named) => named,
+            Err(why) => return Ok(Some(self.reset(cursor, why))),
+        };
         let mut cut = Vec::new();
         for (conversation, ids) in &named {
             if ids.len() > CATCH_UP_CONVERSATION {
@@ -271,7 +292,7 @@ impl CatchUp {
         }
         self.write_inbox(named.into_keys().collect()).await?;
         let last = Synced { cursor: cursor.to_string(), cut }.into();
-        Ok(Done { cursor, last })
+        Ok(Some(Done { cursor, last }))
     }
 
     fn reset(&self, cursor: Cursor, why: &'static str) -> Done {
@@ -294,8 +315,13 @@ impl CatchUp {
         Ok(cursor.at)
     }
 
-    /// Reads the log from an overlap before `from`; `None` when it names too much after it.
-    async fn read_log(&self, from: u64) -> Result<Option<Named>, StoreError> {
+    /// Reads the log from an overlap before the position, or says why that is of no use: nothing
+    /// can be read from there, or too much comes after it.
+    async fn read_log(&self, now: u64) -> Result<Result<Named, &'static str>, StoreError> {
+        let from = match self.check(now) {
+            Ok(from) => from,
+            Err(why) => return Ok(Err(why)),
+        };
         let overlap_ms =
             if planted::on(Fault::NoOverlap) { 0 } else { self.node.settings.overlap.ms };
         let mut after = ChangeId::first_of(from.saturating_sub(overlap_ms));
@@ -314,11 +340,11 @@ impl CatchUp {
                 }
             }
             if recent.len() > CATCH_UP_MESSAGES {
-                return Ok(None);
+                return Ok(Err("too_much"));
             }
             match page.last() {
                 Some(last) if page.len() == CHANGES_PAGE => after = last.change,
-                _ => return Ok(Some(named)),
+                _ => return Ok(Ok(named)),
             }
         }
     }

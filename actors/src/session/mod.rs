@@ -3,7 +3,7 @@
 //! It owns the client's socket (by [`Io`]), decodes frames, and writes what the router
 //! hands it. What it stores goes through the committer; what it reads it reads from the
 //! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs` and `catching_up.rs`
-//! beside this file hold what each kind of frame means.
+//! beside this file hold what each kind of frame means; `log_in.rs`, whether any may come.
 //!
 //! Mailbox: bounded (64 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
 //! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
@@ -13,6 +13,7 @@
 mod asking;
 mod batch;
 mod catching_up;
+mod log_in;
 mod marking;
 mod peers;
 pub mod reader;
@@ -52,6 +53,7 @@ use crate::routers::Handle;
 use crate::socket::Socket;
 use crate::wire::{self, Incoming, WireError};
 use catching_up::Catching;
+use log_in::LogIn;
 use reader::Reader;
 
 /// How long an ended session waits for its peer to read the goodbye.
@@ -88,6 +90,7 @@ pub struct Session {
     number: u64,
     user: UserId,
     client: ClientId,
+    log_in: LogIn,
     worker: Rc<Worker>,
     io: Rc<Io>,
     /// Present until the session has started.
@@ -110,7 +113,7 @@ pub struct Session {
 impl Session {
     /// Opens a session for a guest on the current thread, which must be the user's worker.
     pub fn open(worker: Rc<Worker>, socket: Box<dyn Socket>, guest: Guest) {
-        let Guest { user, hello, decoder } = guest;
+        let Guest { user, epoch, hello, decoder } = guest;
         let node = &worker.node;
         let now_ms = node.clock.monotonic_ms();
         let io = Rc::new(Io::new(socket, node.settings.out_budget_bytes, now_ms));
@@ -118,6 +121,7 @@ impl Session {
             number: node.next_session(),
             user,
             client: hello.client,
+            log_in: LogIn::of(epoch),
             reader: Some(Reader::new(io.clone(), decoder)),
             router: node.routers.join(user, node),
             signals: Arc::default(),
@@ -212,12 +216,17 @@ impl Session {
     }
 
     fn receive(&mut self, text: &str, received_us: u64, ctx: &mut Context<Self>) {
-        let node = self.worker.node.clone();
         let frame = match ClientFrame::decode(text) {
             Ok(frame) => frame,
             Err(error) => return self.refuse(ErrorFrame::new(error.code(), error.to_string())),
         };
-        count(&node.metrics.frames, frame.kind());
+        count(&self.worker.node.metrics.frames, frame.kind());
+        if let Some(frame) = self.keep_early(frame, received_us) {
+            self.take_frame(frame, received_us, ctx);
+        }
+    }
+
+    fn take_frame(&mut self, frame: ClientFrame, received_us: u64, ctx: &mut Context<Self>) {
         match frame {
             ClientFrame::Hello(_) => {
                 let text = "this session is open: hello comes once";
@@ -235,7 +244,9 @@ impl Session {
             ClientFrame::Inbox(query) => self.ask_inbox(query, ctx),
             ClientFrame::History(query) => self.ask_history(query, ctx),
             ClientFrame::Sync(sync) => self.take_sync(sync.cursor.as_deref(), ctx),
-            ClientFrame::Beat(_) => self.answer(BeatReply { now: node.clock.now_ms() }),
+            ClientFrame::Beat(_) => {
+                self.answer(BeatReply { now: self.worker.node.clock.now_ms() });
+            }
         }
     }
 
@@ -439,7 +450,7 @@ impl Handler<Push> for Session {
             debug!(user = %self.user, bytes = push.bytes.len(), "push taken");
             match push.weight {
                 Weight::Stored => self.take_push(push, ctx),
-                Weight::Passing if self.io.is_congested() => {
+                Weight::Passing if self.io.is_congested() || !self.log_in.is_confirmed() => {
                     self.watches_stale = true;
                     count(&self.worker.node.metrics.pushes_refused, "passing");
                 }

@@ -9,7 +9,7 @@ use actix_http::ws::{Codec, Frame, Message as WsMessage};
 use futures_util::{SinkExt as _, StreamExt as _};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
-use rally_actors::node::Parts;
+use rally_actors::node::{Admitted, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
@@ -33,11 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct NoGate;
 
 impl Gate for NoGate {
-    fn admit(&self, _: &str, _: ClientId) -> Result<UserId, String> {
+    fn admit(&self, _: &str, _: ClientId) -> Result<Admitted, String> {
         Err("no tickets here".to_owned())
     }
-
-    fn log_out(&self, _: UserId) {}
 }
 
 /// What nodes of one process meet by.
@@ -133,24 +131,30 @@ impl TestNode {
         tokio::time::timeout(PATIENCE, gone).await.expect("he left in time");
     }
 
-    /// Lets a user in with a new client, and waits until it is caught up.
+    /// Lets a user in who has just logged in, with a new client, and waits until it is caught up.
     pub async fn join(&self, user: &str) -> Client {
+        let account = self.node.store.user(user.parse().unwrap()).await.unwrap();
+        let mut client = self.admit(user, account.expect("an account").epoch).await;
+        client.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+        client
+    }
+
+    /// Lets a user in by a ticket of this epoch, with a new client.
+    pub async fn admit(&self, user: &str, epoch: u64) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let user: UserId = user.parse().unwrap();
         let client = ClientId::from(Uuid::new_v4());
         let hello = Hello { ticket: String::new(), client, cursor: None };
-        let guest = Guest { user, hello, decoder: Decoder::new(FRAME_BYTES) };
+        let guest = Guest { user, epoch, hello, decoder: Decoder::new(FRAME_BYTES) };
         Session::open(self.worker.clone(), Box::new(accepted.unwrap().0), guest);
-        let mut client = Client {
+        Client {
             user,
             wire: Framed::new(near.unwrap(), Codec::new().max_size(1 << 24).client_mode()),
             clock: self.node.clock.clone(),
             last: (0, 0),
-        };
-        client.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
-        client
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn discover(
         })?,
     };
     let address = origin.websocket(SOCKET_PATH);
-    let ticket = state.tickets.issue(caller.user(), client, card.life);
+    let ticket = state.tickets.issue(&caller.account, client, card.life);
     state.metrics.tickets.inc();
     Ok(HttpResponse::Ok().json(Place { address, node: card.life.node, ticket }))
 }

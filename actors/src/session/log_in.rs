@@ -1,0 +1,74 @@
+//! Whether a session's log-in still holds: its user may have logged out everywhere since.
+//!
+//! Every node is told of that at once, and what is told may be lost. So each catch-up also reads
+//! the account's epoch, and a session of an earlier one ends. Until the first catch-up has, a
+//! client gets no more than the time: the log-in behind its ticket may be over already.
+
+use actix::Context;
+use rally_cluster::planted::{self, Fault};
+use rally_cluster::store::UserRow;
+use rally_schema::frame::ClientFrame;
+
+use super::Session;
+use crate::io::Pause;
+
+/// By which log-in a session was opened.
+#[derive(Debug)]
+pub(super) struct LogIn {
+    /// The account's epoch when the ticket was issued.
+    epoch: u64,
+    /// Whether a catch-up has found that it still holds.
+    confirmed: bool,
+    /// The frame that came before that, and when; nothing is read behind it.
+    early: Option<(ClientFrame, u64)>,
+}
+
+impl LogIn {
+    /// Begins unconfirmed.
+    pub(super) fn of(epoch: u64) -> Self {
+        Self { epoch, confirmed: false, early: None }
+    }
+
+    /// Gives the account's epoch when the ticket was issued.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Tells whether a catch-up has found that it still holds.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+}
+
+/// Tells whether a log-in of this epoch is over, by the account as it is stored now.
+pub(super) fn is_over(epoch: u64, account: Option<&UserRow>) -> bool {
+    let over = account.is_none_or(|account| account.epoch > epoch);
+    over && !planted::on(Fault::LogOutUnread)
+}
+
+impl Session {
+    /// Keeps a frame that comes too early, or gives it back to be taken now.
+    pub(super) fn keep_early(
+        &mut self,
+        frame: ClientFrame,
+        received_us: u64,
+    ) -> Option<ClientFrame> {
+        if self.log_in.confirmed || matches!(frame, ClientFrame::Beat(_)) {
+            return Some(frame);
+        }
+        self.io.pause(Pause::LogIn, true);
+        self.log_in.early = Some((frame, received_us));
+        None
+    }
+
+    /// Takes what came early, and reads on: the log-in holds.
+    pub(super) fn confirm_log_in(&mut self, ctx: &mut Context<Self>) {
+        self.log_in.confirmed = true;
+        if let Some((frame, received_us)) = self.log_in.early.take()
+            && !self.ended
+        {
+            self.io.pause(Pause::LogIn, false);
+            self.take_frame(frame, received_us, ctx);
+        }
+    }
+}

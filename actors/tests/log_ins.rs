@@ -1,0 +1,153 @@
+//! Who logs out everywhere is out everywhere, also where nobody told of it.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod harness;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use harness::{Client, Peers, TestNode, life, model};
+use rally_actors::Settings;
+use rally_actors::admission::Line;
+use rally_cluster::broker::{Arrival, Broker as _, Parcel};
+use rally_cluster::membership::{Card, Membership as _};
+use rally_cluster::store::{Model, Store as _, UserChange};
+use rally_schema::frame::{Beat, ByeReason, ClientFrame, InboxQuery, ServerFrame, Sync, Watch};
+use rally_schema::{Envelope, Ref, UserId};
+use uuid::Uuid;
+
+fn ben() -> UserId {
+    "ben".parse().unwrap()
+}
+
+async fn raise_epoch(store: &Model) {
+    let change = UserChange { raise_epoch: true, ..UserChange::default() };
+    store.change_user(ben(), change).await.unwrap().expect("an account");
+}
+
+async fn two(store: &Model, peers: &Peers) -> (TestNode, TestNode) {
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), peers, Settings::default());
+    let (one, other) = (start("one"), start("other"));
+    for node in [&one, &other] {
+        node.knows(&["one", "other"]).await;
+    }
+    (one, other)
+}
+
+async fn goodbye(client: &mut Client) -> ByeReason {
+    client
+        .hears(|frame| match frame {
+            ServerFrame::Bye(bye) => Some(bye.reason),
+            _ => None,
+        })
+        .await
+}
+
+#[actix::test]
+async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catch_up() {
+    let (store, peers) = (model().await, Peers::default());
+    let (one, other) = two(&store, &peers).await;
+    let mut there = other.join("ben").await;
+    peers.broker.cut();
+    raise_epoch(&store).await;
+    one.node.log_out_everywhere(ben());
+    peers.broker.heal();
+    assert_eq!(goodbye(&mut there).await, ByeReason::LoggedOut);
+}
+
+#[actix::test]
+async fn a_gap_behind_which_a_log_out_may_be_ends_the_sessions_of_an_earlier_log_in_alone() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let mut before = here.join("ben").await;
+    raise_epoch(&store).await;
+    let (mut after, mut ana) = (here.join("ben").await, here.join("ana").await);
+    let next = Parcel { from: life("somebody"), number: 2, envelopes: Vec::new() };
+    peers.broker.publish(here.node.life, next).await.unwrap();
+    assert_eq!(goodbye(&mut before).await, ByeReason::LoggedOut);
+    for client in [&mut after, &mut ana] {
+        client.hears(|frame| matches!(frame, ServerFrame::Synced(_)).then_some(())).await;
+    }
+    // Caught up, and live.
+    let hello = ana.message("ben", "still here");
+    ana.says(hello).await;
+    after.hears_message("still here").await;
+}
+
+#[actix::test]
+async fn a_ticket_of_an_earlier_epoch_shows_nothing_and_lets_nothing_through() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let mut ana = here.join("ana").await;
+    let secret = ana.message("ben", "for ben alone");
+    ana.says(secret.clone()).await;
+    assert_eq!(ana.answer(secret.r#ref).await, Ok(()));
+    raise_epoch(&store).await;
+
+    // Its catch-up waits for a place, and it does not wait for its catch-up.
+    let place = here.node.admission.enter(Line::Doubt).await;
+    let mut stale = here.admit("ben", 0).await;
+    let query = InboxQuery { r#ref: Ref::from(Uuid::new_v4()), before: None, limit: None };
+    let early: [ClientFrame; 5] = [
+        Beat {}.into(),
+        query.into(),
+        stale.message("ana", "not by ben").into(),
+        Watch { user: "ana".parse().unwrap() }.into(),
+        Sync { cursor: None }.into(),
+    ];
+    stale.says_all(early).await;
+    stale.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    drop(place);
+    let reason = stale
+        .hears(|frame| match frame {
+            ServerFrame::Bye(bye) => Some(bye.reason),
+            other => panic!("it was shown {other:?}"),
+        })
+        .await;
+    assert_eq!(reason, ByeReason::LoggedOut);
+    let history = store.history(secret.conversation, None, 10).await.unwrap();
+    let texts: Vec<String> = history.iter().map(|row| row.to_frame().text).collect();
+    assert_eq!(texts, ["for ben alone"]);
+}
+
+#[actix::test]
+async fn what_comes_right_behind_hello_is_taken_once_the_log_in_is_known_to_hold() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let (mut ana, mut ben) = (here.join("ana").await, here.admit("ben", 0).await);
+    let drafts: Vec<_> = (0..20).map(|n| ben.message("ana", &format!("early {n}"))).collect();
+    ben.says_all(drafts.clone()).await;
+    for draft in &drafts {
+        assert_eq!(ben.answer(draft.r#ref).await, Ok(()));
+        ana.hears_message(&draft.text).await;
+    }
+}
+
+#[actix::test]
+async fn a_node_that_is_given_up_is_told_of_a_log_out_because_it_may_be_paused() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let paused = life("paused");
+    let mut queue = peers.broker.open(paused);
+    peers.membership.announce(Card { life: paused, ..here.node.card() });
+    here.knows(&["here", "paused"]).await;
+    peers.membership.silence(paused, true);
+    here.knows(&["here"]).await;
+    assert!(!here.node.is_living(paused));
+    here.node.log_out_everywhere(ben());
+    let told = async {
+        while let Some(arrival) = queue.next().await {
+            let Arrival::Parcel(parcel) = arrival else { continue };
+            let tells =
+                |envelope| matches!(envelope, &Envelope::LoggedOut { user } if user == ben());
+            if parcel.envelopes.iter().any(tells) {
+                return;
+            }
+        }
+        panic!("its queue ended");
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told");
+}
