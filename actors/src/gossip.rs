@@ -145,7 +145,16 @@ impl Gossip {
         let node = &self.node;
         let ahead_ms = self.clocks.median_ahead_ms();
         node.set_clocks(self.clocks.ahead_ms(), ahead_ms);
-        let off = ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms();
+        let known = self.clocks.others_ahead_ms().is_some();
+        let others_alive = self
+            .roster
+            .members()
+            .any(|member| member.card.life != node.life && !member.standing.is_over());
+        // Who does not hear the others has learnt nothing; who is alone is right.
+        let off = match !known && others_alive {
+            true => node.clock_is_off(),
+            false => ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms(),
+        };
         if off != node.clock_is_off() {
             node.set_clock_is_off(off);
             let words = format!("the median of all clocks is {ahead_ms} ms ahead of this one");
