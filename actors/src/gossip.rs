@@ -119,13 +119,12 @@ impl Gossip {
         }
         let by_ms = by_ms as i64;
         let tolerance_ms = self.node.settings.overlap.clock_tolerance_ms();
-        let others_alive = self.roster.members().any(|member| !member.standing.is_over());
         let (follow, pass_over) = match self.clocks.others_ahead_ms() {
             Some(ahead_ms) => {
                 let near = |ms: i64| ms.abs_diff(ahead_ms) <= tolerance_ms;
                 (near(by_ms), near(0))
             }
-            None => (!others_alive, false),
+            None => (!self.has_company(), false),
         };
         if follow {
             info!(by_ms, "the machine's clock is right: followed");
@@ -138,6 +137,12 @@ impl Gossip {
         }
     }
 
+    /// Tells whether another node may be alive.
+    fn has_company(&self) -> bool {
+        let mut others = self.roster.members().filter(|m| m.card.life != self.node.life);
+        others.any(|member| !member.standing.is_over())
+    }
+
     /// Decides whether this node's clock is near enough to the others' to take users.
     fn compare_clocks(&mut self, cards: &[Card]) {
         self.clocks.hear(self.node.life, cards, self.node.clock.now_ms());
@@ -146,12 +151,8 @@ impl Gossip {
         let ahead_ms = self.clocks.median_ahead_ms();
         node.set_clocks(self.clocks.ahead_ms(), ahead_ms);
         let known = self.clocks.others_ahead_ms().is_some();
-        let others_alive = self
-            .roster
-            .members()
-            .any(|member| member.card.life != node.life && !member.standing.is_over());
         // Who does not hear the others has learnt nothing; who is alone is right.
-        let off = match !known && others_alive {
+        let off = match !known && self.has_company() {
             true => node.clock_is_off(),
             false => ahead_ms.unsigned_abs() > node.settings.overlap.clock_tolerance_ms(),
         };

@@ -5,14 +5,80 @@
 mod harness;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use harness::{Peers, TestNode, life, model};
 use rally_actors::Settings;
 use rally_cluster::broker::{Arrival, Broker as _};
+use rally_cluster::clock::{MachineTime, TimeSource};
 use rally_cluster::membership::{Card, Membership as _, Status};
 use rally_schema::Envelope;
+
+/// The machine's time, with a wall clock that somebody sets ahead.
+#[derive(Clone)]
+struct SetAhead {
+    machine: Arc<MachineTime>,
+    by_ms: Arc<AtomicU64>,
+}
+
+impl SetAhead {
+    fn new() -> Self {
+        Self { machine: Arc::new(MachineTime::new()), by_ms: Arc::default() }
+    }
+
+    fn set(&self, by_ms: u64) {
+        self.by_ms.store(by_ms, Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for SetAhead {
+    fn wall_ms(&self) -> u64 {
+        self.machine.wall_ms() + self.by_ms.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.machine.monotonic_us()
+    }
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), held).await.expect(what);
+}
+
+#[actix::test]
+async fn a_node_alone_follows_a_clock_that_is_set_ahead() {
+    let (time, peers) = (SetAhead::new(), Peers::default());
+    let store = Arc::new(model().await);
+    let alone = TestNode::start_by(time.clone(), "alone", store, &peers, Settings::default());
+    alone.knows(&["alone"]).await;
+    let before_ms = alone.node.clock.now_ms();
+    time.set(60_000);
+    assert!(alone.node.clock.is_in_doubt());
+    eventually("it follows", || !alone.node.clock.is_in_doubt()).await;
+    assert!(alone.node.clock.now_ms() >= before_ms + 60_000);
+}
+
+#[actix::test]
+async fn a_node_with_others_believes_them() {
+    let (time, peers) = (SetAhead::new(), Peers::default());
+    let store = Arc::new(model().await);
+    let here = TestNode::start_by(time.clone(), "here", store.clone(), &peers, Settings::default());
+    let other = TestNode::start("other", store, &peers, Settings::default());
+    here.knows(&["here", "other"]).await;
+    time.set(60_000);
+    assert!(here.node.clock.is_in_doubt());
+    eventually("it is decided", || !here.node.clock.is_in_doubt()).await;
+    let apart_ms = here.node.clock.now_ms().abs_diff(other.node.clock.now_ms());
+    assert!(apart_ms < 5_000, "{apart_ms} ms from the other, which is right");
+    assert_eq!(here.node.status(), Status::Ready);
+}
 
 #[actix::test]
 async fn a_node_whose_clock_is_off_is_not_right_because_it_hears_nobody() {

@@ -14,7 +14,7 @@ use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
 use rally_actors::{Gate, Metrics, Node, Settings, Worker};
 use rally_cluster::broker::LocalBroker;
-use rally_cluster::clock::{Clock, MachineTime};
+use rally_cluster::clock::{Clock, MachineTime, TimeSource};
 use rally_cluster::homes::Homes;
 use rally_cluster::membership::LocalMembership;
 use rally_cluster::roles::Roles;
@@ -81,8 +81,32 @@ impl TestNode {
         Self::start_as(Roles::all(), name, store, peers, settings)
     }
 
+    /// Starts a node that reads the time from somewhere else.
+    pub fn start_by(
+        time: impl TimeSource,
+        name: &str,
+        store: Arc<dyn Store>,
+        peers: &Peers,
+        settings: Settings,
+    ) -> Self {
+        let clock = Clock::new(time, 0, name.len() as u64, settings.overlap.clock_step_ms());
+        Self::start_with(clock, Roles::all(), name, store, peers, settings)
+    }
+
     /// Starts a node that has some roles.
     pub fn start_as(
+        roles: Roles,
+        name: &str,
+        store: Arc<dyn Store>,
+        peers: &Peers,
+        settings: Settings,
+    ) -> Self {
+        let clock = Clock::new(MachineTime::new(), 0, name.len() as u64, 1_875);
+        Self::start_with(clock, roles, name, store, peers, settings)
+    }
+
+    fn start_with(
+        clock: Clock,
         roles: Roles,
         name: &str,
         store: Arc<dyn Store>,
@@ -97,7 +121,7 @@ impl TestNode {
             past: Vec::new(),
             broker: Arc::new(peers.broker.clone()),
             membership: Arc::new(peers.membership.clone()),
-            clock: Clock::new(MachineTime::new(), 0, name.len() as u64, 1_875),
+            clock,
             settings,
             metrics: Metrics::new(&mut Registry::default()),
             gate: Arc::new(NoGate),
