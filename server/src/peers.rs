@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rally_actors::Node;
-use rally_cluster::broker::rabbitmq::{AmqpUrl, Options, RabbitBroker};
+use rally_cluster::broker::rabbitmq::{AmqpUrls, Options, RabbitBroker};
 use rally_cluster::broker::{Broker, LocalBroker};
 use rally_cluster::membership::{ChitchatMembership, LocalMembership, Membership, chitchat};
 use rally_cluster::store::{NodeRow, NodeStatus};
@@ -43,9 +43,9 @@ pub async fn meet(settings: &config::Cluster, life: Life) -> Result<Peers, Start
             membership: Arc::new(LocalMembership::default()),
         });
     }
-    let url: AmqpUrl = settings.amqp_url.expose().parse()?;
+    let urls: AmqpUrls = settings.amqp_url.expose().parse()?;
     let exchange = format!("rally.{}", settings.cluster.0);
-    let broker = RabbitBroker::connect(Options { exchange, ..Options::new(url) }).await?;
+    let broker = RabbitBroker::connect(Options { exchange, ..Options::new(urls) }).await?;
     let membership = ChitchatMembership::start(chitchat::Options {
         cluster: settings.cluster.0.clone(),
         life,

@@ -124,6 +124,7 @@ fn set_up(checkout: &Checkout, node: u8, up: &Nodes) -> anyhow::Result<()> {
     let gossip = |node: u8| format!("127.0.0.1:{}", GOSSIP + u16::from(node));
     let seeds: Vec<String> = (1..=up.nodes).map(|node| format!("{:?}", gossip(node))).collect();
     let (seeds, own, copies) = (seeds.join(", "), gossip(node), up.services.copies());
+    let amqp_urls = up.services.amqp_urls();
     let settings = format!(
         "node = \"node-{node}\"
 listen = \"{0}\"
@@ -132,6 +133,7 @@ demo = true
 store = \"cassandra\"
 cassandra_replication = {copies}
 broker = \"rabbitmq\"
+amqp_url = \"{amqp_urls}\"
 gossip_listen = \"{own}\"
 seeds = [{seeds}]
 ",

@@ -193,6 +193,7 @@ fn cluster(checkout: &Checkout) -> anyhow::Result<Outcome> {
     for name in ["roles", "far_traces", "far_admin", "faults"] {
         let mut test = call::cargo(checkout.root());
         test.env("RALLY_TEST_XTASK", std::env::current_exe()?);
+        test.env("RALLY_TEST_AMQP", services::Up::for_tests().amqp_urls());
         test.args(["test", "-p", "rally-server", "--test", name]).args(IGNORED);
         call::run(test.arg("--test-threads=1"))?;
     }

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rally_cluster::broker::rabbitmq::AmqpUrl;
+use rally_cluster::broker::rabbitmq::AmqpUrls;
 use rally_cluster::roles::Role;
 use thiserror::Error;
 
@@ -316,7 +316,7 @@ impl Settings {
                 ),
             };
         }
-        if let Err(error) = cluster.amqp_url.expose().parse::<AmqpUrl>() {
+        if let Err(error) = cluster.amqp_url.expose().parse::<AmqpUrls>() {
             return contradiction(format!("amqp_url: {error}"));
         }
         if store.store == StoreKind::Embedded {

@@ -91,7 +91,7 @@ settings! {
     cluster: Cluster = "Cluster" {
         /// What carries envelopes between nodes: local when this one is alone, or rabbitmq.
         broker: BrokerKind = "local";
-        /// Where RabbitMQ is, and as whom to log in.
+        /// Where RabbitMQ is, and as whom to log in; of a cluster each broker, with commas.
         amqp_url: Secret<String> = "amqp://guest:guest@127.0.0.1:5672/%2f";
         /// Name of the cluster: nodes of another are not heard.
         cluster: Name = "rally";

@@ -72,9 +72,21 @@ pub struct Up {
 }
 
 impl Up {
-    /// One of each, started soonest.
+    /// What tests need, started soonest.
     pub fn for_tests() -> Self {
-        Self { rabbitmq: "1".to_owned(), cassandra: "1".to_owned(), quick: true }
+        Self { rabbitmq: "3".to_owned(), cassandra: "1".to_owned(), quick: true }
+    }
+
+    /// Where the nodes of RabbitMQ take connections, as `rally-server` is told it.
+    pub fn amqp_urls(&self) -> String {
+        // Where none is to be started, somebody else's is used.
+        rabbitmq::urls(self.counts().0.max(1))
+    }
+
+    /// How many nodes of RabbitMQ, and of Cassandra.
+    fn counts(&self) -> (u8, u8) {
+        let count = |text: &str| text.parse().expect("the command line takes only numbers");
+        (count(&self.rabbitmq), count(&self.cassandra))
     }
 
     /// On how many nodes of Cassandra a row can be kept.
@@ -163,8 +175,7 @@ pub fn stop(checkout: &Checkout, wipe: bool) -> anyhow::Result<()> {
 /// Starts all that `up` names, and waits until it answers.
 pub fn start(checkout: &Checkout, up: &Up) -> anyhow::Result<()> {
     let home = home(checkout);
-    let count = |text: &str| text.parse::<u8>().expect("the command line takes only numbers");
-    let (rabbits, cassandras) = (count(&up.rabbitmq), count(&up.cassandra));
+    let (rabbits, cassandras) = up.counts();
     if rabbits > 0 {
         rabbitmq::install()?;
         rabbitmq::set_up(&home, rabbits)?;

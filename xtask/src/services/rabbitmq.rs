@@ -84,6 +84,15 @@ fn configuration(index: u8, count: u8) -> String {
     text
 }
 
+/// Where nodes 1 to `count` take connections.
+pub fn urls(count: u8) -> String {
+    let url = |index: u8| {
+        let port = AMQP + u16::from(index) - 1;
+        format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
+    };
+    (1..=count).map(url).collect::<Vec<_>>().join(",")
+}
+
 /// Gives node `index` as it was set up.
 pub fn service(home: &Path, index: u8) -> Service {
     let node = node_home(home, index);

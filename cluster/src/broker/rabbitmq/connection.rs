@@ -1,10 +1,10 @@
 //! One connection to RabbitMQ: how it is made, and how long it is waited for.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lapin::options::ExchangeDeclareOptions;
 use lapin::runtime::default_runtime;
@@ -14,11 +14,9 @@ use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, ExchangeKind};
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
-use super::Options;
-
-/// The first limit of the waits between attempts.
-const LEAST: Duration = Duration::from_millis(100);
+use super::{AmqpUrl, Options};
 
 /// Largest frame: the library below keeps 64 of them in buffers for each connection.
 const FRAME_BYTES: u32 = 32 * 1024;
@@ -42,15 +40,25 @@ pub enum ConnectError {
         /// How long it was waited for.
         after_ms: u128,
     },
+    /// None of several lets us in.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Each(Vec<Self>),
 }
 
-/// Makes a connection with one channel on which the exchange is declared.
-pub(super) async fn connect(
+/// Makes a connection with one channel on which the exchange is declared, and prepares it; all of
+/// that within [`Options::connect_timeout`].
+pub(super) async fn connect<P, R>(
     options: &Options,
+    url: &AmqpUrl,
     purpose: &str,
-) -> Result<(Connection, Channel), ConnectError> {
-    let address = options.url.to_string();
-    match tokio::time::timeout(options.connect_timeout, make(options, purpose)).await {
+    prepare: impl FnOnce(Channel) -> P,
+) -> Result<(Connection, Channel, R), ConnectError>
+where
+    P: Future<Output = lapin::Result<R>>,
+{
+    let address = url.to_string();
+    let making = make(options, url, purpose, prepare);
+    match tokio::time::timeout(options.connect_timeout, making).await {
         Ok(Ok(made)) => Ok(made),
         Ok(Err(error)) => Err(ConnectError::Refused { address, error: error.to_string() }),
         Err(_) => {
@@ -59,17 +67,27 @@ pub(super) async fn connect(
     }
 }
 
-async fn make(options: &Options, purpose: &str) -> lapin::Result<(Connection, Channel)> {
-    let mut uri = options.url.0.clone();
+async fn make<P, R>(
+    options: &Options,
+    url: &AmqpUrl,
+    purpose: &str,
+    prepare: impl FnOnce(Channel) -> P,
+) -> lapin::Result<(Connection, Channel, R)>
+where
+    P: Future<Output = lapin::Result<R>>,
+{
+    let mut uri = url.0.clone();
     uri.query.heartbeat = Some(options.heartbeat.as_secs().clamp(1, 600) as u16);
     uri.query.frame_max = Some(FRAME_BYTES);
     let name = format!("{} {purpose}", options.exchange);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let begun = Begun::default();
     let (socket, patience) = (begun.0.clone(), options.connect_timeout);
+    let (alive, ended) = oneshot::channel::<Infallible>();
     let runtime = default_runtime()?;
     let reactor = runtime.clone();
     let connect = async move |uri: AMQPUri, _| {
+        let _held = &alive;
         let connecting = tokio::time::timeout(patience, uri.connect_async(&reactor));
         let stream = connecting.await.map_err(io::Error::from)??;
         if let AsyncTcpStream::Plain(stream) = &stream {
@@ -78,14 +96,25 @@ async fn make(options: &Options, purpose: &str) -> lapin::Result<(Connection, Ch
         }
         Ok(stream)
     };
-    let connection = Connection::connector(uri, runtime, connect, properties).await?;
-    let channel = connection.create_channel().await?;
-    // Neither durable nor deleted with its last queue: publishing to no exchange is an error.
-    let declare = ExchangeDeclareOptions::default();
-    let (name, arguments) = (options.exchange.as_str().into(), FieldTable::default());
-    channel.exchange_declare(name, ExchangeKind::Direct, declare, arguments).await?;
+    let making = async {
+        let connection = Connection::connector(uri, runtime, connect, properties).await?;
+        let channel = connection.create_channel().await?;
+        // Neither durable nor deleted with its last queue: publishing to no exchange is an error.
+        let declare = ExchangeDeclareOptions::default();
+        let (name, arguments) = (options.exchange.as_str().into(), FieldTable::default());
+        channel.exchange_declare(name, ExchangeKind::Direct, declare, arguments).await?;
+        let prepared = prepare(channel.clone()).await?;
+        lapin::Result::Ok((connection, channel, prepared))
+    };
+    let made = tokio::select! {
+        biased;
+        made = making => made?,
+        // The library's loop, which owns `connect`, is over, and it may have told nobody: it
+        // happens when RabbitMQ closes the connection at certain moments of the handshake.
+        Err(_) = ended => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+    };
     begun.0.lock().take();
-    Ok((connection, channel))
+    Ok(made)
 }
 
 /// The socket of a connection that is being made. Should that be given up, the socket is shut
@@ -99,42 +128,5 @@ impl Drop for Begun {
             // It may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
-    }
-}
-
-/// How long to wait before the next attempt: drawn between nothing and a limit that doubles, so
-/// that nodes which lost the same broker do not come back at once.
-pub(super) struct Backoff {
-    limit: Duration,
-    most: Duration,
-}
-
-impl Backoff {
-    /// Begins anew.
-    pub(super) fn new(most: Duration) -> Self {
-        Self { limit: LEAST.min(most), most }
-    }
-
-    /// Draws a wait.
-    pub(super) fn next(&mut self) -> Duration {
-        let wait = self.limit.mul_f64(rand::random::<f64>());
-        self.limit = (self.limit * 2).min(self.most);
-        wait
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_and_stay_below_the_limit() {
-        let most = Duration::from_secs(1);
-        let mut backoff = Backoff::new(most);
-        assert!(backoff.next() <= LEAST);
-        let waits: Vec<Duration> = (0..1_000).map(|_| backoff.next()).collect();
-        assert!(waits.iter().all(|wait| *wait <= most));
-        assert!(waits.iter().any(|wait| *wait > most / 2), "the limit is reached");
-        assert!(waits.iter().any(|wait| *wait < most / 10), "and drawn from nothing up");
     }
 }

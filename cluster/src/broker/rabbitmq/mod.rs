@@ -2,13 +2,15 @@
 //!
 //! Nothing is durable: what is carried are hints, and a queue dies with its life's connection.
 //! Publishing and receiving have a connection each, because RabbitMQ blocks those that publish
-//! when it is short of memory. `publisher.rs` and `receiver.rs` keep them, for ever. While the
+//! when it is short of memory. `publisher.rs` and `receiver.rs` keep them, for ever, at whichever
+//! broker of a RabbitMQ cluster answers (`attempts.rs`). While the
 //! publishing one is lost, nothing is kept: what was under way may have arrived or not.
 //!
 //! The library below logs what is returned to it, with its payload, under the target `lapin`:
 //! whoever sets up logs must silence that target. Nothing of it is needed: what it could say is
 //! in this module's own lines.
 
+mod attempts;
 mod connection;
 mod publisher;
 mod receiver;
@@ -22,14 +24,15 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::{Arrivals, Broker, Confirmation, Parcel, wire};
+use attempts::Attempts;
 pub use connection::ConnectError;
-pub use url::{AmqpUrl, UrlError};
+pub use url::{AmqpUrl, AmqpUrls, UrlError};
 
 /// How a node uses a RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it is. One address; several brokers of a cluster stand behind one name.
-    pub url: AmqpUrl,
+    /// Where it is: at least one address, and all of them of the same RabbitMQ cluster.
+    pub urls: AmqpUrls,
     /// The exchange, and the beginning of every queue's name; by default `rally`. Clusters that
     /// share a RabbitMQ must differ in it, say `rally.<cluster>`.
     pub exchange: String,
@@ -49,21 +52,21 @@ pub struct Options {
     /// How often the connections show that they live; by default 5 s. One from which nothing
     /// came for twice as long is lost.
     pub heartbeat: Duration,
-    /// How long making a connection may take; by default 10 s.
+    /// How long making a connection at one address may take; by default 10 s.
     pub connect_timeout: Duration,
     /// How long a publisher waits for any confirmation before it takes its connection for lost;
     /// by default 10 s.
     pub confirm_timeout: Duration,
-    /// The longest that a lost connection is waited for between two attempts; by default 5 s.
-    /// The waits are drawn between nothing and a limit that doubles from 100 ms to this.
+    /// The longest wait after every address was tried for a lost connection; by default 5 s. The
+    /// waits are drawn between nothing and a limit that doubles from 100 ms to this.
     pub reconnect_most: Duration,
 }
 
 impl Options {
     /// Gives the defaults for a RabbitMQ.
-    pub fn new(url: AmqpUrl) -> Self {
+    pub fn new(urls: AmqpUrls) -> Self {
         Self {
-            url,
+            urls,
             exchange: "rally".to_owned(),
             queue_parcels: 10_000,
             queue_bytes: 64 * 1024 * 1024,
@@ -86,15 +89,16 @@ pub struct RabbitBroker {
 }
 
 impl RabbitBroker {
-    /// Connects, and from then on connects again whenever it must. Fails when the first
-    /// connection cannot be made within [`Options::connect_timeout`]. What it starts runs on the
-    /// current tokio runtime.
+    /// Connects, and from then on connects again whenever it must. Fails when the first connection
+    /// is had at no address. What it starts runs on the current tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
-        let options = Arc::new(options);
+        let urls = options.urls.in_own_order();
+        let options = Arc::new(Options { urls, ..options });
         let line = Arc::new(publisher::Line::new(&options));
-        let first = publisher::connect(&options).await?;
+        let mut attempts = Attempts::new(options.clone());
+        let first = publisher::connect_first(&options, &mut attempts).await?;
         let orders = line.begin();
-        let run = publisher::run(options.clone(), line.clone(), first, orders);
+        let run = publisher::run(options.clone(), line.clone(), attempts, first, orders);
         let publishing = tokio::spawn(run).abort_handle();
         Ok(Self { options, line, publishing })
     }

@@ -22,8 +22,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::super::{Confirmation, PublishError, wire};
-use super::Options;
-use super::connection::{self, Backoff, ConnectError};
+use super::attempts::Attempts;
+use super::connection::{self, ConnectError};
+use super::{AmqpUrl, Options};
 
 /// How often a connection is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -90,45 +91,65 @@ fn lost() -> PublishError {
     PublishError::Unknown("the connection to RabbitMQ was lost".to_owned())
 }
 
-/// Makes the connection for publishing.
-pub(super) async fn connect(options: &Options) -> Result<(Connection, Channel), ConnectError> {
-    let (connection, channel) = connection::connect(options, "publishes").await?;
-    let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
-    selected.map_err(|error| ConnectError::Refused {
-        address: options.url.to_string(),
-        error: error.to_string(),
-    })?;
-    Ok((connection, channel))
+/// A connection for publishing.
+pub(super) struct Connected {
+    connection: Connection,
+    channel: Channel,
+    url: AmqpUrl,
+    since: Instant,
+}
+
+/// Asks the next RabbitMQ for a connection for publishing.
+async fn connect(options: &Options, attempts: &mut Attempts) -> Result<Connected, ConnectError> {
+    let url = attempts.next().await;
+    let confirms =
+        async |channel: Channel| channel.confirm_select(ConfirmSelectOptions::default()).await;
+    let (connection, channel, ()) =
+        connection::connect(options, &url, "publishes", confirms).await?;
+    Ok(Connected { connection, channel, url, since: Instant::now() })
+}
+
+/// Makes the first connection; asks each RabbitMQ once.
+pub(super) async fn connect_first(
+    options: &Options,
+    attempts: &mut Attempts,
+) -> Result<Connected, ConnectError> {
+    let mut errors = Vec::new();
+    while errors.len() < options.urls.len() {
+        match connect(options, attempts).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.pop() {
+        Some(only) if errors.is_empty() => Err(only),
+        last => Err(ConnectError::Each(errors.into_iter().chain(last).collect())),
+    }
 }
 
 /// Publishes for ever, over one connection after the other.
 pub(super) async fn run(
     options: Arc<Options>,
     line: Arc<Line>,
-    first: (Connection, Channel),
+    mut attempts: Attempts,
+    first: Connected,
     first_orders: mpsc::Receiver<Order>,
 ) {
     let (mut connected, mut orders) = (first, first_orders);
     loop {
+        let (url, since) = (connected.url.clone(), connected.since);
         let error = serve(&options, connected, orders).await;
         line.end();
-        warn!(address = %options.url, %error, purpose = "publish", "RabbitMQ is out of reach");
-        connected = connect_again(&options).await;
-        orders = line.begin();
-        info!(address = %options.url, purpose = "publish", "RabbitMQ is back");
-    }
-}
-
-async fn connect_again(options: &Options) -> (Connection, Channel) {
-    let mut backoff = Backoff::new(options.reconnect_most);
-    loop {
-        tokio::time::sleep(backoff.next()).await;
-        match connect(options).await {
-            Ok(connected) => return connected,
-            Err(error) => {
-                warn!(address = %options.url, %error, purpose = "publish", "RabbitMQ is out of reach");
+        warn!(address = %url, %error, purpose = "publish", "RabbitMQ is out of reach");
+        attempts.lasted(since.elapsed());
+        connected = loop {
+            match connect(&options, &mut attempts).await {
+                Ok(connected) => break connected,
+                Err(error) => warn!(%error, purpose = "publish", "RabbitMQ is out of reach"),
             }
-        }
+        };
+        orders = line.begin();
+        info!(address = %connected.url, purpose = "publish", "RabbitMQ is back");
     }
 }
 
@@ -144,7 +165,7 @@ type Publishing = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// Publishes until the connection is lost, and says why it was.
 async fn serve(
     options: &Options,
-    (connection, channel): (Connection, Channel),
+    Connected { connection, channel, .. }: Connected,
     mut orders: mpsc::Receiver<Order>,
 ) -> String {
     let most = usize::from(options.unconfirmed_parcels).max(1);

@@ -18,12 +18,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use rally_schema::Life;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::super::{Arrival, wire};
 use super::Options;
-use super::connection::{self, Backoff};
+use super::attempts::Attempts;
+use super::connection;
 
 /// Arrivals that are handed over and not taken yet.
 pub(super) const HANDED: usize = 8;
@@ -41,49 +42,34 @@ pub(super) async fn run(options: Arc<Options>, life: Life, arrivals: mpsc::Sende
     }
 }
 
-/// A queue that is there.
-struct Opened {
-    // Held: the queue is gone with it.
-    connection: Connection,
-    _channel: Channel,
-    consumer: Consumer,
-}
-
-async fn receive(options: &Options, life: Life, arrivals: &mpsc::Sender<Arrival>) {
-    let mut backoff = Backoff::new(options.reconnect_most);
+async fn receive(options: &Arc<Options>, life: Life, arrivals: &mpsc::Sender<Arrival>) {
+    let mut attempts = Attempts::new(options.clone());
     let mut openings = 0;
     loop {
-        let error = match open(options, life, openings).await {
-            Ok(opened) => {
-                backoff = Backoff::new(options.reconnect_most);
+        let url = attempts.next().await;
+        let declare = async |channel: Channel| declare(options, life, openings, &channel).await;
+        let error = match connection::connect(options, &url, &life.to_string(), declare).await {
+            // Held: the queue is gone with the connection.
+            Ok((connection, _channel, consumer)) => {
                 if openings > 0 {
-                    info!(address = %options.url, purpose = "receive", "RabbitMQ is back");
+                    info!(address = %url, purpose = "receive", "RabbitMQ is back");
                 }
                 openings += 1;
+                let since = Instant::now();
                 // Before anything of the new queue. Of the first one too: what was sent to this
                 // life until now came back.
                 let _ = arrivals.send(Arrival::Reopened).await;
-                take(options, opened, arrivals).await
+                let error = take(options, &connection, consumer, arrivals).await;
+                attempts.lasted(since.elapsed());
+                error
             }
-            Err(error) => error,
+            Err(error) => error.to_string(),
         };
-        warn!(address = %options.url, %error, purpose = "receive", "RabbitMQ is out of reach");
-        tokio::time::sleep(backoff.next()).await;
+        warn!(address = %url, %error, purpose = "receive", "RabbitMQ is out of reach");
     }
 }
 
 /// Declares the queue of a life and begins to consume from it.
-async fn open(options: &Options, life: Life, openings: u64) -> Result<Opened, String> {
-    let (connection, channel) =
-        connection::connect(options, &life.to_string()).await.map_err(|error| error.to_string())?;
-    let declared = declare(options, life, openings, &channel);
-    match tokio::time::timeout(options.connect_timeout, declared).await {
-        Ok(Ok(consumer)) => Ok(Opened { connection, _channel: channel, consumer }),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the queue was not declared in time".to_owned()),
-    }
-}
-
 async fn declare(
     options: &Options,
     life: Life,
@@ -112,7 +98,12 @@ async fn declare(
 }
 
 /// Hands over what arrives until the connection is lost, and says why it was.
-async fn take(options: &Options, mut opened: Opened, arrivals: &mpsc::Sender<Arrival>) -> String {
+async fn take(
+    options: &Options,
+    connection: &Connection,
+    mut consumer: Consumer,
+    arrivals: &mpsc::Sender<Arrival>,
+) -> String {
     let many = u32::from(options.prefetch / 4).max(1);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,9 +111,9 @@ async fn take(options: &Options, mut opened: Opened, arrivals: &mpsc::Sender<Arr
     loop {
         let delivery = tokio::select! {
             biased;
-            delivery = opened.consumer.next() => delivery,
+            delivery = consumer.next() => delivery,
             _ = looks.tick() => {
-                if !opened.connection.status().connected() {
+                if !connection.status().connected() {
                     return "it was closed".to_owned();
                 }
                 if let Err(error) = unacknowledged.acknowledge().await {

@@ -1,9 +1,11 @@
 //! Where a RabbitMQ is, and as whom to go there; the password is never shown.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
+use rand::seq::SliceRandom as _;
 use thiserror::Error;
 
 /// An AMQP URL, `amqp://user:password@host:port/vhost`.
@@ -14,8 +16,14 @@ pub struct AmqpUrl(pub(super) AMQPUri);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UrlError {
     /// It cannot be read. The library says why, and may repeat the text: it is left out.
-    #[error("not an AMQP URL: write amqp://user:password@host:port/vhost")]
+    #[error(
+        "not an AMQP URL: write amqp://user:password@host:port/vhost; several with commas between \
+         them, and a comma within one as %2c"
+    )]
     Unreadable,
+    /// One of several, shown without its password, is named twice or has another virtual host.
+    #[error("{0}: name each broker of one cluster once, with the same virtual host")]
+    OddOne(String),
     /// It asks for TLS.
     #[error("amqps is not built in: use amqp through a tunnel or within a private network")]
     Tls,
@@ -30,6 +38,49 @@ impl FromStr for AmqpUrl {
             AMQPScheme::AMQP => Ok(Self(uri)),
             AMQPScheme::AMQPS => Err(UrlError::Tls),
         }
+    }
+}
+
+/// The addresses of the brokers of one RabbitMQ cluster, at least one; written with commas between
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AmqpUrls(Vec<AmqpUrl>);
+
+impl AmqpUrls {
+    /// Gives how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives the one at a place, which goes on from the first after the last.
+    pub(super) fn nth(&self, place: usize) -> &AmqpUrl {
+        &self.0[place % self.len()]
+    }
+
+    /// Gives them in an order that is drawn, so that the nodes of a cluster spread over its
+    /// brokers.
+    pub(super) fn in_own_order(&self) -> Self {
+        let mut urls = self.0.clone();
+        urls.shuffle(&mut rand::rng());
+        Self(urls)
+    }
+}
+
+impl FromStr for AmqpUrls {
+    type Err = UrlError;
+
+    fn from_str(value: &str) -> Result<Self, UrlError> {
+        let read = |text: &str| text.trim().parse::<AmqpUrl>();
+        let urls: Vec<AmqpUrl> = value.split(',').map(read).collect::<Result<_, _>>()?;
+        let mut places = HashSet::new();
+        for url in &urls {
+            let (authority, vhost) = (&url.0.authority, &url.0.vhost);
+            let is_new = places.insert((&authority.host, authority.port));
+            if !is_new || *vhost != urls[0].0.vhost {
+                return Err(UrlError::OddOne(url.to_string()));
+            }
+        }
+        Ok(Self(urls))
     }
 }
 
@@ -63,9 +114,24 @@ mod tests {
             "s3cret",
             "amqps://a:s3cret@host/",
             "http://a:s3cret@b",
+            "amqp://a:s3cret@b,amqp://a:s3c,ret@c",
+            "amqp://a:s3cret@b,amqp://a:s3cret@b:5672/%2f",
+            "amqp://a:s3cret@b,",
+            "",
         ] {
-            let error = bad.parse::<AmqpUrl>().unwrap_err();
+            let error = bad.parse::<AmqpUrls>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn several_are_brokers_of_one_cluster() {
+        let urls: AmqpUrls = "amqp://a:b%2cc@one, amqp://a:b@two:5673".parse().unwrap();
+        let shown: Vec<String> = (0..3).map(|place| urls.nth(place).to_string()).collect();
+        assert_eq!(shown[..2], ["amqp://a:***@one:5672/%2f", "amqp://a:***@two:5673/%2f"]);
+        assert_eq!(shown[2], shown[0]);
+        let refused = |text: &str| text.parse::<AmqpUrls>().unwrap_err().to_string();
+        assert!(refused("amqp://one,amqp://two,amqp://one:5672").contains("@one:5672/"));
+        assert!(refused("amqp://one/chat,amqp://two/talk").contains("@two:5672/talk"));
     }
 }
