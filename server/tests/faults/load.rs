@@ -43,9 +43,10 @@ impl Pair {
     fn wants(&self) -> String {
         let Outbox { open, acked, refusals, .. } = &self.outbox;
         let (open, acked, unshown) = (open.len(), acked.len(), self.unshown().count());
+        let first = self.unshown().next().map(|r#ref| self.outbox.acked[r#ref]);
         format!(
-            "{open} have no answer, {unshown} of {acked} that were acknowledged are not shown; \
-             writer and reader are at {:?}; refusals: {refusals:?}",
+            "{open} have no answer, {unshown} of {acked} that were acknowledged are not shown \
+             ({first:?} is one); writer and reader are at {:?}; refusals: {refusals:?}",
             self.at
         )
     }
@@ -230,40 +231,62 @@ async fn tell(client: &mut super::harness::Client, sends: Vec<Send>) -> bool {
     true
 }
 
-/// Reads all that comes.
+/// How far before what a reader had when it was in step something may still have been missing:
+/// twice the overlap of catch-ups.
+const OVERLAP: Duration = Duration::from_secs(60);
+
+/// Reads all that comes, and what a catch-up leaves out.
 async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
+    let meant = |message: &Message| Duration::from_micros(message.text.parse().unwrap());
+    // When the newest message was meant that was shown, now and when none before it was missing.
+    let (mut newest, mut complete) = (Duration::ZERO, Duration::ZERO);
+    // Whether older ones may be missing, in which conversation, and whether they were asked for.
+    let (mut lacks, mut of) = (false, None);
     loop {
         let (mut client, node) = device.connect().await;
         pair.lock().unwrap().at[1] = node;
+        let mut asked = false;
         while let Some(frame) = client.next().await {
             device.note(&frame);
+            let mut before = None;
             let messages = match &frame {
                 ServerFrame::Message(message) => std::slice::from_ref(message),
                 ServerFrame::History(page) => {
-                    // A window that was replaced goes back until it meets what is known.
-                    let known =
-                        |message: &Message| pair.lock().unwrap().shown.contains_key(&message.r#ref);
-                    if page.more && !page.messages.iter().any(known) {
-                        let before = page.messages.last().map(|message| message.id);
-                        let (r#ref, limit) = (new_ref(), Some(100));
-                        let conversation = page.conversation;
-                        let older = HistoryQuery { r#ref, conversation, before, limit };
-                        if client.try_tell(older).await.is_err() {
-                            break;
-                        }
-                    }
+                    let oldest = page.messages.last();
+                    let reaches = |oldest: &Message| meant(oldest) + OVERLAP < complete;
+                    lacks = page.more && !oldest.is_some_and(reaches);
+                    (before, asked) = (oldest.map(|message| message.id), false);
                     &page.messages
                 }
+                ServerFrame::Reset(_) => {
+                    lacks = true;
+                    &[][..]
+                }
+                ServerFrame::Synced(_) => &[],
                 _ => continue,
             };
-            let mut pair = pair.lock().unwrap();
-            for message in messages {
-                let first = !pair.shown.contains_key(&message.r#ref);
-                pair.shown.entry(message.r#ref).or_default().insert(message.id);
-                if first {
-                    let meant = Duration::from_micros(message.text.parse().unwrap());
-                    pair.got.push((meant, begun.elapsed()));
+            {
+                let mut pair = pair.lock().unwrap();
+                for message in messages {
+                    of = Some(message.conversation);
+                    newest = newest.max(meant(message));
+                    let first = !pair.shown.contains_key(&message.r#ref);
+                    pair.shown.entry(message.r#ref).or_default().insert(message.id);
+                    if first {
+                        pair.got.push((meant(message), begun.elapsed()));
+                    }
                 }
+            }
+            if let (true, false, Some(conversation)) = (lacks, asked, of) {
+                let (r#ref, limit) = (new_ref(), Some(100));
+                let question = HistoryQuery { r#ref, conversation, before, limit };
+                if client.try_tell(question).await.is_err() {
+                    break;
+                }
+                asked = true;
+            }
+            if matches!(frame, ServerFrame::Synced(_) | ServerFrame::History(_)) && !lacks {
+                complete = newest;
             }
         }
     }
