@@ -1,15 +1,16 @@
 //! Takes what other nodes send to this life, and hands it to the routers here.
 //!
 //! A gap in a sender's numbers, an envelope of a kind that is not known here, and a queue that
-//! was lost and begins anew are doubt: every user with a session here catches up. So is a sender's new map of homes, for the users
-//! whom it did not take to be at home here until then. Its mailbox holds nothing: parcels wait
-//! in the broker's queue, which is bounded, and which refuses what is new when this actor is
-//! behind. Knows nothing of how parcels travel.
+//! was lost and begins anew are doubt: every user with a session here catches up. So is a sender's
+//! new map of homes, for the users whom it did not take to be at home here until then. Its mailbox
+//! holds nothing: parcels wait in the broker's queue, which is bounded, and which refuses what is
+//! new when this actor is behind. Knows nothing of how parcels travel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, Message, StreamHandler};
+use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, StreamHandler};
 use rally_cluster::broker::{Arrival, Parcel};
 use rally_cluster::homes::Homes;
 use rally_cluster::links::{Heard, Incoming};
@@ -25,6 +26,11 @@ use crate::path;
 use crate::presence_watch::{Changed, Doubt, PresenceWatch, Watching};
 use crate::push::Push;
 use crate::router::{About, Said};
+
+/// After how long a queue that began anew is taken to be known to all brokers of a cluster. Until
+/// then one of them may send back what another life publishes to it, or confirm it and put it into
+/// the queue that is gone, after everybody here has caught up.
+const SPREAD: Duration = Duration::from_secs(2);
 
 /// The actor that receives.
 pub struct Ingress {
@@ -170,6 +176,18 @@ impl Ingress {
         }
     }
 
+    /// Has every other life send something, so that its number tells of what was lost before.
+    fn ask_numbers(&self) {
+        if planted::on(Fault::ReopenedUnasked) {
+            return;
+        }
+        let lives = self.node.members().into_iter().map(|member| member.card.life);
+        let others = lives.filter(|life| *life != self.node.life && self.node.is_living(*life));
+        for life in others {
+            self.node.tell(life, Envelope::Ping {});
+        }
+    }
+
     fn say(&self, user: UserId, by: Life, what: About) {
         self.node.routers.tell(user, Said { by, what });
     }
@@ -180,7 +198,7 @@ impl Actor for Ingress {
 }
 
 impl StreamHandler<Arrival> for Ingress {
-    fn handle(&mut self, arrival: Arrival, _: &mut Self::Context) {
+    fn handle(&mut self, arrival: Arrival, ctx: &mut Self::Context) {
         match arrival {
             Arrival::Parcel(parcel) => self.receive(parcel),
             Arrival::Unreadable => {
@@ -194,6 +212,7 @@ impl StreamHandler<Arrival> for Ingress {
                 let words = "this node's queue began anew: everybody here catches up".to_owned();
                 self.node.incident(Kind::QueueReopened, words);
                 self.lose_all();
+                ctx.run_later(SPREAD, |ingress, _| ingress.ask_numbers());
             }
         }
     }

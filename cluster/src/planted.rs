@@ -45,6 +45,8 @@ faults! {
     UnknownSaidFailed,
     /// Parcels that never came are not missed.
     GapUnheard,
+    /// After a queue began anew, nobody is asked whether something was lost on its way to it.
+    ReopenedUnasked,
     /// A node that died is not taken to have left anything untold.
     DeathUnheard,
     /// A sender's new map of homes raises no doubt.

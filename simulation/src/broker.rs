@@ -3,7 +3,8 @@
 //! Keeps what the trait promises and no more: what one life publishes to another arrives in its
 //! order, at most once unless doubled by a fault, and what is lost was never confirmed; but for a
 //! restart, which loses every queue and what was under way, a life that loses its connection, and
-//! with it its queue, and one that dies, and with it what it had not confirmed yet.
+//! with it its queue, and one that dies, and with it what it had not confirmed yet. As in a cluster
+//! of brokers, a queue that began anew is not known to all who publish at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -46,6 +47,9 @@ struct State {
     most: usize,
 }
 
+/// How long it may take at most until a queue that began anew is known everywhere.
+pub const SPREADS_MS: u64 = 400;
+
 /// What waits for one life.
 #[derive(Default)]
 struct Queue {
@@ -55,11 +59,15 @@ struct Queue {
     /// Whether it began anew, and its life has not been told.
     reopened: bool,
     consumer: Option<Waker>,
+    /// When it is known everywhere.
+    known_at: Option<Instant>,
 }
 
 impl Queue {
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, world: &World) {
         (self.lost, self.reopened) = (false, true);
+        let spreads = Duration::from_millis(world.below(SPREADS_MS));
+        self.known_at = Some(Instant::now() + spreads);
         self.wake();
     }
 
@@ -101,7 +109,7 @@ impl Exchange {
     pub fn reopen(&self, life: Life) {
         let mut state = self.0.state.lock();
         if let Some(queue) = state.queues.get_mut(&life).filter(|queue| queue.lost) {
-            queue.begin_anew();
+            queue.begin_anew(&self.0.world);
         }
     }
 
@@ -117,7 +125,11 @@ impl Exchange {
     pub fn rise(&self) {
         let mut state = self.0.state.lock();
         state.down = false;
-        state.queues.values_mut().filter(|queue| !queue.lost).for_each(Queue::begin_anew);
+        state
+            .queues
+            .values_mut()
+            .filter(|queue| !queue.lost)
+            .for_each(|queue| queue.begin_anew(&self.0.world));
     }
 
     /// Waits until a node publishes something.
@@ -147,6 +159,14 @@ impl Exchange {
         let mut state = self.0.state.lock();
         let queue = state.queues.get_mut(&to).filter(|queue| !queue.lost);
         let queue = queue.ok_or(PublishError::Returned(to))?;
+        if queue.known_at.is_some_and(|at| Instant::now() < at) {
+            // Known to this publisher, not known, or taken for the one that is gone.
+            match self.0.world.below(3) {
+                0 => {}
+                1 => return Err(PublishError::Returned(to)),
+                _ => return Ok(()),
+            }
+        }
         if queue.parcels.len() >= QUEUE {
             return Err(PublishError::Refused(to));
         }

@@ -10,6 +10,7 @@ mod broker;
 mod calm;
 mod device;
 pub mod faults;
+mod first_words;
 mod last_words;
 mod line;
 mod log_outs;

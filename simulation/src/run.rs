@@ -18,6 +18,7 @@ use crate::broker::{Exchange, QUEUE};
 use crate::calm;
 use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
+use crate::first_words;
 use crate::last_words;
 use crate::line::{Line, Surroundings};
 use crate::log_outs;
@@ -226,6 +227,11 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     dead.start(settings.clone()).await;
     sleep(LEASE).await;
+    first_words::happen(&around, &lines, &users).await;
+    restless = restless.or(come_to_rest(&lines).await);
+    if is_settled {
+        earlier.push(record(&around, &lines, &model, &users).await);
+    }
     let calm = calm::happen(&around, &lines).await;
     restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;

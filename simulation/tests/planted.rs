@@ -34,6 +34,7 @@ fn promises(fault: Fault) -> &'static [u8] {
         Fault::NoOverlap
         | Fault::MissedMeanwhile
         | Fault::GapUnheard
+        | Fault::ReopenedUnasked
         | Fault::DeathUnheard
         | Fault::MapIgnored
         | Fault::LeftOutUntold
