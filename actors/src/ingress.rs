@@ -93,7 +93,7 @@ impl Ingress {
                 count(&self.node.metrics.cluster.presence, "heard");
                 self.presence(Changed { user, stage });
             }
-            Envelope::LoggedOut { user } => self.node.log_out(user),
+            Envelope::LoggedOut { user, epoch } => self.node.log_out(user, epoch),
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }

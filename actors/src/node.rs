@@ -20,7 +20,6 @@ use rally_cluster::planted::{self, Fault};
 use rally_cluster::presence::{self, Seen};
 use rally_cluster::roles::{Role, Roles};
 use rally_cluster::store::{NodeRow, NodeStatus, PresenceRow, Store, StoreError};
-use rally_schema::frame::ByeReason;
 use rally_schema::{ClientId, Cursor, Envelope, Life, Stage, UserId};
 use tracing::Span;
 
@@ -35,7 +34,7 @@ use crate::path;
 use crate::presence_watch::{LivesChanged, PresenceWatch};
 use crate::push::Push;
 use crate::rate::Quota;
-use crate::router::EndAll;
+use crate::router::LogOut;
 use crate::routers::Routers;
 use crate::settings::Settings;
 use crate::standings;
@@ -339,21 +338,22 @@ impl Node {
         over_ms > 2 * self.settings.silence_ms
     }
 
-    /// Ends every session of a user here. Who comes with a ticket from before finds out when he
-    /// first catches up.
-    pub fn log_out(&self, user: UserId) {
-        self.routers.end(user, EndAll { reason: ByeReason::LoggedOut, after_ms: None });
+    /// Ends every session of a user here by a log-in from before an epoch. Who comes later with a
+    /// ticket from before finds out when he first catches up.
+    pub fn log_out(&self, user: UserId, epoch: u64) {
+        self.routers.log_out(user, LogOut { epoch });
     }
 
-    /// Ends every session of a user, wherever it is; to be called once his account's epoch is
-    /// raised. Whom that does not reach learns it from the store: what is lost is doubt there.
-    pub fn log_out_everywhere(&self, user: UserId) {
-        self.log_out(user);
+    /// Ends every session of a user by a log-in from before an epoch, wherever it is; to be called
+    /// once his account has that epoch. Whom that does not reach learns it from the store: what is
+    /// lost is doubt there.
+    pub fn log_out_everywhere(&self, user: UserId, epoch: u64) {
+        self.log_out(user, epoch);
         let chats = self.members().into_iter().filter(|m| m.card.roles.has(Role::Chat));
         let others = chats.map(|member| member.card.life);
         // Who is given up may only be paused, and hears it then.
         for life in others.filter(|life| *life != self.life && !self.is_long_over(*life)) {
-            self.tell(life, Envelope::LoggedOut { user });
+            self.tell(life, Envelope::LoggedOut { user, epoch });
         }
     }
 

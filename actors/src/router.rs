@@ -88,6 +88,14 @@ pub struct EndAll {
     pub after_ms: Option<u64>,
 }
 
+/// Ends the sessions of the user by a log-in from before an epoch.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct LogOut {
+    /// The epoch of the account from now on.
+    pub epoch: u64,
+}
+
 /// Has the router look whether its user is in doubt, and where he is at home.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -349,6 +357,21 @@ impl Router {
             let _ = sent.await;
         });
     }
+
+    /// Tells each session here, waiting for room in its mailbox.
+    fn tell_sessions<M>(&self, message: M, ctx: &mut Context<Self>)
+    where
+        M: Message<Result = ()> + Clone + Send + 'static,
+        Session: Handler<M>,
+    {
+        for session in &self.sessions {
+            let (addr, message) = (session.addr.clone(), message.clone());
+            let sent = async move {
+                let _ = addr.send(message).await;
+            };
+            ctx.spawn(sent.into_actor(self));
+        }
+    }
 }
 
 impl Actor for Router {
@@ -472,14 +495,16 @@ impl Handler<EndAll> for Router {
     type Result = MessageResult<EndAll>;
 
     fn handle(&mut self, end: EndAll, ctx: &mut Self::Context) -> Self::Result {
-        for session in &self.sessions {
-            let addr = session.addr.clone();
-            let end = End { reason: end.reason, after_ms: end.after_ms };
-            let sent = async move {
-                let _ = addr.send(end).await;
-            };
-            ctx.spawn(sent.into_actor(self));
-        }
+        self.tell_sessions(End { reason: end.reason, after_ms: end.after_ms }, ctx);
+        MessageResult(())
+    }
+}
+
+impl Handler<LogOut> for Router {
+    type Result = MessageResult<LogOut>;
+
+    fn handle(&mut self, log_out: LogOut, ctx: &mut Self::Context) -> Self::Result {
+        self.tell_sessions(log_out, ctx);
         MessageResult(())
     }
 }

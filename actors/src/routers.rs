@@ -18,7 +18,7 @@ use rally_schema::{Stage, UserId};
 use crate::node::Node;
 use crate::push::{Push, Weight};
 use crate::rate::Taken;
-use crate::router::{EndAll, LookAround, Router};
+use crate::router::{LogOut, LookAround, Router};
 
 /// Whose sessions are in doubt: nobody's, those here, those at all edges of the user.
 const NONE: u8 = 0;
@@ -204,12 +204,12 @@ impl Routers {
         self.sessions.fetch_add(count.wrapping_sub(before), Ordering::AcqRel);
     }
 
-    /// Ends every session of a user; nothing to do when he has none.
-    pub fn end(&self, user: UserId, end: EndAll) {
+    /// Ends a user's sessions from before; nothing to do when he has none.
+    pub fn log_out(&self, user: UserId, log_out: LogOut) {
         let Some(handle) = self.all.read().get(&user).cloned() else { return };
         // Waits for room in the mailbox instead of giving up: somebody wants to be logged out.
         actix::spawn(async move {
-            let _ = handle.addr.send(end).await;
+            let _ = handle.addr.send(log_out).await;
         });
     }
 

@@ -22,9 +22,10 @@ fn ben() -> UserId {
     "ben".parse().unwrap()
 }
 
-async fn raise_epoch(store: &Model) {
+/// Ends every log-in of ben's account; gives its epoch from now on.
+async fn raise_epoch(store: &Model) -> u64 {
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
-    store.change_user(ben(), change).await.unwrap().expect("an account");
+    store.change_user(ben(), change).await.unwrap().expect("an account").epoch
 }
 
 async fn two(store: &Model, peers: &Peers) -> (TestNode, TestNode) {
@@ -51,10 +52,25 @@ async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catc
     let (one, other) = two(&store, &peers).await;
     let mut there = other.join("ben").await;
     peers.broker.cut();
-    raise_epoch(&store).await;
-    one.node.log_out_everywhere(ben());
+    let epoch = raise_epoch(&store).await;
+    one.node.log_out_everywhere(ben(), epoch);
     peers.broker.heal();
     assert_eq!(goodbye(&mut there).await, ByeReason::LoggedOut);
+}
+
+#[actix::test]
+async fn a_log_out_of_which_a_node_is_told_late_leaves_the_sessions_of_a_later_log_in_alone() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let mut before = here.join("ben").await;
+    let epoch = raise_epoch(&store).await;
+    let mut after = here.join("ben").await;
+    here.node.log_out(ben(), epoch);
+    assert_eq!(goodbye(&mut before).await, ByeReason::LoggedOut);
+    let message = after.message("ana", "I am back");
+    let r#ref = message.r#ref;
+    after.says(message).await;
+    assert_eq!(after.answer(r#ref).await, Ok(()));
 }
 
 #[actix::test]
@@ -137,13 +153,11 @@ async fn a_node_that_is_given_up_is_told_of_a_log_out_because_it_may_be_paused()
     peers.membership.silence(paused, true);
     here.knows(&["here"]).await;
     assert!(!here.node.is_living(paused));
-    here.node.log_out_everywhere(ben());
+    here.node.log_out_everywhere(ben(), 7);
     let told = async {
         while let Some(arrival) = queue.next().await {
             let Arrival::Parcel(parcel) = arrival else { continue };
-            let tells =
-                |envelope| matches!(envelope, &Envelope::LoggedOut { user } if user == ben());
-            if parcel.envelopes.iter().any(tells) {
+            if parcel.envelopes.contains(&Envelope::LoggedOut { user: ben(), epoch: 7 }) {
                 return;
             }
         }

@@ -89,7 +89,7 @@ async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
         node.knows(&["one", "other"]).await;
     }
     let (mut here, mut there) = (one.join("ben").await, other.join("ben").await);
-    one.node.log_out_everywhere("ben".parse().unwrap());
+    one.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
     for client in [&mut here, &mut there] {
         let reason = |frame| match frame {
             ServerFrame::Bye(bye) => Some(bye.reason),

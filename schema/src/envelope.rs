@@ -72,11 +72,13 @@ pub enum Envelope {
         /// Where the news is on its way.
         stage: Stage,
     },
-    /// Every log-in of this user is over: his sessions end. That of who comes later by a ticket from
-    /// before ends by the epoch in the store.
+    /// Every log-in of this user from before an epoch is over: their sessions end. That of who comes
+    /// later by a ticket from before ends by the epoch in the store.
     LoggedOut {
         /// Whose.
         user: UserId,
+        /// The epoch of his account from now on.
+        epoch: u64,
     },
     /// From now on the sender takes these lives for those that have homes: what it sends for a
     /// user goes where this map says.

@@ -313,8 +313,8 @@ impl Control {
 }
 
 impl NodeControl for Control {
-    fn log_out_everywhere(&self, user: UserId) {
-        self.node.log_out_everywhere(user);
+    fn log_out_everywhere(&self, user: UserId, epoch: u64) {
+        self.node.log_out_everywhere(user, epoch);
     }
 
     fn account_changed(&self, account: &UserRow) {

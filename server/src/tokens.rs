@@ -95,10 +95,10 @@ impl Tokens {
         self.store.revoke(who.token, who.expires_ms).await
     }
 
-    /// Ends every log-in of the account.
-    pub async fn log_out_everywhere(&self, user: UserId) -> Result<(), StoreError> {
+    /// Ends every log-in of the account; gives its epoch from now on, if there is one.
+    pub async fn log_out_everywhere(&self, user: UserId) -> Result<Option<u64>, StoreError> {
         let change = UserChange { raise_epoch: true, ..UserChange::default() };
-        self.store.change_user(user, change).await.map(|_| ())
+        Ok(self.store.change_user(user, change).await?.map(|account| account.epoch))
     }
 }
 

@@ -63,8 +63,8 @@ enum Call {
 /// Raises the epoch of the account, then tells it, as HTTP does.
 async fn log_out_everywhere(node: Arc<Node>, user: UserId) {
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
-    if node.store.change_user(user, change).await.is_ok() {
-        node.log_out_everywhere(user);
+    if let Ok(Some(account)) = node.store.change_user(user, change).await {
+        node.log_out_everywhere(user, account.epoch);
     }
 }
 

@@ -15,14 +15,14 @@ use futures_util::future::{poll_fn, try_join};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
 use rally_cluster::{pages, twins};
-use rally_schema::frame::{self, ByeReason, Reset, ServerFrame, Synced};
+use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, debug_span, warn};
 
+use super::Session;
 use super::log_in::is_over;
-use super::{End, Session};
 use crate::admission::Line;
 use crate::io::Io;
 use crate::metrics::count;
@@ -199,9 +199,7 @@ impl Session {
             }
             match done {
                 Ok(Some(done)) => session.caught_up(done, began_us, ctx),
-                Ok(None) => {
-                    session.end(End { reason: ByeReason::LoggedOut, after_ms: None }, 1000, ctx);
-                }
+                Ok(None) => session.log_in_is_over(ctx),
                 Err(error) => {
                     warn!(user = %session.user, %error, "a catch-up could not read the store");
                     session.worker.node.store_failed("a catch-up could not read the store", &error);

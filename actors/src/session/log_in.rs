@@ -4,13 +4,14 @@
 //! the account's epoch, and a session of an earlier one ends. Until the first catch-up has, a
 //! client gets no more than the time: the log-in behind its ticket may be over already.
 
-use actix::Context;
+use actix::{Context, Handler};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::UserRow;
-use rally_schema::frame::ClientFrame;
+use rally_schema::frame::{ByeReason, ClientFrame};
 
-use super::Session;
+use super::{End, Session};
 use crate::io::Pause;
+use crate::router::LogOut;
 
 /// By which log-in a session was opened.
 #[derive(Debug)]
@@ -46,7 +47,22 @@ pub(super) fn is_over(epoch: u64, account: Option<&UserRow>) -> bool {
     over && !planted::on(Fault::LogOutUnread)
 }
 
+impl Handler<LogOut> for Session {
+    type Result = ();
+
+    fn handle(&mut self, log_out: LogOut, ctx: &mut Self::Context) {
+        if self.log_in.epoch < log_out.epoch {
+            self.log_in_is_over(ctx);
+        }
+    }
+}
+
 impl Session {
+    /// Ends the session because its log-in is over.
+    pub(super) fn log_in_is_over(&mut self, ctx: &mut Context<Self>) {
+        self.end(End { reason: ByeReason::LoggedOut, after_ms: None }, 1000, ctx);
+    }
+
     /// Keeps a frame that comes too early, or gives it back to be taken now.
     pub(super) fn keep_early(
         &mut self,

@@ -154,8 +154,9 @@ pub async fn logout_everywhere(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let user = caller.user();
-    state.tokens.log_out_everywhere(user).await?;
-    state.node.log_out_everywhere(user);
+    if let Some(epoch) = state.tokens.log_out_everywhere(user).await? {
+        state.node.log_out_everywhere(user, epoch);
+    }
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }
 

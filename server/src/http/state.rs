@@ -27,8 +27,8 @@ use crate::tokens::Tokens;
 
 /// What HTTP tells the node, and asks of it. Calls must not block.
 pub trait NodeControl: Send + Sync + 'static {
-    /// Ends every live session of the user, wherever it is.
-    fn log_out_everywhere(&self, user: UserId);
+    /// Ends every live session of the user by a log-in from before an epoch, wherever it is.
+    fn log_out_everywhere(&self, user: UserId, epoch: u64);
 
     /// Hears that an account's name or settings changed.
     fn account_changed(&self, account: &UserRow);
