@@ -41,8 +41,9 @@ fn promises(fault: Fault) -> &'static [u8] {
         | Fault::GapKeepsMap
         | Fault::EdgesUncounted
         | Fault::FullUnheard
-        | Fault::LagForgotten
-        | Fault::StepFollowed => A_PUSH_IS_MISSED,
+        | Fault::LagForgotten => A_PUSH_IS_MISSED,
+        // What is dated ahead is missed; and nobody admits what it stamped to be sent again.
+        Fault::StepFollowed => &[2, 6, 8, 9],
         // Presence is watched by leases, too.
         Fault::LapseUnheard => &[2, 6, 7, 8],
         Fault::LogOutUnread => &[LOG_INS],
