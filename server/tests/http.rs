@@ -19,6 +19,18 @@ use tokio::time::timeout;
 const PASSWORD: &str = "correct horse";
 
 #[tokio::test]
+async fn an_address_in_use_is_named_and_that_is_all_that_is_said() {
+    let (server, home) = (Server::start(), tempfile::tempdir().unwrap());
+    let Err((code, said)) = Server::try_at(&server.address.to_string(), home.path(), &[]) else {
+        panic!("two serve {}", server.address);
+    };
+    assert_eq!(code, Some(78), "{said:?}");
+    let [line] = &*said else { panic!("{said:#?}") };
+    let named = format!("rally-server: cannot listen on {}: ", server.address);
+    assert!(line.starts_with(&named) && line.ends_with("set another address with --listen"));
+}
+
+#[tokio::test]
 async fn every_answer_wears_its_headers() {
     let server = Server::start();
     for path in ["/", "/chat/rafa", "/api/config", "/api/nothing", "/nothing.js", "/metrics"] {
