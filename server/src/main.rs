@@ -38,11 +38,22 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rally-server: {error:#}");
+            eprintln!("rally-server: {}", words(&error));
             let settings = error.downcast_ref::<node::StartError>().is_some();
             ExitCode::from(if settings { BAD_CONFIG } else { 1 })
         }
     }
+}
+
+/// Says what went wrong and its causes, each once: some errors have their cause's words in their own.
+fn words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match (said.is_empty(), said.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => said,
+            (false, false) => format!("{said}: {cause}"),
+        }
+    })
 }
 
 fn show(config: &Config) {
@@ -61,4 +72,19 @@ fn import_users(
     let imported = actix_rt::System::new().block_on(import)?;
     println!("{} lines read, {} accounts are new", imported.lines, imported.new);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let names_it = anyhow!("refused (os error 111)").context("no node: refused (os error 111)");
+        assert_eq!(words(&names_it), "no node: refused (os error 111)");
+        let adds_to_it = anyhow!("refused (os error 111)").context("no node answers");
+        assert_eq!(words(&adds_to_it), "no node answers: refused (os error 111)");
+    }
 }
