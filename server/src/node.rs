@@ -32,6 +32,7 @@ use rally_schema::{ClientId, Life, Stage, UserId};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::alerts;
 use crate::config::{self, Settings};
 use crate::demo;
 use crate::http::{self, HttpMetrics, HttpState, NodeControl, Placed, SOCKET_PATH};
@@ -125,6 +126,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     keep.register(&mut registry);
     registry.register_collector(Box::new(clock.clone()));
     let http_metrics = HttpMetrics::new(&mut registry);
+    alerts::begin_at_zero(&metrics, &http_metrics);
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
     let node = Node::start(Parts {
         life,
