@@ -1,5 +1,6 @@
 //! The program: reads the command line and does what it says.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -58,8 +59,12 @@ fn words(error: &anyhow::Error) -> String {
 
 fn show(config: &Config) {
     let width = config.effective.iter().map(|one| one.setting.key.len()).max().unwrap_or(0);
+    let mut out = std::io::stdout().lock();
     for one in &config.effective {
-        println!("{:width$} = {}  # {}", one.setting.key, one.shown, one.source);
+        // Whoever reads it may have read enough.
+        if writeln!(out, "{:width$} = {}  # {}", one.setting.key, one.shown, one.source).is_err() {
+            return;
+        }
     }
 }
 
