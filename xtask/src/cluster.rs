@@ -168,7 +168,11 @@ fn wait(checkout: &Checkout, node: u8, begun: Instant) -> anyhow::Result<()> {
 }
 
 fn status(checkout: &Checkout) {
-    for node in (1..=MOST).filter(|node| process(checkout, *node).home().exists()) {
+    let known = |node: &u8| process(checkout, *node).home().exists();
+    if !(1..=MOST).any(|node| known(&node)) {
+        println!("nothing was started: cargo xtask cluster up");
+    }
+    for node in (1..=MOST).filter(known) {
         let state = match process(checkout, node).pid() {
             Some(pid) if is_ready(node) => format!("ready, process {}", pid.as_raw_nonzero()),
             Some(pid) => format!("not ready, process {}", pid.as_raw_nonzero()),
