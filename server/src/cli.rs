@@ -60,11 +60,11 @@ fn flags(matches: &ArgMatches) -> Flags {
 /// Describes the command line.
 pub fn command() -> Command {
     let import = Command::new("import")
-        .about("Creates accounts in the data folder of a node that does not run")
+        .about("Creates accounts, in Cassandra or in the data folder of a node that is stopped")
         .long_about(
-            "Creates accounts in the data folder of a node that does not run. Each line of the \
-             file is user,name or a JSON object with user, name and perhaps hash (argon2id in PHC \
-             form). Accounts without a hash share the password of --password-file, hashed once. \
+            "Creates accounts where the settings say: in Cassandra, also while nodes run, or in the \
+             data folder of a node that is stopped. Each line of the file is user,name or a JSON \
+             object with user, name and perhaps hash (argon2id in PHC form). Accounts without a hash share the password of --password-file, hashed once. \
              Accounts that exist stay as they are.",
         )
         .arg(

@@ -10,6 +10,7 @@ const _: () = assert!(
     "rally-server is built with the feature `planted` of rally-cluster: build it alone"
 );
 
+pub mod alerts;
 pub mod cli;
 pub mod config;
 pub mod demo;

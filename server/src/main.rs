@@ -1,5 +1,6 @@
 //! The program: reads the command line and does what it says.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,17 +39,32 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rally-server: {error:#}");
+            eprintln!("rally-server: {}", words(&error));
             let settings = error.downcast_ref::<node::StartError>().is_some();
             ExitCode::from(if settings { BAD_CONFIG } else { 1 })
         }
     }
 }
 
+/// Says what went wrong and its causes, each once: some errors have their cause's words in their own.
+fn words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match (said.is_empty(), said.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => said,
+            (false, false) => format!("{said}: {cause}"),
+        }
+    })
+}
+
 fn show(config: &Config) {
     let width = config.effective.iter().map(|one| one.setting.key.len()).max().unwrap_or(0);
+    let mut out = std::io::stdout().lock();
     for one in &config.effective {
-        println!("{:width$} = {}  # {}", one.setting.key, one.shown, one.source);
+        // Whoever reads it may have read enough.
+        if writeln!(out, "{:width$} = {}  # {}", one.setting.key, one.shown, one.source).is_err() {
+            return;
+        }
     }
 }
 
@@ -61,4 +77,19 @@ fn import_users(
     let imported = actix_rt::System::new().block_on(import)?;
     println!("{} lines read, {} accounts are new", imported.lines, imported.new);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let names_it = anyhow!("refused (os error 111)").context("no node: refused (os error 111)");
+        assert_eq!(words(&names_it), "no node: refused (os error 111)");
+        let adds_to_it = anyhow!("refused (os error 111)").context("no node answers");
+        assert_eq!(words(&adds_to_it), "no node answers: refused (os error 111)");
+    }
 }

@@ -25,13 +25,14 @@ use rally_cluster::membership::roster::Member;
 use rally_cluster::membership::{Card, Status};
 use rally_cluster::placement::{self, Policy};
 use rally_cluster::presence::Seen;
-use rally_cluster::roles::Role;
+use rally_cluster::roles::{Role, Roles};
 use rally_cluster::store::{PresenceRow, Store, StoreError, UserRow, cassandra, embedded};
 use rally_schema::limits::{CHANGE_DAYS, Overlap};
 use rally_schema::{ClientId, Life, Stage, UserId};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::alerts;
 use crate::config::{self, Settings};
 use crate::demo;
 use crate::http::{self, HttpMetrics, HttpState, NodeControl, Placed, SOCKET_PATH};
@@ -113,12 +114,19 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let life = Life { node: settings.node.node, generation: clock.now_ms() };
     let peers = peers::meet(&settings.cluster, life).await?;
     let past = store.nodes().await?;
+    if settings.node.demo {
+        demo::make_users(&store).await?;
+    }
+    // All that may fail comes before the actors: one that ends before its first turn panics.
+    let failed = |error| StartError::Listen { address: settings.network.listen, error };
+    let listener = bind(settings.network.listen).map_err(failed)?;
 
     let mut registry = Registry::with_prefix("rally");
     let metrics = Metrics::new(&mut registry);
     keep.register(&mut registry);
     registry.register_collector(Box::new(clock.clone()));
     let http_metrics = HttpMetrics::new(&mut registry);
+    alerts::begin_at_zero(&metrics, &http_metrics);
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
     let node = Node::start(Parts {
         life,
@@ -141,9 +149,6 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         policy: policy(settings.cluster.placement),
         turn: AtomicU64::new(rand::random()),
     });
-    if settings.node.demo {
-        demo::make_users(&store).await?;
-    }
     let http = web::Data::new(HttpState::new(
         settings.clone(),
         store.clone(),
@@ -154,7 +159,8 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     ));
     let threads = settings.network.workers.0.unwrap_or(DEFAULT_WORKERS);
     let workers = Workers::new(node.clone(), threads, settings.network.max_connections);
-    let (server, address) = listen(&settings, threads, http, workers.clone())?;
+    let (server, address) =
+        listen(listener, settings.node.roles, threads, http, workers.clone()).map_err(failed)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(expire_changes(store, clock));
@@ -230,16 +236,13 @@ fn actor_settings(settings: &Settings) -> rally_actors::Settings {
 }
 
 fn listen(
-    settings: &Settings,
+    listener: TcpListener,
+    roles: Roles,
     threads: usize,
     http: web::Data<HttpState>,
     workers: Arc<Workers>,
-) -> Result<(actix_server::Server, SocketAddr), StartError> {
-    let address = settings.network.listen;
-    let failed = |error| StartError::Listen { address, error };
-    let listener = bind(address).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let roles = settings.node.roles;
+) -> std::io::Result<(actix_server::Server, SocketAddr)> {
+    let bound = listener.local_addr()?;
     let make = move || {
         workers.join();
         let socket = match roles.has(Role::Chat) {
@@ -248,7 +251,7 @@ fn listen(
         };
         http::app(http.clone()).app_data(web::Data::from(workers.clone())).service(socket)
     };
-    let server = upgrade::server(vec![listener], threads, make).map_err(failed)?;
+    let server = upgrade::server(vec![listener], threads, make)?;
     Ok((server, bound))
 }
 

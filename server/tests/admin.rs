@@ -101,7 +101,7 @@ async fn a_node_says_how_it_stands_and_why() {
     })
     .await;
     let nodes = get(&server, "/admin/nodes").await;
-    has_members(&nodes, &["asked", "now_ms", "nodes"]);
+    has_members(&nodes, &["asked", "now_ms", "nodes", "unread"]);
     let node = &nodes["nodes"][0];
     has_members(
         node,

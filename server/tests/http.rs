@@ -19,6 +19,18 @@ use tokio::time::timeout;
 const PASSWORD: &str = "correct horse";
 
 #[tokio::test]
+async fn an_address_in_use_is_named_and_that_is_all_that_is_said() {
+    let (server, home) = (Server::start(), tempfile::tempdir().unwrap());
+    let Err((code, said)) = Server::try_at(&server.address.to_string(), home.path(), &[]) else {
+        panic!("two serve {}", server.address);
+    };
+    assert_eq!(code, Some(78), "{said:?}");
+    let [line] = &*said else { panic!("{said:#?}") };
+    let named = format!("rally-server: cannot listen on {}: ", server.address);
+    assert!(line.starts_with(&named) && line.ends_with("set another address with --listen"));
+}
+
+#[tokio::test]
 async fn every_answer_wears_its_headers() {
     let server = Server::start();
     for path in ["/", "/chat/rafa", "/api/config", "/api/nothing", "/nothing.js", "/metrics"] {
@@ -220,6 +232,51 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
         }
     }
     samples
+}
+
+/// Gives the metrics that a text names, each with what stands in braces behind it.
+fn named(text: &str) -> impl Iterator<Item = (String, &str)> {
+    text.split("rally_").skip(1).map(|rest| {
+        let (name, rest) =
+            rest.split_at(rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap());
+        let braces = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
+        (format!("rally_{name}"), braces.unwrap_or(""))
+    })
+}
+
+#[tokio::test]
+async fn what_alerts_look_at_is_there_before_anything_went_wrong() {
+    let operations = include_str!("../../docs/operations.md");
+    let alerts = operations.split("\n## ").find(|part| part.starts_with("Alerts")).unwrap();
+    let server = Server::start();
+    let (mut rafa, mut roger) = (server.join("rafa").await, server.join("roger").await);
+    rafa.say("roger", "hello").await;
+    roger.hears("hello").await;
+    let page = async || server.get("/metrics", None).await.body;
+    // The last to be there: the node's first look at the others, and at who is online.
+    for first in ["rally_nodes{of=\"suspect\"}", "rally_presence_total{"] {
+        eventually(first, async || page().await.contains(first)).await;
+    }
+    let page = page().await;
+    // Of the other store.
+    let here = |name: &str| !name.starts_with("rally_store_request");
+    for (name, _) in named(operations).filter(|(name, _)| here(name)) {
+        let family = name.strip_suffix("_bucket").unwrap_or(&name);
+        assert!(page.contains(&format!("# TYPE {family} ")), "no metric {name}");
+    }
+    let mut labels = 0;
+    for (name, braces) in named(alerts).filter(|(name, _)| here(name)) {
+        let Some((label, values)) = braces.split_once('=') else { continue };
+        if name == "rally_http_requests_total" {
+            continue;
+        }
+        for value in values.trim_matches(['~', '"']).split("\\|").flat_map(|v| v.split('|')) {
+            let sample = format!("{name}{{{label}=\"{value}\"}} ");
+            assert!(page.contains(&sample), "no sample {sample}");
+            labels += 1;
+        }
+    }
+    assert!(labels > 15, "the table of alerts was not read: {labels}");
 }
 
 #[tokio::test]

@@ -62,6 +62,14 @@ async fn one_trace_leads_from_the_frame_over_the_commit_to_the_delivery() {
     }
 }
 
+#[tokio::test]
+async fn a_log_that_goes_into_a_file_has_no_colours() {
+    let server = Server::with(&["--log-filter=info"]).left().await;
+    let log = server.log();
+    assert!(log.iter().any(|line| line.contains("ready address=127.0.0.1:")), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains('\u{1b}')), "{log:?}");
+}
+
 /// Reads the log: JSON, but for the one line that says where the node is.
 fn json_lines(server: &Server) -> Vec<Value> {
     let log = server.log();

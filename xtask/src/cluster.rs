@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 
 use crate::checkout::Checkout;
 use crate::process::{Process, Signal};
+use crate::run::build;
 use crate::{call, services};
 
 /// Nodes that a cluster of this command may have.
@@ -37,7 +38,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Start what does not run yet, services included, and say where the nodes answer
+    /// Build, start what does not run yet, services included, and say where the nodes answer
     Up(Nodes),
     /// Show what runs
     Status,
@@ -104,8 +105,8 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn start_all(checkout: &Checkout, up: &Nodes) -> anyhow::Result<()> {
+    build(checkout)?;
     services::start(checkout, &up.services)?;
-    call::run(call::cargo(checkout.root()).args(["build", "--release", "-p", "rally-server"]))?;
     let begun = Instant::now();
     for node in 1..=up.nodes {
         match process(checkout, node).pid() {
@@ -169,7 +170,11 @@ fn wait(checkout: &Checkout, node: u8, begun: Instant) -> anyhow::Result<()> {
 }
 
 fn status(checkout: &Checkout) {
-    for node in (1..=MOST).filter(|node| process(checkout, *node).home().exists()) {
+    let known = |node: &u8| process(checkout, *node).home().exists();
+    if !(1..=MOST).any(|node| known(&node)) {
+        println!("nothing was started: cargo xtask cluster up");
+    }
+    for node in (1..=MOST).filter(known) {
         let state = match process(checkout, node).pid() {
             Some(pid) if is_ready(node) => format!("ready, process {}", pid.as_raw_nonzero()),
             Some(pid) => format!("not ready, process {}", pid.as_raw_nonzero()),

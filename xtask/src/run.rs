@@ -34,6 +34,21 @@ pub struct Args {
 
 /// Builds, then becomes the server. Returns only to report a failure.
 pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
+    build(checkout)?;
+    let data = args.data_dir.unwrap_or_else(|| checkout.root().join(".rally/data"));
+    println!("\nRally: {}  (Ctrl-C stops it)", link(&args.listen));
+    println!("Data:  {}", data.display());
+
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let mut server = call::program(checkout.server(), &here);
+    server.arg("--demo").arg("--listen").arg(&args.listen).arg("--data-dir").arg(&data);
+    server.args(args.server);
+    let error = server.exec();
+    Err(error).with_context(|| format!("cannot start {}", checkout.server().display()))
+}
+
+/// Builds the server with the browser client inside, as far as either is stale.
+pub fn build(checkout: &Checkout) -> anyhow::Result<()> {
     println!("[1/4] Tools: {}", need::check(&[&need::RUSTC, &need::NODE, &need::NPM])?);
     println!("[2/4] Packages of the browser client");
     client::install(checkout)?.tell();
@@ -45,18 +60,7 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
         "--release",
         "--package",
         "rally-server",
-    ]))?;
-
-    let data = args.data_dir.unwrap_or_else(|| checkout.root().join(".rally/data"));
-    println!("\nRally: {}  (Ctrl-C stops it)", link(&args.listen));
-    println!("Data:  {}", data.display());
-
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
-    let mut server = call::program(checkout.server(), &here);
-    server.arg("--demo").arg("--listen").arg(&args.listen).arg("--data-dir").arg(&data);
-    server.args(args.server);
-    let error = server.exec();
-    Err(error).with_context(|| format!("cannot start {}", checkout.server().display()))
+    ]))
 }
 
 /// Gives the address as a browser on this machine takes it.

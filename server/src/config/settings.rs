@@ -61,7 +61,7 @@ settings! {
         cassandra: Vec<Place> = "127.0.0.1:9042";
         /// Keyspace, made when it does not exist.
         cassandra_keyspace: Name = "rally";
-        /// Copies of every row, when the keyspace is made.
+        /// Copies of every row, on as many nodes of Cassandra; a keyspace keeps the number that it was made with.
         cassandra_replication: u8 = "3" in 1..=9;
         /// Data center whose nodes are read and written; none takes that of the first node asked.
         cassandra_datacenter: Option<Word> = "none";
@@ -79,7 +79,7 @@ settings! {
         commit_queue_bytes: usize = "33554432" in 65_536..=4_294_967_296;
         /// Bytes of the store's blocks that are kept in memory.
         cache_bytes: u64 = "67108864" in 1_048_576..=1_099_511_627_776;
-        /// Writes that the node has in flight.
+        /// Writes that each worker has in flight; of requests to Cassandra the node has three times as many.
         commits_in_flight: usize = "8192" in 1..=1_000_000;
         /// Time for which one attempt to write waits for the store.
         commit_timeout_ms: u64 = "10000" in 100..=600_000;

@@ -10,6 +10,7 @@ mod json;
 mod slow;
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -124,7 +125,11 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     // The AMQP library logs what is returned to it, texts and all, and no filter that an operator
     // writes may let it.
     let filter = filter.and(filter_fn(|metadata| !metadata.target().starts_with("lapin")));
-    let layer = tracing_subscriber::fmt::layer();
+    let mut layer = tracing_subscriber::fmt::layer();
+    if !std::io::stdout().is_terminal() {
+        // Colours would stand between a field's name and its value in a file that somebody searches.
+        layer = layer.with_ansi(false);
+    }
     match settings.log_format {
         LogFormat::Text => layer.with_target(false).with_filter(filter).boxed(),
         LogFormat::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),

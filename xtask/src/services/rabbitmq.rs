@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::{STOP, Service, keep_count, open};
 use crate::process::Process;
@@ -122,10 +122,15 @@ pub fn service(home: &Path, index: u8) -> Service {
 pub fn start_epmd(home: &Path) -> anyhow::Result<()> {
     let epmd = epmd(home);
     if epmd.pid().is_none() {
-        let port = NAMES.to_string();
+        let (port, at) = (NAMES.to_string(), (Ipv4Addr::LOCALHOST, NAMES).into());
+        if open(at) {
+            bail!(
+                "epmd: something else listens on {at}, as services of another checkout do: stop that first"
+            );
+        }
         let mut command = call::program("epmd", home);
         epmd.start(command.args(["-address", "127.0.0.1", "-port", &port]))?;
-        epmd.wait(Duration::from_secs(10), || open((Ipv4Addr::LOCALHOST, NAMES).into()))?;
+        epmd.wait(Duration::from_secs(10), || open(at))?;
     }
     Ok(())
 }

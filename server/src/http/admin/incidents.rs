@@ -17,7 +17,7 @@ pub struct Incidents {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Incident {
     /// What: suspected, offline, back, map_changed, gap_heard, queue_reopened, clock_off,
-    /// clock_near, store_error.
+    /// clock_near, clock_stepped, store_error.
     kind: &'static str,
     /// The same in words.
     words: String,

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use rally_cluster::membership::Status;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::membership::why::{span, why};
-use rally_cluster::store::{NodeRow, NodeStatus};
+use rally_cluster::store::{NodeRow, NodeStatus, StoreError};
 use rally_schema::Life;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,6 +29,9 @@ pub struct Nodes {
     now_ms: u64,
     /// All, in the order of their names.
     nodes: Vec<NodeView>,
+    /// Why `stored` is left out, when the store did not answer; then the lives are those that are
+    /// known here, and some may have been taken off the list.
+    unread: Option<String>,
 }
 
 /// One life of a node.
@@ -71,8 +74,8 @@ pub struct Stored {
 /// Lists the nodes.
 #[utoipa::path(get, path = "/admin/nodes", tag = "admin", security(("admin" = [])),
     responses((status = 200, description = "All lives that are known", body = Nodes)))]
-pub async fn list(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
-    let rows = state.store.nodes().await?;
+pub async fn list(state: web::Data<HttpState>) -> HttpResponse {
+    let (rows, unread) = read(state.store.nodes().await);
     let members = state.node.members();
     let stored = |life| rows.iter().find(|row| row.life == life);
     let taken_off = |life| stored(life).is_some_and(|row| row.status == NodeStatus::Deleted);
@@ -87,7 +90,17 @@ pub async fn list(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> 
     nodes.extend(rows.iter().filter(unknown).map(|row| (row.life, from_store(row, now_ms))));
     nodes.sort_by_key(|(life, _)| *life);
     let nodes = nodes.into_iter().map(|(_, node)| node).collect();
-    Ok(HttpResponse::Ok().json(Nodes { asked: state.life.to_string(), now_ms, nodes }))
+    let asked = state.life.to_string();
+    HttpResponse::Ok().json(Nodes { asked, now_ms, nodes, unread })
+}
+
+/// Gives what the store has, or why that is missing: whoever asks while the store is away has all
+/// the more need of the rest.
+fn read(rows: Result<Vec<NodeRow>, StoreError>) -> (Vec<NodeRow>, Option<String>) {
+    match rows {
+        Ok(rows) => (rows, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    }
 }
 
 fn known(
@@ -208,4 +221,19 @@ fn lives(
 fn follows(member: &Member, row: &NodeRow) -> bool {
     let (later, life) = (member.card.life, row.life);
     later.node == life.node && later.generation > life.generation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_answer_is_named_and_hides_nothing_else() {
+        let (rows, unread) = read(Err(StoreError::Read("no connection".to_owned())));
+        assert_eq!(
+            (rows.len(), unread.is_some_and(|why| why.contains("no connection"))),
+            (0, true)
+        );
+        assert_eq!(read(Ok(Vec::new())), (Vec::new(), None));
+    }
 }
