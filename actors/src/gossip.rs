@@ -158,7 +158,9 @@ impl Gossip {
         };
         if off != node.clock_is_off() {
             node.set_clock_is_off(off);
-            let words = format!("the median of all clocks is {ahead_ms} ms ahead of this one");
+            let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
+            let by_ms = ahead_ms.unsigned_abs();
+            let words = format!("the median of all clocks is {by_ms} ms {side} this one");
             match off {
                 true => {
                     warn!(ahead_ms, "the others' clocks are elsewhere: not ready until set");
@@ -183,8 +185,7 @@ impl Gossip {
                 warn!(life = %row.life, %error, "what became of a node was not written");
                 gossip.node.store_failed("what became of a node was not written", error);
             }
-            gossip.records.done(&row, written.is_ok());
-            // A failed one waits for the next look.
+            gossip.records.done(&row, written.is_ok(), gossip.node.clock.now_ms());
             if written.is_ok() {
                 gossip.record(ctx);
             }
@@ -212,7 +213,7 @@ impl Gossip {
         let ready: Vec<Life> = self.roster.ready().collect();
         if ready != self.ready {
             let names: Vec<String> = ready.iter().map(Life::to_string).collect();
-            info!(ready = names.join(" "), "other nodes take users now");
+            info!(ready = names.join(" "), "these nodes take users now");
             self.node.set_lives(&ready);
             self.ready = ready;
         }

@@ -1,7 +1,7 @@
 //! What is written about nodes in the store: of this one that it lives, of others the verdicts.
 //!
 //! Every node writes the verdicts that it comes to; writes about one life meet by their times, so
-//! it does not matter how many do. A write that failed is made again at the next look. No I/O.
+//! it does not matter how many do. A write that failed is made again a little later. No I/O.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ use rally_schema::Life;
 /// How often a node writes that it lives.
 const HEARTBEAT_MS: u64 = 10_000;
 
+/// How long after a write that failed the next one is made.
+const AGAIN_MS: u64 = 2_000;
+
 /// What this node has written, and what it is writing.
 #[derive(Debug)]
 pub struct Records {
@@ -20,17 +23,20 @@ pub struct Records {
     written: BTreeMap<Life, NodeStatus>,
     beat_ms: u64,
     writing: bool,
+    /// Nothing is written before, because a write failed.
+    not_before_ms: u64,
 }
 
 impl Records {
     /// Begins with nothing written.
     pub fn new(me: Life) -> Self {
-        Self { me, written: BTreeMap::new(), beat_ms: 0, writing: false }
+        Self { me, written: BTreeMap::new(), beat_ms: 0, writing: false, not_before_ms: 0 }
     }
 
-    /// Gives a row that is to be written at `now_ms` of the clock, unless one is being written.
+    /// Gives a row that is to be written at `now_ms` of the clock, unless one is being written, or
+    /// was not a moment ago.
     pub fn due(&mut self, members: &[Member], now_ms: u64) -> Option<NodeRow> {
-        if self.writing {
+        if self.writing || now_ms < self.not_before_ms {
             return None;
         }
         let gone = |life: &&Life| members.iter().all(|member| member.card.life != **life);
@@ -49,11 +55,11 @@ impl Records {
         Some(row)
     }
 
-    /// Takes over what became of a write.
-    pub fn done(&mut self, row: &NodeRow, written: bool) {
+    /// Takes over what became of a write, at `now_ms` of the clock.
+    pub fn done(&mut self, row: &NodeRow, written: bool, now_ms: u64) {
         self.writing = false;
         match (written, row.status) {
-            (false, _) => {}
+            (false, _) => self.not_before_ms = now_ms + AGAIN_MS,
             (true, NodeStatus::Deleted) => drop(self.written.remove(&row.life)),
             (true, status) => {
                 self.written.insert(row.life, status);
@@ -106,7 +112,7 @@ mod tests {
         let next = || {
             let row = records.due(members, now_ms)?;
             assert_eq!(records.due(members, now_ms), None, "one at a time");
-            records.done(&row, true);
+            records.done(&row, true, now_ms);
             Some((row.life.node.to_string(), row.status))
         };
         std::iter::from_fn(next).collect()
@@ -137,7 +143,9 @@ mod tests {
         let (mut records, members) =
             (Records::new(life("a")), [member("a", Standing::Live, 1_000)]);
         let row = records.due(&members, 1_000).unwrap();
-        records.done(&row, false);
-        assert_eq!(records.due(&members, 1_000), Some(row));
+        records.done(&row, false, 1_000);
+        assert_eq!(records.due(&members, 1_000), None, "not at once");
+        let again = NodeRow { status_ms: 1_000 + AGAIN_MS, ..row };
+        assert_eq!(records.due(&members, 1_000 + AGAIN_MS), Some(again));
     }
 }

@@ -336,7 +336,7 @@ async fn gives_only_what_was_written(server: Server, kind: &str, name: &Path) {
         Some(serde_json::json!({"user": "roger", "password": "rally-demo", "bearer": true})),
     )
     .await;
-    if token.status == 500 {
+    if token.status >= 500 {
         return;
     }
     let mut roger = server.join("roger").await;

@@ -2,7 +2,9 @@
 //!
 //! That nothing is missed rests on the clocks of ready nodes lying close together, so a node
 //! whose clock is off must not be ready. A card says its node's time when it was written and
-//! arrives later, so it shows too little; of the last few the largest is nearest. No I/O.
+//! arrives later, so it shows too little; of the last few the largest is nearest. Who was paused
+//! hears nobody at first, and then what was written meanwhile: what was known before still counts
+//! then. No I/O.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,6 +15,9 @@ use super::Card;
 /// Cards of one life that are remembered; with one a second, a quarter of a minute.
 const CARDS: usize = 16;
 
+/// For how long it is remembered how far the clock of a life was that is not heard.
+const SILENT_MS: u64 = 60_000;
+
 /// The clocks of the lives that are heard.
 #[derive(Debug, Default)]
 pub struct Clocks(BTreeMap<Life, Seen>);
@@ -21,26 +26,31 @@ pub struct Clocks(BTreeMap<Life, Seen>);
 struct Seen {
     told_ms: u64,
     ahead_ms: VecDeque<i64>,
+    /// When it was last heard, by this node's clock, and whether it still is.
+    heard_ms: u64,
+    is_heard: bool,
 }
 
 impl Seen {
     fn nearest(&self) -> Option<i64> {
-        self.ahead_ms.iter().max().copied()
+        self.ahead_ms.iter().filter(|_| self.is_heard).max().copied()
     }
 }
 
 impl Clocks {
     /// Takes over the cards that are heard at `now_ms` of this node's clock.
     pub fn hear(&mut self, me: Life, cards: &[Card], now_ms: u64) {
-        self.0.retain(|life, _| cards.iter().any(|card| card.life == *life));
+        self.0.values_mut().for_each(|seen| seen.is_heard = false);
         for card in cards.iter().filter(|card| card.life != me) {
             let seen = self.0.entry(card.life).or_default();
+            (seen.is_heard, seen.heard_ms) = (true, now_ms);
             if seen.told_ms != card.clock_ms {
                 seen.told_ms = card.clock_ms;
                 seen.ahead_ms.truncate(CARDS - 1);
                 seen.ahead_ms.push_front(card.clock_ms as i64 - now_ms as i64);
             }
         }
+        self.0.retain(|_, seen| seen.is_heard || now_ms < seen.heard_ms + SILENT_MS);
     }
 
     /// Gives how far each is ahead of this node's, as far as is known.
@@ -130,6 +140,18 @@ mod tests {
         let mut clocks = Clocks::default();
         clocks.hear(life("a"), &[card("b", 160_000), card("c", 160_000)], 100_000);
         clocks.hear(life("a"), &[], 101_000);
-        assert_eq!(clocks.median_ahead_ms(), 0);
+        assert_eq!((clocks.others_ahead_ms(), clocks.median_ahead_ms()), (None, 0));
+        assert!(clocks.ahead_ms().is_empty());
+        clocks.hear(life("a"), &[], 100_000 + SILENT_MS);
+        assert!(clocks.0.is_empty(), "it is not kept for ever");
+    }
+
+    #[test]
+    fn what_was_written_during_a_pause_does_not_count_against_the_others() {
+        let mut clocks = Clocks::default();
+        clocks.hear(life("a"), &[card("b", 100_000), card("c", 100_000)], 100_010);
+        clocks.hear(life("a"), &[], 108_000);
+        clocks.hear(life("a"), &[card("b", 101_000), card("c", 101_000)], 108_010);
+        assert_eq!(clocks.others_ahead_ms(), Some(-10));
     }
 }

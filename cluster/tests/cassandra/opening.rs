@@ -49,6 +49,17 @@ async fn four_that_open_a_missing_keyspace_at_once_agree_on_one_store() {
 
 #[tokio::test]
 #[ignore = "needs Cassandra: cargo xtask services up"]
+async fn a_keyspace_for_which_there_are_not_enough_nodes_is_not_made() {
+    let options = missing("too_few").await;
+    let many = Options { replication_factor: 9, ..options.clone() };
+    let error = refused(many).await;
+    assert!(matches!(&error, OpenError::TooFewNodes { asked: 9, .. }), "{error}");
+    CassandraStore::open(options.clone()).await.expect("it was not made with another factor");
+    drop_keyspace(&options.keyspace).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra: cargo xtask services up"]
 async fn what_this_version_does_not_know_is_refused_and_nothing_is_changed() {
     let options = missing("refused").await;
     CassandraStore::open(options.clone()).await.unwrap();

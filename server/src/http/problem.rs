@@ -84,6 +84,8 @@ kinds! {
     Rate = 429, "rate", "Too many requests";
     /// A fault of the server's.
     Internal = 500, "internal", "Internal error";
+    /// The store does not answer.
+    Store = 503, "store", "The store does not answer";
     /// Too much to do.
     Busy = 503, "busy", "The server is busy";
     /// The node does not take users now.
@@ -207,9 +209,13 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::new(Kind::Busy, error.to_string()).retry_after(1),
-            StoreError::Unknown(_) | StoreError::Read(_) | StoreError::Damaged { .. } => {
+            StoreError::Unknown(_) | StoreError::Read(_) => {
                 tracing::error!(%error, "the store failed a request");
-                Self::new(Kind::Internal, "the store did not answer: try again").retry_after(1)
+                Self::new(Kind::Store, "the store did not answer: try again").retry_after(1)
+            }
+            StoreError::Damaged { .. } => {
+                tracing::error!(%error, "the store failed a request");
+                Self::new(Kind::Internal, "what is stored cannot be read")
             }
         }
     }
@@ -256,7 +262,7 @@ mod tests {
     fn a_fault_of_the_store_s_does_not_show_its_cause() {
         let problem = Problem::from(StoreError::Read("/secret/path is gone".to_owned()));
         assert!(!problem.body().detail.contains("secret"));
-        assert_eq!(problem.status_code(), 500);
+        assert_eq!(problem.status_code(), 503);
         assert_eq!(Problem::from(StoreError::Busy).status_code(), 503);
     }
 

@@ -8,6 +8,7 @@ use rally_schema::StoreId;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::cluster::Node;
 use scylla::cluster::metadata::Strategy;
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::{DefaultRetryPolicy, FallthroughRetryPolicy};
@@ -130,7 +131,8 @@ fn schema_profile(datacenter: &str) -> ExecutionProfileHandle {
 }
 
 /// Makes the keyspace when it is missing, and refuses one that is kept otherwise than asked:
-/// `IF NOT EXISTS` would take it as it is, in silence.
+/// `IF NOT EXISTS` would take it as it is, in silence. One that has not enough nodes would be made,
+/// and no quorum be had.
 ///
 /// Always by NetworkTopologyStrategy, which keeps its word when a second datacenter comes. On a
 /// ScyllaDB whose tablets do not know conditions yet, an operator makes the keyspace without them.
@@ -142,6 +144,11 @@ async fn make_keyspace(
 ) -> Result<(), OpenError> {
     let Options { keyspace, replication_factor, .. } = options;
     if session.get_cluster_state().get_keyspace(keyspace).is_none() {
+        let nodes = nodes_in(session, datacenter);
+        if nodes < usize::from(*replication_factor) {
+            let (datacenter, asked) = (datacenter.to_owned(), *replication_factor);
+            return Err(OpenError::TooFewNodes { datacenter, nodes, asked });
+        }
         let text = format!(
             "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = \
              {{'class': 'NetworkTopologyStrategy', '{datacenter}': {replication_factor}}}"
@@ -171,6 +178,12 @@ async fn make_keyspace(
         return Err(OpenError::Replication { keyspace, datacenter, asked, found });
     }
     Ok(())
+}
+
+fn nodes_in(session: &Session, datacenter: &str) -> usize {
+    let state = session.get_cluster_state();
+    let here = |node: &&Arc<Node>| node.datacenter.as_deref() == Some(datacenter);
+    state.get_nodes_info().iter().filter(here).count()
 }
 
 /// Uses the keyspace. Another process may be making it right now, and its database still telling

@@ -85,6 +85,19 @@ pub enum OpenError {
         /// Which there are.
         known: Vec<String>,
     },
+    /// The keyspace is to be kept on more nodes than there are.
+    #[error(
+        "a row cannot be kept {asked} times on the {nodes} nodes of {datacenter}: start more, or \
+         ask for 1"
+    )]
+    TooFewNodes {
+        /// In which datacenter.
+        datacenter: String,
+        /// How many nodes it has.
+        nodes: usize,
+        /// Which factor was asked for.
+        asked: u8,
+    },
     /// The keyspace exists and is kept otherwise than asked.
     #[error(
         "keyspace {keyspace} is kept {found:?} times in {datacenter}, not {asked}: ask for that, or \
