@@ -124,7 +124,8 @@ impl Gossip {
                 let near = |ms: i64| ms.abs_diff(ahead_ms) <= tolerance_ms;
                 (near(by_ms), near(0))
             }
-            None => (!self.has_company(), false),
+            // What the others said of it before they fell silent holds.
+            None => (clock.is_in_doubt() && !self.has_company(), false),
         };
         if follow {
             info!(by_ms, "the machine's clock is right: followed");

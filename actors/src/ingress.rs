@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, StreamHandler};
 use rally_cluster::broker::{Arrival, Parcel};
-use rally_cluster::homes::Homes;
+use rally_cluster::homes::{Homes, NewMap};
 use rally_cluster::links::{Heard, Incoming};
 use rally_cluster::planted::{self, Fault};
 use rally_schema::{Envelope, Life, Pushed, Stage, UserId};
@@ -23,7 +23,7 @@ use crate::incidents::Kind;
 use crate::metrics::count;
 use crate::node::Node;
 use crate::path;
-use crate::presence_watch::{Changed, Doubt, PresenceWatch, Watching};
+use crate::presence_watch::{Changed, Doubt, MapHeard, PresenceWatch, Watching};
 use crate::push::Push;
 use crate::router::{About, Said};
 
@@ -137,12 +137,10 @@ impl Ingress {
     fn follow(&mut self, from: Life, map: Homes) {
         // Its node's former lives are over.
         self.maps.retain(|life, _| life.node != from.node || *life == from);
-        let here = |homes: &Homes, user| homes.home(user) == Some(self.node.life);
-        let before = self.maps.get(&from);
-        self.node
-            .routers
-            .doubt_of(|user| here(&map, user) && !before.is_some_and(|before| here(before, user)));
-        self.maps.insert(from, map);
+        let before = self.maps.insert(from, map.clone());
+        let map = NewMap { before, after: map };
+        self.node.routers.doubt_of(|user| map.brings(user, self.node.life));
+        self.presence(MapHeard(map));
     }
 
     fn watching(&self, user: UserId, by: Life, what: About) {

@@ -332,8 +332,14 @@ impl Node {
             _ if life.node == self.life.node => return life.generation < self.life.generation,
             Some((Standing::Offline { since_ms, .. }, _)) => now_ms.saturating_sub(since_ms),
             Some(_) => 0,
-            // Nobody has heard it since this life began.
-            None => now_ms.saturating_sub(self.began_ms),
+            // Nobody has heard it since this life began: it may be new, and its gossip cut off.
+            None => match self.record(life) {
+                Some(row) => {
+                    let silent_ms = self.clock.now_ms().saturating_sub(row.heartbeat_ms);
+                    silent_ms.min(now_ms.saturating_sub(self.began_ms))
+                }
+                None => 0,
+            },
         };
         over_ms > 2 * self.settings.silence_ms
     }
@@ -349,6 +355,11 @@ impl Node {
     /// lost is doubt there.
     pub fn log_out_everywhere(&self, user: UserId, epoch: u64) {
         self.log_out(user, epoch);
+        // His home knows of nodes that hold sessions of his and were never heard here.
+        match self.home(user) {
+            home if home == self.life => self.routers.doubt(user, Stage::Home),
+            home => self.tell(home, Envelope::Doubt { users: vec![user], stage: Stage::Home }),
+        }
         let chats = self.members().into_iter().filter(|m| m.card.roles.has(Role::Chat));
         let others = chats.map(|member| member.card.life);
         // Who is given up may only be paused, and hears it then.

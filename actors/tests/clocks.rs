@@ -81,6 +81,34 @@ async fn a_node_with_others_believes_them() {
 }
 
 #[actix::test]
+async fn what_the_others_said_of_a_step_holds_when_nobody_is_left() {
+    let (time, peers) = (SetAhead::new(), Peers::default());
+    let store = Arc::new(model().await);
+    let here = TestNode::start_by(time.clone(), "here", store.clone(), &peers, Settings::default());
+    let other = TestNode::start("other", store, &peers, Settings::default());
+    here.knows(&["here", "other"]).await;
+    time.set(60_000);
+    eventually("it is decided", || !here.node.clock.is_in_doubt()).await;
+    peers.broker.cut();
+    peers.membership.silence(other.node.life, true);
+    here.knows(&["here"]).await;
+    // It looks at its clock before it writes its next card.
+    let (alone_ms, mut heard) = (here.node.clock.now_ms(), peers.membership.heard());
+    let next = async {
+        loop {
+            let cards = heard.next().await.expect("the table outlives the test");
+            let own = cards.into_iter().find(|card| card.life == here.node.life);
+            if let Some(card) = own.filter(|card| card.clock_ms > alone_ms) {
+                return card.clock_ms;
+            }
+        }
+    };
+    let next_ms = tokio::time::timeout(Duration::from_secs(20), next).await.expect("a card");
+    let apart_ms = next_ms.abs_diff(other.node.clock.now_ms());
+    assert!(apart_ms < 5_000, "{apart_ms} ms from the other, which is right");
+}
+
+#[actix::test]
 async fn a_node_whose_clock_is_off_is_not_right_because_it_hears_nobody() {
     let (store, peers) = (model().await, Peers::default());
     let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());

@@ -47,6 +47,24 @@ impl Homes {
     }
 }
 
+/// One node's map in the place of the one that it had before, as far as that is known.
+#[derive(Debug, Clone)]
+pub struct NewMap {
+    /// None when it is not known.
+    pub before: Option<Homes>,
+    /// Where the node sends from now on.
+    pub after: Homes,
+}
+
+impl NewMap {
+    /// Tells whether the node takes a user to be at home in this life from now on, and may have
+    /// sent elsewhere until then.
+    pub fn brings(&self, user: UserId, here: Life) -> bool {
+        let here = |homes: &Homes| homes.home(user) == Some(here);
+        here(&self.after) && !self.before.as_ref().is_some_and(here)
+    }
+}
+
 /// Gives what a user's score of a node is, from the hash of its name.
 fn scores(user: UserId) -> impl Fn(u64) -> u64 {
     let user = hash(user.as_str().as_bytes()).rotate_left(32);
@@ -141,6 +159,21 @@ mod tests {
                 assert_eq!(rest.home(user), Some(*next));
             }
         }
+    }
+
+    #[test]
+    fn a_new_map_brings_to_a_node_whom_its_sender_did_not_send_there() {
+        let (few, all, last) = (Homes::of(nodes(2)), Homes::of(nodes(3)), life("node2", 7));
+        let at_last = |homes: &Homes| -> usize {
+            users().filter(|user| homes.home(*user) == Some(last)).count()
+        };
+        let brought = |before: Option<&Homes>, after: &Homes| -> usize {
+            let map = NewMap { before: before.cloned(), after: after.clone() };
+            users().filter(|user| map.brings(*user, last)).count()
+        };
+        assert_eq!(brought(Some(&few), &all), at_last(&all));
+        assert_eq!(brought(None, &all), at_last(&all), "what is not known may have been elsewhere");
+        assert_eq!([brought(Some(&all), &all), brought(Some(&all), &few)], [0; 2]);
     }
 
     #[test]

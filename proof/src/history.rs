@@ -213,7 +213,7 @@ pub struct History {
     pub stored: Vec<View>,
     /// When nothing was done to the cluster, and only clients misbehaved.
     pub calm: Vec<Span>,
-    /// When some node stood still.
+    /// When some node, or the store, stood still.
     pub stalls: Vec<Span>,
     /// The queues whose filling was measured.
     pub queues: Vec<Queue>,

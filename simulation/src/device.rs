@@ -61,6 +61,8 @@ struct Intent {
     conversation: ConversationId,
     what: What,
     stamp: Option<Stamp>,
+    /// The first of its stamps.
+    first: Option<Stamp>,
     /// Whether an earlier attempt may have been written.
     tried: bool,
     /// When it was sent on this connection, if it was.
@@ -226,8 +228,9 @@ impl Phone {
                 {
                     self.events.push(Event::Contradicted { r#ref });
                     let what = What::Contradict { to, text: format!("not {text}") };
-                    let (tried, sent_ms) = (true, None);
-                    let mistake = Intent { r#ref, conversation, what, stamp, tried, sent_ms };
+                    let (first, tried, sent_ms) = (stamp, true, None);
+                    let mistake =
+                        Intent { r#ref, conversation, what, stamp, first, tried, sent_ms };
                     self.intents.push(mistake);
                 }
             }
@@ -248,8 +251,8 @@ impl Phone {
     }
 
     fn intend(&mut self, r#ref: Ref, conversation: ConversationId, what: What) {
-        let (stamp, tried, sent_ms) = (None, false, None);
-        self.intents.push(Intent { r#ref, conversation, what, stamp, tried, sent_ms });
+        let (stamp, first, tried, sent_ms) = (None, None, false, None);
+        self.intents.push(Intent { r#ref, conversation, what, stamp, first, tried, sent_ms });
     }
 
     fn own_newest(&self, to: UserId) -> Option<(ConversationId, MessageId)> {
@@ -278,9 +281,13 @@ impl Phone {
             let count = on_the_way.entry(conversation).or_default();
             *count += 1;
             if sent_ms.is_some_and(|sent| now_ms >= sent + ANSWER_MS) {
-                // No answer: what became of it is not known.
-                self.intents[index].tried = true;
-                self.intents[index].sent_ms = None;
+                // No answer: what became of it is not known, nor of what went after it, which
+                // comes again behind it.
+                for later in &mut self.intents[index..] {
+                    if later.conversation == conversation {
+                        later.tried |= later.sent_ms.take().is_some();
+                    }
+                }
             }
             let thread = self.thread(conversation);
             let waits = thread.wait_until_ms > now_ms || thread.stopped;
@@ -313,6 +320,7 @@ impl Phone {
         let after = self.thread(conversation).messages.keys().next_back().copied();
         let intent = &mut self.intents[index];
         (intent.stamp, intent.sent_ms) = (Some(stamp), Some(now_ms));
+        intent.first.get_or_insert(stamp);
         let (r#ref, retry, Stamp { at, n }) = (intent.r#ref, intent.tried, stamp);
         let frame = match intent.what.clone() {
             What::Send { to, text } | What::Contradict { to, text } => Send {
@@ -486,7 +494,7 @@ impl Phone {
         };
         let intent = self.intents.remove(index);
         self.acked.insert(r#ref, intent.conversation);
-        let Intent { conversation, what, stamp, tried, .. } = intent.clone();
+        let Intent { conversation, what, stamp, first, tried, .. } = intent.clone();
         let me = self.device.user;
         match what {
             What::Contradict { .. } => self.events.push(Event::Acked { r#ref, id }),
@@ -500,9 +508,10 @@ impl Phone {
             }
             What::Edit { id, text } => {
                 self.events.push(Event::Changed { r#ref });
-                // An answer to an attempt whose stamp is given up already names no edit.
-                let Some(stamp) = stamp else { return };
-                let edit = EditId::of(stamp, me, conversation, id, r#ref, &text);
+                // An answer names no stamp: it may be about the first attempt, and no later one be
+                // stored.
+                let Some(first) = first else { return };
+                let edit = EditId::of(first, me, conversation, id, r#ref, &text);
                 self.events.push(Event::Edited { id, edit, text: text.clone() });
                 if let Some(shown) = self.thread(conversation).messages.get_mut(&id) {
                     shown.edit(edit, text);

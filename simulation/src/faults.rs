@@ -107,7 +107,14 @@ pub async fn happen(
                     ..*weather
                 };
             });
-            world.delay(5_000, 20_000).await;
+            world.delay(2_500, 10_000).await;
+            // Who waits for an answer goes, and comes back when what he sent is too old to be
+            // stored as it was: it is stamped anew, whether it surfaces or not.
+            let waits = |line: &&Rc<Line>| !line.phone.borrow().is_quiet();
+            let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
+            waiting.iter().for_each(|line| line.set_online(false));
+            world.delay(8_000, 12_000).await;
+            waiting.iter().for_each(|line| line.set_online(true));
             world.change_weather(|weather| {
                 *weather = Weather {
                     write_lost: 0,
@@ -123,6 +130,7 @@ pub async fn happen(
             world.delay(500, 15_000).await;
             if !node.is_up() {
                 node.start(settings.clone()).await;
+                around.cuts.borrow_mut().births_ms.push(world.now_ms());
             }
         }
         Kind::Pause => {
@@ -210,8 +218,8 @@ pub async fn happen(
     match kind {
         Kind::Gossip => around.cuts.borrow_mut().gossip.push(span),
         Kind::Parcels => around.cuts.borrow_mut().broker.push(span),
-        // Nothing can be told meanwhile.
-        Kind::OffBroker | Kind::BrokerRestart | Kind::Pause => {
+        // Nothing can be told meanwhile, or what is to be told not be read.
+        Kind::OffBroker | Kind::BrokerRestart | Kind::Pause | Kind::Store => {
             around.stalls.borrow_mut().push(span);
         }
         _ => {}
@@ -224,16 +232,25 @@ pub async fn happen(
 pub struct Cuts {
     gossip: Vec<Span>,
     broker: Vec<Span>,
+    /// When lives began.
+    births_ms: Vec<u64>,
 }
 
 impl Cuts {
-    /// Gives when gossip and broker were bad at once: nobody can tell then who lives, and who is
-    /// taken for dead is as good as paused.
-    pub fn both(&self) -> impl Iterator<Item = Span> + '_ {
+    /// Gives when somebody alive could not be told from who is dead, or was never there: who is
+    /// taken for that is as good as paused. Gossip and broker were bad at once, or gossip was when
+    /// a life began, which knows of nobody whom it has not heard.
+    pub fn mistaken(&self) -> impl Iterator<Item = Span> + '_ {
         let pairs = self.gossip.iter().flat_map(|a| self.broker.iter().map(move |b| (a, b)));
-        pairs.filter_map(|(a, b)| {
+        let both = pairs.filter_map(|(a, b)| {
             let (from_ms, to_ms) = (a.from_ms.max(b.from_ms), a.to_ms.min(b.to_ms));
             (from_ms < to_ms).then_some(Span { from_ms, to_ms })
-        })
+        });
+        let births = self.gossip.iter().flat_map(|cut| {
+            let within = |born_ms: &&u64| (cut.from_ms..cut.to_ms).contains(*born_ms);
+            let born = self.births_ms.iter().filter(within);
+            born.map(|born_ms| Span { from_ms: *born_ms, to_ms: cut.to_ms })
+        });
+        both.chain(births)
     }
 }

@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
+use rally_actors::incidents::Incident;
 use rally_actors::metrics::{Counts, Label};
 use rally_actors::node::{Admitted, Parts};
 use rally_actors::session::Session;
@@ -31,7 +32,7 @@ use crate::broker::Exchange;
 use crate::membership::Board;
 use crate::pipe::End;
 use crate::store::SimStore;
-use crate::world::{Machine, World};
+use crate::world::{EPOCH_MS, Machine, World};
 
 /// Nobody comes in by a ticket here: guests are handed over.
 struct NoGate;
@@ -244,6 +245,15 @@ impl SimNode {
         REASONS.iter().for_each(|of| add(&mut counted.catch_ups, catch_ups, of));
         WHYS.iter().for_each(|of| add(&mut counted.pushes_refused, pushes_refused, of));
         counted.logged_out += ended.get_or_create(&Label { of: "logged_out" }).get();
+    }
+
+    /// Gives what its lives noted for whoever looks after the cluster, each at its clock's time.
+    pub fn incidents(&self) -> Vec<String> {
+        let told = |incident: Incident| {
+            let at_ms = incident.at_ms as i64 - EPOCH_MS as i64;
+            format!("{at_ms:>7} {} noted {}: {}", self.name, incident.kind.name(), incident.words)
+        };
+        self.metrics.incidents.newest_first().into_iter().rev().map(told).collect()
     }
 
     /// Ends the life without a word.

@@ -24,7 +24,7 @@ use crate::line::{Line, Surroundings};
 use crate::log_outs;
 use crate::membership::Board;
 use crate::node::{Counted, Ground, SimNode};
-use crate::world::World;
+use crate::world::{EPOCH_MS, World};
 
 /// How large one run is.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +176,8 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
             let (kind, around, lines) = (*kind, around.clone(), lines.clone());
             let settings = settings.clone();
             spawn_local(async move {
-                around.world.delay(0, 40_000).await;
+                // Some begin when the last is written, after which nothing mends what they broke.
+                around.world.delay(0, 52_000).await;
                 faults::happen(kind, &around, &lines, &settings).await;
             })
         })
@@ -198,13 +199,18 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     for node in &around.nodes {
         node.set_paused(false);
         node.machine.set_skew(0);
-        // What began with a wrong clock is started anew once that is set, as `operations.md` says.
+        // What began with a wrong clock, or followed one when it was alone, is started anew once
+        // all that was dated ahead is past, as `operations.md` says.
         if node.is_ahead() {
             node.kill();
         }
-        if !node.is_up() {
-            node.start(settings.clone()).await;
-        }
+    }
+    let ahead_ms = model.high_water_ms().saturating_sub(EPOCH_MS + world.now_ms());
+    if around.nodes.iter().any(|node| !node.is_up()) {
+        sleep(Duration::from_millis(ahead_ms)).await;
+    }
+    for node in around.nodes.iter().filter(|node| !node.is_up()) {
+        node.start(settings.clone()).await;
     }
     lines.iter().for_each(|line| line.set_online(true));
     let mut restless = come_to_rest(&lines).await;
@@ -242,6 +248,9 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     history.calm.push(calm);
     tasks.iter().for_each(|task| task.abort());
     around.nodes.iter().for_each(SimNode::kill);
+    if trace {
+        around.nodes.iter().flat_map(SimNode::incidents).for_each(|line| println!("{line}"));
+    }
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
@@ -267,10 +276,10 @@ async fn record(
     }
 }
 
-/// Gives when some node stood still, or could not be told from one that does.
+/// Gives when some node or the store stood still, or could not be told from one that does.
 fn stalls(around: &Surroundings) -> Vec<Span> {
     let cuts = around.cuts.borrow();
-    around.stalls.borrow().iter().copied().chain(cuts.both()).collect()
+    around.stalls.borrow().iter().copied().chain(cuts.mistaken()).collect()
 }
 
 /// Measures the queues that simulated nodes fill.

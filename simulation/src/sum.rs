@@ -22,7 +22,7 @@ pub struct Sum {
     catch_ups: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
     logged_out: u64,
-    /// Everything that was found wrong.
+    /// What was found wrong, a broken seed each.
     pub broken: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl Sum {
         add_all(&mut self.catch_ups, &counted.catch_ups);
         add_all(&mut self.refused, &counted.pushes_refused);
         self.logged_out += counted.logged_out;
-        self.broken.extend(found);
+        self.broken.extend((!found.is_empty()).then(|| found.join("\n")));
     }
 }
 

@@ -20,6 +20,7 @@ use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
 };
 use rally_cluster::acquaintance;
+use rally_cluster::homes::NewMap;
 use rally_cluster::leases::{Edges, Tenure, Todo};
 use rally_cluster::store::{PresenceRow, Store, StoreError};
 use rally_schema::{Envelope, Life, Stage, UserId};
@@ -102,6 +103,11 @@ pub struct Watching {
 #[rtype(result = "()")]
 pub struct LivesChanged;
 
+/// Another node sends by a new map: news of whom it brings here may have gone elsewhere.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct MapHeard(pub NewMap);
+
 /// News may be lost: everything is read again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -146,11 +152,13 @@ impl PresenceWatch {
             watchers.dedup();
             let node = self.node();
             count(&node.metrics.cluster.presence, "read");
-            let read = read(node.store.clone(), user, watchers).into_actor(self);
+            let read = read(node.store.clone(), user, watchers.clone()).into_actor(self);
             ctx.spawn(read.map(move |read, watch, ctx| {
                 watch.reads.done(user);
                 match (read, watch.watched.get_mut(&user)) {
-                    (Ok((rows, allowed)), Some(watched)) => watched.learn(rows, &allowed),
+                    (Ok((rows, allowed)), Some(watched)) => {
+                        watched.learn(rows, &watchers, &allowed)
+                    }
                     (Ok(_), None) => {}
                     (Err(error), _) => {
                         warn!(%error, "presence could not be read");
@@ -215,6 +223,16 @@ impl PresenceWatch {
                 hint(&node, edge, user, Stage::Edge);
             }
         }
+    }
+
+    /// Has users that `which` picks read again, here and where else they are watched by way of
+    /// this node.
+    fn doubt_of(&mut self, which: impl Fn(UserId) -> bool, ctx: &mut Context<Self>) {
+        let picked = |user: &&UserId| which(**user);
+        let at_home: Vec<UserId> = self.edges.keys().filter(picked).copied().collect();
+        at_home.into_iter().for_each(|user| self.spread(user, Stage::Forwarded));
+        self.watched.keys().filter(picked).for_each(|user| self.reads.ask(*user));
+        self.read(ctx);
     }
 
     /// Does what a lease asks for.
@@ -399,14 +417,19 @@ impl Handler<LivesChanged> for PresenceWatch {
     }
 }
 
+impl Handler<MapHeard> for PresenceWatch {
+    type Result = ();
+
+    fn handle(&mut self, heard: MapHeard, ctx: &mut Self::Context) {
+        let here = self.node().life;
+        self.doubt_of(|user| heard.0.brings(user, here), ctx);
+    }
+}
+
 impl Handler<Doubt> for PresenceWatch {
     type Result = ();
 
     fn handle(&mut self, _: Doubt, ctx: &mut Self::Context) {
-        let at_home: Vec<UserId> = self.edges.keys().copied().collect();
-        at_home.into_iter().for_each(|user| self.spread(user, Stage::Forwarded));
-        let watched: Vec<UserId> = self.watched.keys().copied().collect();
-        watched.into_iter().for_each(|user| self.reads.ask(user));
-        self.read(ctx);
+        self.doubt_of(|_| true, ctx);
     }
 }

@@ -50,11 +50,12 @@ impl Watched {
         self.watchers.retain(|watcher| watcher.number != number);
     }
 
-    /// Takes over what was read: the rows, and which users may know.
-    pub(super) fn learn(&mut self, rows: Vec<PresenceRow>, allowed: &[UserId]) {
+    /// Takes over what was read: the rows, and which of the users that were asked about may know.
+    /// Who came meanwhile is read about next, and told nothing until then.
+    pub(super) fn learn(&mut self, rows: Vec<PresenceRow>, asked: &[UserId], allowed: &[UserId]) {
         self.rows = rows;
         self.keep_own();
-        for watcher in &mut self.watchers {
+        for watcher in self.watchers.iter_mut().filter(|watcher| asked.contains(&watcher.user)) {
             watcher.may_know = Some(watcher.acquainted && allowed.contains(&watcher.user));
         }
     }
@@ -92,5 +93,34 @@ impl Watched {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{AsyncContext as _, Context};
+    use rally_schema::Life;
+
+    use super::*;
+
+    #[test]
+    fn who_came_while_it_was_read_is_told_nothing_before_he_is_asked_about() {
+        let [ana, cid] = ["ana", "cid"].map(|name| name.parse::<UserId>().unwrap());
+        let watcher = |number, user| {
+            let (acquainted, may_know, told) = (true, None, None);
+            let session = Context::<Session>::new().address();
+            Watcher { number, user, acquainted, may_know, session, told }
+        };
+        let here = Life { node: "here".parse().unwrap(), generation: 1 };
+        let (rows, own, tenure) = (Vec::new(), None, Tenure::new(here, here));
+        let mut watched = Watched { watchers: vec![watcher(1, ana)], rows, own, tenure };
+        let known = |watched: &Watched| -> Vec<Option<bool>> {
+            watched.watchers.iter().map(|watcher| watcher.may_know).collect()
+        };
+        watched.join(watcher(2, cid));
+        watched.learn(Vec::new(), &[ana], &[ana]);
+        assert_eq!(known(&watched), [Some(true), None]);
+        watched.learn(Vec::new(), &[ana, cid], &[ana]);
+        assert_eq!(known(&watched), [Some(true), Some(false)]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::ws::{Codec, Frame, Message as WsMessage};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
 use rally_actors::node::{Admitted, Parts};
@@ -113,12 +113,13 @@ impl TestNode {
         peers: &Peers,
         settings: Settings,
     ) -> Self {
+        let past = store.nodes().now_or_never().expect("these stores answer at once");
         let node = Node::start(Parts {
             life: life(name),
             roles,
             address: String::new(),
             store,
-            past: Vec::new(),
+            past: past.expect("these stores answer"),
             broker: Arc::new(peers.broker.clone()),
             membership: Arc::new(peers.membership.clone()),
             clock,

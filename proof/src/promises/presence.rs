@@ -5,7 +5,8 @@
 //! read a goodbye, 5 s of grace, in which a reload does not flicker, and 2 s to look, to store and
 //! to tell. Who has a session is shown online no later than [`ONLINE_MS`] after it began, and from then on as long as it lives,
 //! whoever else goes or dies. To both bounds comes as long as some node stood still meanwhile, did
-//! not reach the broker, or could not be told from one that is dead: gossip and broker were bad at once.
+//! not reach the broker, or could not be told from one that is dead: gossip and broker were bad at
+//! once, or a life began while gossip was; and as long as the store failed.
 //! A session whose client does not read for a while proves nothing: it is shown nothing new, and
 //! its node may take it for silent.
 

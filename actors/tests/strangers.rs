@@ -1,0 +1,106 @@
+//! Nodes that were never heard here: gossip is cut, or news went elsewhere.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use harness::{Peers, TestNode, life, model};
+use rally_actors::Settings;
+use rally_cluster::broker::{Broker as _, Parcel};
+use rally_cluster::clock::{MachineTime, TimeSource};
+use rally_cluster::membership::{Card, Membership as _};
+use rally_cluster::store::{NodeRow, NodeStatus, PresenceRow, Store as _, UserChange};
+use rally_schema::frame::{ByeReason, ServerFrame, Watch};
+use rally_schema::{Envelope, UserId};
+
+/// The machine's time, but for what is let pass at once.
+#[derive(Clone)]
+struct Later {
+    machine: Arc<MachineTime>,
+    by_ms: Arc<AtomicU64>,
+}
+
+impl TimeSource for Later {
+    fn wall_ms(&self) -> u64 {
+        self.machine.wall_ms() + self.by_ms.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.machine.monotonic_us() + self.by_ms.load(Ordering::Relaxed) * 1_000
+    }
+}
+
+#[actix::test]
+async fn a_life_that_was_never_heard_is_long_over_only_when_it_has_long_written_nothing() {
+    let time = Later { machine: Arc::new(MachineTime::new()), by_ms: Arc::default() };
+    let (store, peers) = (model().await, Peers::default());
+    let wrote = |node: &str, heartbeat_ms| NodeRow {
+        life: life(node),
+        address: String::new(),
+        status: NodeStatus::Ready,
+        status_ms: heartbeat_ms,
+        heartbeat_ms,
+    };
+    let now_ms = time.wall_ms();
+    for row in [wrote("gone", now_ms), wrote("cut-off", now_ms + 55_000)] {
+        store.set_node(row).await.unwrap();
+    }
+    let here =
+        TestNode::start_by(time.clone(), "here", Arc::new(store), &peers, Settings::default());
+    let over = || ["gone", "cut-off", "new"].map(|node| here.node.is_long_over(life(node)));
+    assert_eq!(over(), [false; 3]);
+    time.by_ms.store(60_000, Ordering::Relaxed);
+    assert_eq!(over(), [true, false, false], "of one that is not in the store nobody knows");
+}
+
+#[actix::test]
+async fn a_log_out_reaches_sessions_on_a_node_that_is_not_heard_by_way_of_their_home() {
+    let (store, peers) = (model().await, Peers::default());
+    peers.membership.silence(life("far"), true);
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, Settings::default());
+    let (home, far) = (start("home"), start("far"));
+    for node in [&home, &far] {
+        node.knows(&["home"]).await;
+    }
+    let mut ben = far.join("ben").await;
+    let change = UserChange { raise_epoch: true, ..UserChange::default() };
+    let account = store.change_user(ben.user, change).await.unwrap().expect("an account");
+    home.node.log_out_everywhere(ben.user, account.epoch);
+    let reason = |frame| match frame {
+        ServerFrame::Bye(bye) => Some(bye.reason),
+        _ => None,
+    };
+    assert_eq!(ben.hears(reason).await, ByeReason::LoggedOut);
+}
+
+#[actix::test]
+async fn who_came_online_while_news_of_him_went_to_another_home_is_shown_with_the_next_map() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let far = life("far");
+    let _queue = peers.broker.open(far);
+    peers.membership.announce(Card { life: far, ..here.node.card() });
+    here.knows(&["far", "here"]).await;
+    let mut ana = here.join("ana").await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello.clone()).await;
+    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    let user: UserId = "ben".parse().unwrap();
+    ana.says(Watch { user }).await;
+    let online = |frame| match frame {
+        ServerFrame::Presence(told) => Some(told.online),
+        _ => None,
+    };
+    assert!(!ana.hears(online).await);
+    // He comes at the far node, which tells one that is dead by now.
+    let now_ms = here.node.clock.now_ms();
+    let row = PresenceRow { user, life: far, online_since: Some(now_ms), last_seen: now_ms };
+    store.set_presence(row, Vec::new()).await.unwrap();
+    let envelopes = vec![Envelope::Map { lives: vec![here.node.life] }];
+    let next = Parcel { from: far, number: 1, envelopes };
+    peers.broker.publish(here.node.life, next).await.unwrap();
+    assert!(ana.hears(online).await);
+}
