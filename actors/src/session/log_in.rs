@@ -20,8 +20,9 @@ pub(super) struct LogIn {
     epoch: u64,
     /// Whether a catch-up has found that it still holds.
     confirmed: bool,
-    /// The frame that came before that, and when; nothing is read behind it.
-    early: Option<(ClientFrame, u64)>,
+    /// The frame that came before that, and when; nothing is read behind it. Rarely there, so boxed:
+    /// each session would carry its size.
+    early: Option<Box<(ClientFrame, u64)>>,
 }
 
 impl LogIn {
@@ -73,17 +74,18 @@ impl Session {
             return Some(frame);
         }
         self.io.pause(Pause::LogIn, true);
-        self.log_in.early = Some((frame, received_us));
+        self.log_in.early = Some(Box::new((frame, received_us)));
         None
     }
 
     /// Takes what came early, and reads on: the log-in holds.
     pub(super) fn confirm_log_in(&mut self, ctx: &mut Context<Self>) {
         self.log_in.confirmed = true;
-        if let Some((frame, received_us)) = self.log_in.early.take()
+        if let Some(early) = self.log_in.early.take()
             && !self.ended
         {
             self.io.pause(Pause::LogIn, false);
+            let (frame, received_us) = *early;
             self.take_frame(frame, received_us, ctx);
         }
     }
