@@ -15,7 +15,7 @@ use crate::device::Wish;
 use crate::line::{Line, Surroundings};
 
 /// How many write.
-const WRITERS: usize = 3;
+const WRITERS: usize = 6;
 
 /// How long it may take until nothing is missing.
 const MENDING: Duration = Duration::from_secs(5);
