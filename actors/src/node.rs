@@ -308,14 +308,18 @@ impl Node {
     /// Tells whether a life is, as far as is known, not over. This one is living. Of one whose
     /// gossip never came here the store is asked.
     pub fn is_living(&self, life: Life) -> bool {
+        // The store may not know yet that this node's former life is over.
+        if life.node == self.life.node {
+            return life == self.life;
+        }
         if let Some((standing, _)) = self.standing(life) {
-            return life == self.life || !matches!(standing, Standing::Offline { .. });
+            return !matches!(standing, Standing::Offline { .. });
         }
         let writes = |row: NodeRow| {
             let over = matches!(row.status, NodeStatus::Offline | NodeStatus::Deleted);
             !over && self.clock.now_ms() < row.heartbeat_ms + RECORD_MS
         };
-        life == self.life || self.record(life).is_some_and(writes)
+        self.record(life).is_some_and(writes)
     }
 
     /// Gives when a life that is over was last heard, by its own clock; 0 when that is not known.

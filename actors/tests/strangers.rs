@@ -14,7 +14,7 @@ use rally_cluster::clock::{MachineTime, TimeSource};
 use rally_cluster::membership::{Card, Membership as _};
 use rally_cluster::store::{NodeRow, NodeStatus, PresenceRow, Store as _, UserChange};
 use rally_schema::frame::{ByeReason, ServerFrame, Watch};
-use rally_schema::{Envelope, UserId};
+use rally_schema::{Envelope, Life, UserId};
 
 /// The machine's time, but for what is let pass at once.
 #[derive(Clone)]
@@ -54,6 +54,22 @@ async fn a_life_that_was_never_heard_is_long_over_only_when_it_has_long_written_
     assert_eq!(over(), [false; 3]);
     time.by_ms.store(60_000, Ordering::Relaxed);
     assert_eq!(over(), [true, false, false], "of one that is not in the store nobody knows");
+}
+
+#[actix::test]
+async fn a_former_life_of_a_node_is_over_for_it_though_the_store_says_that_it_wrote_just_now() {
+    let (store, peers) = (model().await, Peers::default());
+    let former = Life { generation: 0, ..life("here") };
+    let heartbeat_ms = MachineTime::new().wall_ms();
+    let (address, status) = (String::new(), NodeStatus::Ready);
+    for life in [former, life("other")] {
+        let (address, status_ms) = (address.clone(), heartbeat_ms);
+        let row = NodeRow { life, address, status, status_ms, heartbeat_ms };
+        store.set_node(row).await.unwrap();
+    }
+    let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());
+    let living = [former, life("here"), life("other")].map(|life| here.node.is_living(life));
+    assert_eq!(living, [false, true, true]);
 }
 
 #[actix::test]
