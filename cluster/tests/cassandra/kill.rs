@@ -41,7 +41,8 @@ fn kill(command: &str) {
 }
 
 /// Writes without pause, a node is killed, and writing goes on: what was acknowledged is there,
-/// and what was unknown is resolved by a repeat. Also run alone, by its name, with the command.
+/// and what was unknown is resolved by a repeat. To be run alone, by its name, with the command:
+/// the suite kills the node, too.
 #[tokio::test]
 #[ignore = "needs Cassandra of three nodes, and RALLY_TEST_CASSANDRA_KILL"]
 async fn what_was_acknowledged_survives_the_death_of_a_node() {
@@ -53,13 +54,12 @@ async fn what_was_acknowledged_survives_the_death_of_a_node() {
     let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
     let pair = Pair::direct(ana, ben);
     let begun = Instant::now();
-    let (mut acked, mut unknown, mut n, mut killed) = (HashSet::new(), 0, 0_u64, false);
+    let (mut acked, mut unknown, mut n, mut killing) = (HashSet::new(), 0, 0_u64, None);
     let mut slowest = Duration::ZERO;
     while begun.elapsed() < Duration::from_secs(30) {
-        if !killed && begun.elapsed() > Duration::from_secs(5) {
-            killed = true;
+        if killing.is_none() && begun.elapsed() > Duration::from_secs(5) {
             let command = command.clone();
-            tokio::task::spawn_blocking(move || kill(&command));
+            killing = Some(tokio::task::spawn_blocking(move || kill(&command)));
         }
         let together = (0..16).map(|_| {
             n += 1;
@@ -90,6 +90,7 @@ async fn what_was_acknowledged_survives_the_death_of_a_node() {
             slowest = slowest.max(took);
         }
     }
+    killing.expect("it took longer than that").await.expect("the node was killed");
     let rows = store.history(pair.conversation, None, usize::MAX).await.unwrap();
     let there: HashSet<MessageId> = rows.iter().map(|row| row.id).collect();
     println!("{} acknowledged, {unknown} repeats, slowest {slowest:?}", acked.len());
