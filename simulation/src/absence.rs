@@ -10,8 +10,8 @@ use std::time::Duration;
 use rally_schema::UserId;
 use tokio::time::sleep;
 
-use crate::device::Wish;
 use crate::line::{Line, Surroundings};
+use rally_proof::phone::Wish;
 
 /// Longer than a catch-up looks back behind its cursor.
 const LOOK_BACK: Duration = Duration::from_secs(35);

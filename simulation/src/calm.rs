@@ -11,8 +11,8 @@ use rally_proof::{FLOW_MS, Span};
 use rally_schema::UserId;
 use tokio::time::sleep;
 
-use crate::device::Wish;
 use crate::line::{Line, Surroundings};
+use rally_proof::phone::Wish;
 
 /// Messages written while the two are away, and while the three do not read.
 const BEFORE: usize = 30;

@@ -11,8 +11,8 @@ use rally_schema::UserId;
 use tokio::time::sleep;
 
 use crate::broker::SPREADS_MS;
-use crate::device::Wish;
 use crate::line::{Line, Surroundings};
+use rally_proof::phone::Wish;
 
 /// How many write.
 const WRITERS: usize = 6;

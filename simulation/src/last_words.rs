@@ -10,9 +10,9 @@ use rally_proof::Event;
 use rally_schema::{NodeId, UserId};
 use tokio::time::{sleep, timeout};
 
-use crate::device::Wish;
 use crate::line::{Line, Surroundings};
 use crate::node::SimNode;
+use rally_proof::phone::Wish;
 
 /// Longer than a catch-up looks back behind its cursor, and than the others doubt before they
 /// give a node up.

@@ -2,13 +2,12 @@
 //!
 //! The actors, routers, leases and gossip are those that ship; simulated are the ways between
 //! them: broker, gossip, sockets, the store's answers, and every clock. `run.rs` makes a seed into
-//! a history, `faults.rs` holds what goes wrong, `device.rs` is a client as PROTOCOL.md describes
-//! it. What a history is worth is judged by `rally-proof`.
+//! a history, `faults.rs` holds what goes wrong. What a client does is `phone` of `rally-proof`, and
+//! what a history is worth is judged there, too.
 
 mod absence;
 mod broker;
 mod calm;
-mod device;
 pub mod faults;
 mod first_words;
 mod last_words;

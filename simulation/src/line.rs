@@ -17,12 +17,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
 use crate::broker::Exchange;
-use crate::device::{Phone, Wish};
 use crate::faults::Cuts;
 use crate::log_outs;
 use crate::node::{SimNode, Visit};
 use crate::pipe::{End, pipe};
 use crate::world::World;
+use rally_proof::phone::{Phone, Wish};
 
 /// How often a device looks what is due.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ const BEAT_MS: u64 = 5_000;
 /// A device with its line.
 pub struct Line {
     /// The device.
-    pub phone: RefCell<Phone>,
+    pub phone: RefCell<Phone<World>>,
     /// Whether it has a network.
     online: Cell<bool>,
     /// Whether it reads its socket.
@@ -84,7 +84,7 @@ impl Surroundings {
 
 impl Line {
     /// Puts a device on a line.
-    pub fn new(phone: Phone) -> Self {
+    pub fn new(phone: Phone<World>) -> Self {
         Self {
             phone: RefCell::new(phone),
             online: Cell::new(true),

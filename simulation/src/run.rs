@@ -16,7 +16,6 @@ use tokio::time::sleep;
 use crate::absence;
 use crate::broker::{Exchange, QUEUE};
 use crate::calm;
-use crate::device::{Phone, Wish};
 use crate::faults::{self, Kind};
 use crate::first_words;
 use crate::last_words;
@@ -25,6 +24,7 @@ use crate::log_outs;
 use crate::membership::Board;
 use crate::node::{Counted, Ground, SimNode};
 use crate::world::{EPOCH_MS, World};
+use rally_proof::phone::{Phone, Wish};
 
 /// How large one run is.
 #[derive(Debug, Clone, Copy)]

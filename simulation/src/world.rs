@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rally_cluster::clock::TimeSource;
+use rally_proof::phone::Host;
 use rally_schema::{Life, NodeId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -60,6 +61,16 @@ struct State {
     off_broker: BTreeSet<NodeId>,
     /// Who does not hear whose gossip.
     deaf: BTreeSet<(NodeId, NodeId)>,
+}
+
+impl Host for World {
+    fn now_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.uuid()
+    }
 }
 
 impl World {
