@@ -30,6 +30,7 @@ mod scrape;
 mod server;
 mod stop;
 mod talk;
+mod verify;
 mod ws;
 
 use std::ffi::OsString;
@@ -56,6 +57,8 @@ enum Command {
     Across(across::AcrossArgs),
     Idle(idle::IdleArgs),
     Pages(pages::PagesArgs),
+    Verify(verify::VerifyArgs),
+    Judge(verify::JudgeArgs),
     /// The child of `kernel`: the bare loop itself.
     #[command(hide = true)]
     BareMessages {
@@ -82,20 +85,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
-        Ok(true) => ExitCode::SUCCESS,
-        // The report says which promise about messages was broken.
-        Ok(false) => ExitCode::from(2),
-        Err(error) => {
-            eprintln!("rally-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run(&Cli::parse().command).unwrap_or_else(|error| failed(&error, 1))
 }
 
-/// Runs a command; says whether every message was accounted for.
-fn run(command: &Command) -> Result<bool> {
-    match command {
+/// Says why there is no result.
+fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
+    eprintln!("rally-bench: {error:#}");
+    ExitCode::from(status)
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    let clean = match command {
+        Command::Verify(args) => {
+            let verdict = verify::command(args, &Stop::on_signals()?);
+            return Ok(verdict.unwrap_or_else(|error| failed(&error, 2)));
+        }
+        Command::Judge(args) => {
+            return Ok(verify::judge(args).unwrap_or_else(|error| failed(&error, 2)));
+        }
         Command::BareMessages { file } => bare::messages(file).map(|()| true),
         Command::BarePings { interval_ms, tick_ms } => {
             let ms = Duration::from_millis;
@@ -109,5 +116,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Across(args) => across::command(args, &Stop::on_signals()?),
         Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
-    }
+    }?;
+    // The report says which promise about messages was broken.
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }

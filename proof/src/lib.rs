@@ -6,6 +6,7 @@
 //! `phone/` is the client that all of them drive: what it keeps to, no driver has to know. Knows
 //! nothing of servers, stores or actors.
 
+pub mod file;
 pub mod history;
 pub mod phone;
 pub mod promises;

@@ -186,7 +186,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     for nth in 0..size.wishes {
         operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
-        line.wish(draw_wish(&world, &users, nth), &around);
+        line.wish(Wish::draw(|limit| world.below(limit), &users, nth), &around);
         if world.below(log_outs::RARITY) == 0 {
             log_outs::happen(&around, world.pick(&users));
         }
@@ -315,20 +315,6 @@ fn draw_kinds(world: &World, count: usize) -> Vec<Kind> {
     (0..count.min(left.len()))
         .map(|_| left.swap_remove(world.below(left.len() as u64) as usize))
         .collect()
-}
-
-fn draw_wish(world: &World, users: &[UserId], nth: usize) -> Wish {
-    // Some write to each other all the time, and others next to never.
-    let nth_user = world.below(users.len() as u64).min(world.below(users.len() as u64));
-    let to = users[nth_user as usize];
-    match world.below(20) {
-        0..12 => Wish::Write { to, text: format!("text {nth}") },
-        12..14 => Wish::Edit { to, text: format!("edit {nth}") },
-        14 => Wish::Delete { to },
-        15 if world.below(2) == 0 => Wish::Contradict,
-        // Also at what has been quiet for long.
-        _ => Wish::Look { at: world.pick(users) },
-    }
 }
 
 /// Reads what the store holds, one view a conversation and member.

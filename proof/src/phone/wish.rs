@@ -37,6 +37,24 @@ pub enum Wish {
     },
 }
 
+impl Wish {
+    /// Draws the wish number `nth` of somebody among `users`; `below` draws a number below its
+    /// argument.
+    pub fn draw(below: impl Fn(u64) -> u64, users: &[UserId], nth: usize) -> Self {
+        let count = users.len() as u64;
+        // Some write to each other all the time, and others next to never.
+        let to = users[below(count).min(below(count)) as usize];
+        match below(20) {
+            0..12 => Self::Write { to, text: format!("text {nth}") },
+            12..14 => Self::Edit { to, text: format!("edit {nth}") },
+            14 => Self::Delete { to },
+            15 if below(2) == 0 => Self::Contradict,
+            // Also at what has been quiet for long.
+            _ => Self::Look { at: users[below(count) as usize] },
+        }
+    }
+}
+
 impl<H: Host> Phone<H> {
     /// Does what the user wants.
     pub fn wish(&mut self, wish: Wish) {

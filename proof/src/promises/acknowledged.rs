@@ -45,3 +45,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
     Ok(())
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!("{} acknowledged", super::events(history, |event| matches!(event, Event::Acked { .. })))
+}

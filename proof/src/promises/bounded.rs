@@ -107,3 +107,11 @@ impl Facts {
         Ok(())
     }
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} queues, {} ms of calm",
+        history.queues.len(),
+        history.calm.iter().map(|span| span.to_ms - span.from_ms).sum::<u64>()
+    )
+}

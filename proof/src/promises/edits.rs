@@ -43,3 +43,11 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
     Ok(())
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} edits, {} deletions",
+        super::events(history, |event| matches!(event, Event::Edited { .. })),
+        super::events(history, |event| matches!(event, Event::Deleted { .. }))
+    )
+}

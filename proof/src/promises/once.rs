@@ -34,3 +34,10 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
 fn ids(view: &View) -> BTreeSet<MessageId> {
     view.messages.iter().map(|message| message.id).collect()
 }
+
+pub(super) fn counts(history: &History) -> String {
+    {
+        let shown: usize = history.views.iter().map(|view| view.messages.len()).sum();
+        format!("{shown} messages in {} views", history.views.len())
+    }
+}

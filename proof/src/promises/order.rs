@@ -52,3 +52,11 @@ fn common(some: &[MessageId], others: &[MessageId]) -> Vec<MessageId> {
     let others: HashSet<&MessageId> = others.iter().collect();
     some.iter().filter(|id| others.contains(id)).copied().collect()
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} views, {} conversations",
+        history.views.len(),
+        history.stored.iter().map(|view| view.conversation).collect::<HashSet<_>>().len()
+    )
+}

@@ -154,3 +154,7 @@ fn end(mut session: Session, at_ms: u64) -> Session {
     }
     session
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!("{} told", super::events(history, |event| matches!(event, Event::Presence { .. })))
+}

@@ -33,3 +33,10 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
     Ok(())
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} contradicted",
+        super::events(history, |event| matches!(event, Event::Contradicted { .. }))
+    )
+}

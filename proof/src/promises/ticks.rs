@@ -43,3 +43,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
     Ok(())
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!("{} told", super::events(history, |event| matches!(event, Event::Ticked { .. })))
+}

@@ -54,3 +54,12 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} written, {} unsure, {} refused",
+        super::events(history, |event| matches!(event, Event::Wrote { .. })),
+        super::events(history, |event| matches!(event, Event::Unsure { .. })),
+        super::events(history, |event| matches!(event, Event::Refused { .. }))
+    )
+}

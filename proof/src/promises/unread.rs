@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::history::History;
+use crate::history::{Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut first = HashMap::new();
@@ -26,4 +26,12 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+pub(super) fn counts(history: &History) -> String {
+    format!(
+        "{} badges, {} reads",
+        history.views.len(),
+        super::events(history, |event| matches!(event, Event::Read { .. }))
+    )
 }

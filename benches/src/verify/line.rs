@@ -1,0 +1,244 @@
+//! The line between a device and the cluster: connects, breaks, and connects again.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix_rt::time::{sleep, timeout};
+use awc::ws::{Frame, Message};
+use futures_util::{SinkExt as _, StreamExt as _};
+use rally_proof::history::{Device, Entry, Event};
+use rally_proof::phone::{Host, Phone, Wish};
+use rally_schema::ServerFrame;
+use rally_schema::frame::{Beat, ClientFrame, Hello};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::site::{Place, Site, Wire};
+
+/// How often a device looks what is due.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long a device waits for any frame before it gives the connection up.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How often it asks for the time, so that there is something to hear.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// The longest wait before the first attempt to come back; it doubles with each that fails.
+const FIRST_MS: u64 = 500;
+
+/// What devices stand on: the machine's clock, which a device may have set wrong.
+pub struct Clock {
+    wrong_by_ms: i64,
+}
+
+impl Host for Clock {
+    fn now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (now.as_millis() as u64).saturating_add_signed(self.wrong_by_ms)
+    }
+
+    fn uuid(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+}
+
+/// What all lines share.
+pub struct Record {
+    begun: Instant,
+    /// What happened so far.
+    pub entries: RefCell<Vec<Entry>>,
+}
+
+impl Record {
+    /// Begins.
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), entries: RefCell::default() }
+    }
+
+    /// Milliseconds since it began.
+    pub fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+}
+
+/// A device with its line.
+pub struct Line {
+    /// The device.
+    pub phone: RefCell<Phone<Clock>>,
+    token: String,
+    site: Rc<Site>,
+    record: Rc<Record>,
+    /// Whether it has a network, and whether it reads its socket.
+    online: Cell<bool>,
+    reads: Cell<bool>,
+    /// Whether it goes without closing its socket, and the sockets that it left so.
+    rude: Cell<bool>,
+    left: RefCell<Vec<Wire>>,
+    news: Notify,
+}
+
+impl Line {
+    /// Puts a device on a line; its clock is wrong by so much.
+    pub fn new(
+        device: Device,
+        wrong_by_ms: i64,
+        token: String,
+        site: Rc<Site>,
+        record: Rc<Record>,
+    ) -> Self {
+        Self {
+            phone: RefCell::new(Phone::new(device, device.number == 0, Clock { wrong_by_ms })),
+            token,
+            site,
+            record,
+            online: Cell::new(true),
+            reads: Cell::new(true),
+            rude: Cell::new(false),
+            left: RefCell::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Has the user want something.
+    pub fn wish(&self, wish: Wish) {
+        self.phone.borrow_mut().wish(wish);
+        self.note();
+        self.news.notify_one();
+    }
+
+    /// Stops reading the socket, which stays open, or reads again.
+    pub fn set_reads(&self, reads: bool) {
+        if self.reads.replace(reads) != reads {
+            self.phone.borrow_mut().note(if reads { Event::Reads } else { Event::StopsReading });
+            self.note();
+            self.news.notify_one();
+        }
+    }
+
+    /// Takes the network away so that the node does not see it: the socket stays half open.
+    pub fn vanish(&self) {
+        self.rude.set(true);
+        self.set_online(false);
+    }
+
+    /// Takes the network away, or gives it back.
+    pub fn set_online(&self, online: bool) {
+        self.online.set(online);
+        self.news.notify_one();
+    }
+
+    /// Forgets all that was shown, as a browser whose storage was cleared.
+    pub fn forget(&self) {
+        self.phone.borrow_mut().forget();
+        self.note();
+        self.set_online(false);
+    }
+
+    fn note(&self) {
+        let mut phone = self.phone.borrow_mut();
+        let (device, at_ms) = (phone.device, self.record.now_ms());
+        let entry = |event| Entry { at_ms, device, event };
+        self.record.entries.borrow_mut().extend(phone.take_events().into_iter().map(entry));
+    }
+
+    /// Connects for ever.
+    pub async fn run(self: Rc<Self>) {
+        let mut failures = 0;
+        loop {
+            while !self.online.get() {
+                self.news.notified().await;
+            }
+            failures += 1;
+            if let Some((wire, place)) = self.dial().await {
+                let talked = self.talk(wire, place, &mut failures).await;
+                if let Some(wire) = talked.filter(|_| self.rude.take()) {
+                    self.left.borrow_mut().push(wire);
+                }
+                self.phone.borrow_mut().note(Event::Disconnected);
+                self.note();
+            }
+            // Full jitter.
+            let most_ms = FIRST_MS << failures.min(4);
+            sleep(Duration::from_millis(Uuid::new_v4().as_u128() as u64 % most_ms)).await;
+        }
+    }
+
+    /// Opens a socket to the node that the cluster names; `None` when that fails.
+    async fn dial(&self) -> Option<(Wire, Place)> {
+        let client = self.phone.borrow().client;
+        let place = self.site.place(&self.token, client).await?;
+        let wire = self.site.open(&place).await.ok()?;
+        Some((wire, place))
+    }
+
+    /// Begins anew on a fresh connection; gives what is to be said first.
+    fn greet(&self, place: Place) -> ClientFrame {
+        let mut phone = self.phone.borrow_mut();
+        phone.connected();
+        phone.note(Event::Connects { node: place.node });
+        let (client, cursor) = (phone.client, phone.cursor.clone());
+        Hello { ticket: place.ticket, client, cursor }.into()
+    }
+
+    /// Talks until the connection is over; gives it back when the device went by itself.
+    async fn talk(&self, mut wire: Wire, place: Place, failures: &mut u32) -> Option<Wire> {
+        let hello = self.greet(place);
+        self.note();
+        say(&mut wire, hello).await?;
+        let (mut heard, mut beat) = (Instant::now(), Instant::now());
+        let mut synced = false;
+        while self.online.get() {
+            if !synced && self.phone.borrow().is_synced() {
+                (synced, *failures) = (true, 0);
+                self.phone.borrow_mut().note(Event::Synced);
+            }
+            self.phone.borrow_mut().work();
+            self.note();
+            let reads = self.reads.get();
+            if !reads {
+                heard = Instant::now();
+            } else if heard.elapsed() > SILENCE {
+                return None;
+            }
+            let mut out = self.phone.borrow_mut().take_out();
+            if beat.elapsed() > BEAT {
+                beat = Instant::now();
+                out.push(ClientFrame::from(Beat {}));
+            }
+            for frame in out {
+                say(&mut wire, frame).await?;
+            }
+            let frame = tokio::select! {
+                biased;
+                frame = wire.next(), if reads => frame,
+                () = self.news.notified() => continue,
+                () = sleep(TICK) => continue,
+            };
+            heard = Instant::now();
+            match frame {
+                Some(Ok(Frame::Text(text))) => {
+                    let text = std::str::from_utf8(&text).ok()?;
+                    let frame = ServerFrame::decode(text).ok()?;
+                    let over = matches!(frame, ServerFrame::Bye(_));
+                    self.phone.borrow_mut().hear(frame);
+                    self.note();
+                    if over {
+                        return None;
+                    }
+                }
+                Some(Ok(Frame::Ping(bytes))) => drop(wire.send(Message::Pong(bytes)).await),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
+        }
+        Some(wire)
+    }
+}
+
+/// Sends a frame; `None` when the connection does not take it.
+async fn say(wire: &mut Wire, frame: ClientFrame) -> Option<()> {
+    let sent = wire.send(Message::Text(frame.encode().into()));
+    timeout(SILENCE, sent).await.ok()?.ok()
+}

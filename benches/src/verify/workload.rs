@@ -1,0 +1,96 @@
+//! What users want and what befalls their devices, drawn from a seed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_rt::time::sleep;
+use anyhow::Result;
+use rally_proof::phone::Wish;
+use rally_schema::UserId;
+
+use super::line::{Line, Record};
+use crate::dice::Dice;
+use crate::stop::Stop;
+
+/// Of so many devices one has a clock that is wrong, by up to so many milliseconds.
+const WRONG: (u64, i64) = (6, 90_000);
+
+/// About how many seconds pass between two things that befall one device.
+const MISHAPS_S: u64 = 12;
+
+/// How long one lasts at most.
+const MISHAP_MS: u64 = 8_000;
+
+/// How often the progress is told.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Draws by how much a device's clock is wrong.
+pub fn wrong_clock(dice: &mut Dice) -> i64 {
+    let (rarity, most_ms) = WRONG;
+    match dice.roll() % rarity {
+        0 => (dice.roll() % (2 * most_ms as u64)) as i64 - most_ms,
+        _ => 0,
+    }
+}
+
+/// How much is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// What all users want together, a second.
+    pub rate: u64,
+    /// For how many seconds, at least.
+    pub seconds: u64,
+}
+
+/// Has users want things, and their devices suffer, for some seconds and until all is done that is
+/// done to the cluster.
+pub async fn run(
+    lines: &[Rc<Line>],
+    users: &[UserId],
+    Load { rate, seconds }: Load,
+    done: &Cell<bool>,
+    dice: &mut Dice,
+    record: &Record,
+    stop: &Stop,
+) -> Result<()> {
+    let dice = RefCell::new(dice);
+    let below = |limit: u64| dice.borrow_mut().roll() % limit;
+    let (begun, mut told) = (Instant::now(), Instant::now());
+    let least = rate * seconds;
+    for nth in 0.. {
+        if nth >= least && done.get() {
+            break;
+        }
+        stop.check()?;
+        let due = Duration::from_secs_f64(nth as f64 / rate as f64);
+        sleep(due.saturating_sub(begun.elapsed())).await;
+        let line = &lines[below(lines.len() as u64) as usize];
+        line.wish(Wish::draw(below, users, nth as usize));
+        // So that each device has its share.
+        if below(rate * MISHAPS_S) < lines.len() as u64 {
+            let unlucky = lines[below(lines.len() as u64) as usize].clone();
+            actix_rt::spawn(mishap(unlucky, below(4), Duration::from_millis(below(MISHAP_MS))));
+        }
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            let events = record.entries.borrow().len();
+            let busy = lines.iter().filter(|line| !line.phone.borrow().is_quiet()).count();
+            println!("{nth} operations, {events} events, {busy} devices have something to bring");
+        }
+    }
+    Ok(())
+}
+
+/// Something befalls a device, and passes.
+async fn mishap(line: Rc<Line>, which: u64, lasts: Duration) {
+    match which {
+        0 => line.set_online(false),
+        1 => line.vanish(),
+        2 => line.forget(),
+        _ => line.set_reads(false),
+    }
+    sleep(lasts).await;
+    line.set_reads(true);
+    line.set_online(true);
+}
