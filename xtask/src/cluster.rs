@@ -86,11 +86,7 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         What::Up(up) => start_all(checkout, &up)?,
         What::Status => status(checkout),
-        What::Down => {
-            for node in 1..=MOST {
-                process(checkout, node).stop(STOP)?;
-            }
-        }
+        What::Down => stop_all(checkout)?,
         What::Kill { node } => process(checkout, node).kill()?,
         What::Pause { node } => process(checkout, node).signal(Signal::STOP)?,
         What::Resume { node } => process(checkout, node).signal(Signal::CONT)?,
@@ -102,6 +98,25 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has three nodes for as long as something runs; gives what that gave.
+pub fn with_three<R>(
+    checkout: &Checkout,
+    services: services::Up,
+    flags: &[&str],
+    run: impl FnOnce(&[String]) -> anyhow::Result<R>,
+) -> anyhow::Result<R> {
+    let up = Nodes { nodes: 3, services, server: flags.iter().map(OsString::from).collect() };
+    let urls: Vec<String> =
+        (1..=up.nodes).map(|node| format!("http://{}", address(node))).collect();
+    let given = start_all(checkout, &up).and_then(|()| run(&urls));
+    stop_all(checkout)?;
+    given
+}
+
+fn stop_all(checkout: &Checkout) -> anyhow::Result<()> {
+    (1..=MOST).try_for_each(|node| process(checkout, node).stop(STOP))
 }
 
 fn start_all(checkout: &Checkout, up: &Nodes) -> anyhow::Result<()> {

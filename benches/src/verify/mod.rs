@@ -112,7 +112,7 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
         file::write(&history, BufWriter::new(out))
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(verdict::say(&history))
+    Ok(verdict::say(&history)?)
 }
 
 /// Runs `judge`.
@@ -120,7 +120,7 @@ pub fn judge(args: &JudgeArgs) -> Result<ExitCode> {
     let path = args.file.display();
     let from = File::open(&args.file).with_context(|| format!("opening {path}"))?;
     let history = file::read(BufReader::new(from)).with_context(|| format!("reading {path}"))?;
-    Ok(verdict::say(&history))
+    Ok(verdict::say(&history)?)
 }
 
 async fn run(args: &VerifyArgs, stop: &Stop) -> Result<History> {

@@ -1,25 +1,28 @@
 //! The verdict: promise by promise, with what was counted.
 
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use rally_proof::{History, PROMISES, judge};
+use rally_proof::{History, PROMISES, Promise, judge};
 
 /// Judges, and says what was found; the status is 1 when a promise was broken.
-pub fn say(history: &History) -> ExitCode {
+pub fn say(history: &History) -> io::Result<ExitCode> {
     let breaches = judge(history);
-    println!("\n    {:7} promise", "verdict");
+    let mut text = format!("\n    {:7} promise\n", "verdict");
     for promise in &PROMISES {
-        let breach = breaches.iter().find(|breach| breach.number == promise.number);
+        let Promise { number, words, .. } = promise;
+        let breach = breaches.iter().find(|breach| breach.number == *number);
         let verdict = if breach.is_some() { "BROKEN" } else { "kept" };
-        println!(
-            "{:>2}  {verdict:7} {} ({})",
-            promise.number,
-            promise.words,
-            promise.counts(history)
-        );
+        let _ = writeln!(text, "{number:>2}  {verdict:7} {words} ({})", promise.counts(history));
         if let Some(breach) = breach {
-            println!("            {}", breach.values);
+            let _ = writeln!(text, "            {}", breach.values);
         }
     }
-    ExitCode::from(u8::from(!breaches.is_empty()))
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has read enough; the status says the rest.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
+    Ok(ExitCode::from(u8::from(!breaches.is_empty())))
 }
