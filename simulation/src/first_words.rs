@@ -15,7 +15,7 @@ use crate::line::{Line, Surroundings};
 use rally_proof::phone::Wish;
 
 /// How many write.
-const WRITERS: usize = 6;
+const WRITERS: usize = 3;
 
 /// How long it may take until nothing is missing.
 const MENDING: Duration = Duration::from_secs(5);

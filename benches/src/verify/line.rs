@@ -73,6 +73,8 @@ pub struct Line {
     /// Whether it has a network, and whether it reads its socket.
     online: Cell<bool>,
     reads: Cell<bool>,
+    /// Whether it is connected, and has caught up since it is.
+    caught_up: Cell<bool>,
     /// Whether it goes without closing its socket, and the sockets that it left so.
     rude: Cell<bool>,
     left: RefCell<Vec<Wire>>,
@@ -95,10 +97,16 @@ impl Line {
             record,
             online: Cell::new(true),
             reads: Cell::new(true),
+            caught_up: Cell::new(false),
             rude: Cell::new(false),
             left: RefCell::default(),
             news: Notify::new(),
         }
+    }
+
+    /// Tells whether it is connected, and nothing is left to do.
+    pub fn is_at_rest(&self) -> bool {
+        self.caught_up.get() && self.phone.borrow().is_quiet()
     }
 
     /// Has the user want something.
@@ -153,6 +161,7 @@ impl Line {
             failures += 1;
             if let Some((wire, place)) = self.dial().await {
                 let talked = self.talk(wire, place, &mut failures).await;
+                self.caught_up.set(false);
                 if let Some(wire) = talked.filter(|_| self.rude.take()) {
                     self.left.borrow_mut().push(wire);
                 }
@@ -192,6 +201,7 @@ impl Line {
         while self.online.get() {
             if !synced && self.phone.borrow().is_synced() {
                 (synced, *failures) = (true, 0);
+                self.caught_up.set(true);
                 self.phone.borrow_mut().note(Event::Synced);
             }
             self.phone.borrow_mut().work();

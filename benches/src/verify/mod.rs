@@ -192,7 +192,7 @@ async fn rest(lines: &[Rc<Line>], record: &Record, stop: &Stop) -> Result<()> {
     let (mut count, mut since) = (0, Instant::now());
     while since.elapsed() < QUIET {
         stop.check()?;
-        let busy = lines.iter().find(|line| !line.phone.borrow().is_quiet());
+        let busy = lines.iter().find(|line| !line.is_at_rest());
         let now = record.entries.borrow().len();
         if busy.is_some() || now != count {
             (count, since) = (now, Instant::now());
@@ -201,7 +201,7 @@ async fn rest(lines: &[Rc<Line>], record: &Record, stop: &Stop) -> Result<()> {
             match busy {
                 Some(line) => {
                     let device = line.phone.borrow().device;
-                    bail!("{device} had something to bring {} s after the end", REST.as_secs());
+                    bail!("{device} was not at rest {} s after the end", REST.as_secs());
                 }
                 None => bail!("devices did not come to rest within {} s", REST.as_secs()),
             }
@@ -221,7 +221,7 @@ async fn read_back(people: &[(UserId, String)], site: &Rc<Site>, stop: &Stop) ->
         let reader = Rc::new(Line::new(device, 0, token.clone(), site.clone(), record.clone()));
         let task = actix_rt::spawn(reader.clone().run());
         let begun = Instant::now();
-        while !reader.phone.borrow().is_quiet() {
+        while !reader.is_at_rest() {
             stop.check()?;
             if begun.elapsed() > REST {
                 bail!("what {user} has could not be read back within {} s", REST.as_secs());

@@ -75,8 +75,8 @@ pub async fn run(
         if told.elapsed() > PROGRESS {
             told = Instant::now();
             let events = record.entries.borrow().len();
-            let busy = lines.iter().filter(|line| !line.phone.borrow().is_quiet()).count();
-            println!("{nth} operations, {events} events, {busy} devices have something to bring");
+            let busy = lines.iter().filter(|line| !line.is_at_rest()).count();
+            println!("{nth} operations, {events} events, {busy} devices are away or busy");
         }
     }
     Ok(())
