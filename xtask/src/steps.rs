@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
-use crate::{call, client, cluster, debian, generate, licences, need, python, services, simulate};
+use crate::{call, client, debian, generate, licences, need, python, services, simulate};
 
 /// Every step. What a row needs stands above it.
 pub const STEPS: &[Step] = &[
@@ -84,13 +84,7 @@ pub const STEPS: &[Step] = &[
         name: "cluster",
         about: "several nodes over them, traced, in roles, and killed under load",
         needs: &["services"],
-        run: nodes,
-    },
-    Step {
-        name: "verify",
-        about: "the checker from outside, while nodes and brokers die",
-        needs: &["server", "services"],
-        run: verify,
+        run: cluster,
     },
     Step {
         name: "browser",
@@ -195,7 +189,7 @@ fn drivers(checkout: &Checkout) -> anyhow::Result<Outcome> {
 }
 
 /// One after the other: each starts several processes, and measures.
-fn nodes(checkout: &Checkout) -> anyhow::Result<Outcome> {
+fn cluster(checkout: &Checkout) -> anyhow::Result<Outcome> {
     for name in ["roles", "far_traces", "far_admin", "faults"] {
         let mut test = call::cargo(checkout.root());
         test.env("RALLY_TEST_XTASK", std::env::current_exe()?);
@@ -204,21 +198,6 @@ fn nodes(checkout: &Checkout) -> anyhow::Result<Outcome> {
         call::run(test.arg("--test-threads=1"))?;
     }
     Ok(Outcome::Passed)
-}
-
-/// Three nodes, which die, stand still and are restarted, as are brokers and the store; then a
-/// verdict for each promise.
-fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
-    // So that its users are there at once: they all come from one address.
-    let flags =
-        ["--rate-registers-per-minute-address=1000", "--rate-logins-per-minute-address=1000"];
-    let verdict = cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
-        let mut bench = call::cargo(checkout.root());
-        bench.args(["run", "-q", "-p", "rally-bench", "--", "verify"]).args(urls);
-        let faults = "kill-node,kill-broker,pause-node,kill-store,restart-all";
-        call::run(bench.args(["--faults", faults, "--brokers", "3"]))
-    });
-    passed(verdict)
 }
 
 /// Tests that need a tool from here are ignored by a plain `cargo test`.
