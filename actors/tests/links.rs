@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
@@ -27,6 +26,8 @@ struct Slow(Arc<Mutex<Published>>);
 struct Published {
     parcels: Vec<Parcel>,
     unanswered: VecDeque<oneshot::Sender<Answer>>,
+    /// How many answers the link has got.
+    heard: usize,
 }
 
 impl Broker for Slow {
@@ -39,7 +40,12 @@ impl Broker for Slow {
         let mut published = self.0.lock();
         published.parcels.push(parcel);
         published.unanswered.push_back(answer);
-        Box::pin(async move { answered.await.expect("the test answers") })
+        let this = self.clone();
+        Box::pin(async move {
+            let answer = answered.await.expect("the test answers");
+            this.0.lock().heard += 1;
+            answer
+        })
     }
 }
 
@@ -49,11 +55,17 @@ impl Slow {
         self.0.lock().parcels.iter().map(|parcel| (parcel.number, parcel.envelopes.len())).collect()
     }
 
-    /// Answers the oldest parcel, and lets the link work.
+    /// Answers the oldest parcel, and waits until the link has done with it what it does.
     async fn answer(&self, answer: Answer) {
-        let oldest = self.0.lock().unanswered.pop_front().expect("a parcel is under way");
+        let (oldest, before) = {
+            let mut published = self.0.lock();
+            let oldest = published.unanswered.pop_front().expect("a parcel is under way");
+            (oldest, published.heard)
+        };
         oldest.send(answer).unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        while self.0.lock().heard == before {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

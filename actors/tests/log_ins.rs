@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use harness::{Client, Peers, TestNode, life, model};
+use harness::{Peers, TestNode, life, model};
 use rally_actors::Settings;
 use rally_actors::admission::Line;
 use rally_cluster::broker::{Arrival, Broker as _, Parcel};
@@ -37,15 +37,6 @@ async fn two(store: &Model, peers: &Peers) -> (TestNode, TestNode) {
     (one, other)
 }
 
-async fn goodbye(client: &mut Client) -> ByeReason {
-    client
-        .hears(|frame| match frame {
-            ServerFrame::Bye(bye) => Some(bye.reason),
-            _ => None,
-        })
-        .await
-}
-
 #[actix::test]
 async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catch_up() {
     let (store, peers) = (model().await, Peers::default());
@@ -55,7 +46,7 @@ async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catc
     let epoch = raise_epoch(&store).await;
     one.node.log_out_everywhere(ben(), epoch);
     peers.broker.heal();
-    assert_eq!(goodbye(&mut there).await, ByeReason::LoggedOut);
+    assert_eq!(there.hears_bye().await, ByeReason::LoggedOut);
 }
 
 #[actix::test]
@@ -66,7 +57,7 @@ async fn a_log_out_of_which_a_node_is_told_late_leaves_the_sessions_of_a_later_l
     let epoch = raise_epoch(&store).await;
     let mut after = here.join("ben").await;
     here.node.log_out(ben(), epoch);
-    assert_eq!(goodbye(&mut before).await, ByeReason::LoggedOut);
+    assert_eq!(before.hears_bye().await, ByeReason::LoggedOut);
     let message = after.message("ana", "I am back");
     let r#ref = message.r#ref;
     after.says(message).await;
@@ -82,7 +73,7 @@ async fn a_gap_behind_which_a_log_out_may_be_ends_the_sessions_of_an_earlier_log
     let (mut after, mut ana) = (here.join("ben").await, here.join("ana").await);
     let next = Parcel { from: life("somebody"), number: 2, envelopes: Vec::new() };
     peers.broker.publish(here.node.life, next).await.unwrap();
-    assert_eq!(goodbye(&mut before).await, ByeReason::LoggedOut);
+    assert_eq!(before.hears_bye().await, ByeReason::LoggedOut);
     for client in [&mut after, &mut ana] {
         client.hears(|frame| matches!(frame, ServerFrame::Synced(_)).then_some(())).await;
     }

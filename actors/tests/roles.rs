@@ -46,11 +46,7 @@ async fn who_logs_out_everywhere_there_is_out_where_his_sessions_are() {
     let (chat, front) = two(&store).await;
     let mut ben = chat.join("ben").await;
     front.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
-    let reason = |frame| match frame {
-        ServerFrame::Bye(bye) => Some(bye.reason),
-        _ => None,
-    };
-    assert_eq!(ben.hears(reason).await, ByeReason::LoggedOut);
+    assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
 }
 
 #[actix::test]

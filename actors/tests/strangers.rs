@@ -85,11 +85,7 @@ async fn a_log_out_reaches_sessions_on_a_node_that_is_not_heard_by_way_of_their_
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
     let account = store.change_user(ben.user, change).await.unwrap().expect("an account");
     home.node.log_out_everywhere(ben.user, account.epoch);
-    let reason = |frame| match frame {
-        ServerFrame::Bye(bye) => Some(bye.reason),
-        _ => None,
-    };
-    assert_eq!(ben.hears(reason).await, ByeReason::LoggedOut);
+    assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
 }
 
 #[actix::test]

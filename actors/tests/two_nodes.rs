@@ -91,11 +91,7 @@ async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
     let (mut here, mut there) = (one.join("ben").await, other.join("ben").await);
     one.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
     for client in [&mut here, &mut there] {
-        let reason = |frame| match frame {
-            ServerFrame::Bye(bye) => Some(bye.reason),
-            _ => None,
-        };
-        assert_eq!(client.hears(reason).await, ByeReason::LoggedOut);
+        assert_eq!(client.hears_bye().await, ByeReason::LoggedOut);
     }
 }
 

@@ -4,8 +4,6 @@
 //! publishes from one life to another of the same process, so its CPU is that of both ends. Linux
 //! only: it reads its CPU time from `/proc`.
 
-#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on is over")]
-
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -28,32 +26,41 @@ async fn main() {
     let url = std::env::var("RALLY_TEST_AMQP")
         .unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned());
     let exchange = format!("rally.speed.{}", Uuid::new_v4());
-    let options = Options { exchange, ..Options::new(url.parse().unwrap()) };
-    let broker = RabbitBroker::connect(options).await.unwrap();
+    let options =
+        Options { exchange, ..Options::new(url.parse().expect("RALLY_TEST_AMQP is an AMQP URL")) };
+    let broker = RabbitBroker::connect(options).await.expect("RabbitMQ answers");
     println!("envelopes of 200 bytes; {LENGTH:?} each");
     for (generation, (per_second, envelopes)) in
         [(Some(100), 1), (Some(500), 1), (Some(2_000), 1), (None, 1), (Some(500), 32), (None, 32)]
             .into_iter()
             .enumerate()
     {
-        let to = Life { node: "ben".parse().unwrap(), generation: generation as u64 };
+        let to = life("ben", generation as u64);
         let mut arrivals = broker.open(to);
         assert_eq!(arrivals.next().await, Some(Arrival::Reopened));
         measure(&broker, to, arrivals, per_second, envelopes).await;
     }
 }
 
+fn life(node: &str, generation: u64) -> Life {
+    Life { node: node.parse().expect("a node's name"), generation }
+}
+
+/// For microseconds, up to a minute.
+fn spans() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("these bounds are some")
+}
+
 fn parcel(number: u64, envelopes: usize) -> Parcel {
     let push = Pushed {
-        to: "ben".parse().unwrap(),
+        to: "ben".parse().expect("a user's name"),
         stage: Stage::Home,
         except: None,
         passing: false,
         frame: format!(r#"{{"type":"message","text":"{}"}}"#, "x".repeat(200)),
         traceparent: None,
     };
-    let from = Life { node: "ana".parse().unwrap(), generation: 1 };
-    Parcel { from, number, envelopes: vec![Envelope::Push(push); envelopes] }
+    Parcel { from: life("ana", 1), number, envelopes: vec![Envelope::Push(push); envelopes] }
 }
 
 async fn measure(
@@ -66,14 +73,13 @@ async fn measure(
     let (begun, cpu_begun) = (Instant::now(), cpu_us());
     let mut sent: Vec<Instant> = Vec::new();
     let mut confirms = FuturesUnordered::new();
-    let mut arrive = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
-    let mut confirm = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+    let (mut arrive, mut confirm) = (spans(), spans());
     let mut pace = interval(Duration::from_secs(1) / per_second.unwrap_or(1_000_000) as u32);
     while begun.elapsed() < LENGTH {
         tokio::select! {
             Some((published, answer)) = confirms.next() => {
                 let answer: Result<(), _> = answer;
-                answer.unwrap();
+                answer.expect("RabbitMQ takes it");
                 confirm.saturating_record(micros(published));
             }
             Some(arrival) = arrivals.next() => note(&arrival, &sent, &mut arrive),
@@ -87,7 +93,8 @@ async fn measure(
     }
     let took = begun.elapsed();
     while (arrive.len() as usize) < sent.len() {
-        let arrival = timeout(LENGTH, arrivals.next()).await.unwrap().unwrap();
+        let arrival = timeout(LENGTH, arrivals.next()).await;
+        let arrival = arrival.expect("all arrives in time").expect("the queue stays open");
         note(&arrival, &sent, &mut arrive);
     }
     let parcels = sent.len() as u64;
@@ -127,9 +134,10 @@ fn micros(since: Instant) -> u64 {
 
 /// Reads the CPU time of this process so far, in ticks of 10 ms.
 fn cpu_us() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells");
     // After the name, which may hold blanks: state is the first, user and system time follow.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ticks * 10_000
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("a number of ticks");
+    (ticks(11) + ticks(12)) * 10_000
 }

@@ -19,7 +19,7 @@ use rally_cluster::homes::Homes;
 use rally_cluster::membership::LocalMembership;
 use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store, UserRow};
-use rally_schema::frame::{ClientFrame, Hello, Send, ServerFrame};
+use rally_schema::frame::{ByeReason, ClientFrame, Hello, Send, ServerFrame};
 use rally_schema::limits::FRAME_BYTES;
 use rally_schema::{ClientId, ConversationId, Life, Ref, UserId};
 use tokio::net::{TcpListener, TcpStream};
@@ -248,6 +248,15 @@ impl Client {
             _ => None,
         })
         .await;
+    }
+
+    /// Waits for the goodbye; gives its reason.
+    pub async fn hears_bye(&mut self) -> ByeReason {
+        self.hears(|frame| match frame {
+            ServerFrame::Bye(bye) => Some(bye.reason),
+            _ => None,
+        })
+        .await
     }
 
     /// Waits for what a send is answered with: the name of its error, if it is one.
