@@ -9,6 +9,7 @@ import { Client } from './core/client.ts';
 import type { Socket } from './core/connection.ts';
 import { Cache } from './core/store/cache.ts';
 import { type Database, openDatabase } from './core/store/idb.ts';
+import { Journal } from './core/store/journal.ts';
 import { Outbox } from './core/store/outbox.ts';
 import { livenessHere, takeClient } from './core/tabs.ts';
 
@@ -38,19 +39,21 @@ export async function openSession(
   const liveness = livenessHere();
   const [id, database] = await Promise.all([takeClient(liveness, sessionStorage), databaseHere()]);
   const cache = database && new Cache(database);
+  const journal = new Journal(sessionStorage);
   const client = new Client({
     user: me.user,
     client: id,
     api,
     open: (address, protocol) => new WebSocket(address, protocol) as Socket,
     cache,
-    outbox: database && new Outbox(database),
+    outbox: database && new Outbox(database, journal),
     liveness,
     notice,
     otherUser: () => location.reload(),
   });
   const forget = async () => {
     await client.stop();
+    journal.clear();
     await cache?.forget(me.user);
   };
   return { me, client, forget };

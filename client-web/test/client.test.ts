@@ -6,11 +6,25 @@ import { Client } from '../src/core/client.ts';
 import type { Socket } from '../src/core/connection.ts';
 import { Cache } from '../src/core/store/cache.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
+import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
 import { threadOf } from '../src/core/views.ts';
 import type { ClientFrame, Send, ServerFrame } from '../src/wire.ts';
-import { CLIENT, entry, idAt, ME, NOW, own, PEER, STORE, TALK, theirs, until } from './given.ts';
+import {
+  CLIENT,
+  entry,
+  idAt,
+  ME,
+  NOW,
+  own,
+  PEER,
+  STORE,
+  storage,
+  TALK,
+  theirs,
+  until,
+} from './given.ts';
 
 globalThis.IDBKeyRange = IDBKeyRange;
 
@@ -68,7 +82,7 @@ async function load(client = CLIENT): Promise<{ page: Client; line: Line }> {
       return line;
     },
     cache: new Cache(database),
-    outbox: new Outbox(database),
+    outbox: new Outbox(database, new Journal(storage())),
     liveness: ALONE,
     notice: (text) => {
       throw new Error(text);
@@ -154,7 +168,7 @@ test('an acknowledged message is not sent again after a reload', async () => {
   const ref = first.line.of('send')[0]?.ref ?? '';
   first.line.says({ type: 'ack', ref, conversation: TALK, id: idAt(5) });
   expect(first.page.state().intents).toEqual([]);
-  const outbox = new Outbox(await openDatabase(browser));
+  const outbox = new Outbox(await openDatabase(browser), new Journal(storage()));
   await until(async () => (await outbox.of(ME, CLIENT)).length === 0);
   await first.page.stop();
 

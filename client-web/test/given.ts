@@ -5,6 +5,7 @@ import { smallestId } from '../src/core/ids.ts';
 import type { SendIntent } from '../src/core/intent.ts';
 import { type Action, reduce } from '../src/core/reducer.ts';
 import { initialState, type State } from '../src/core/state.ts';
+import type { Storage } from '../src/core/store/journal.ts';
 import type { InboxEntry, Message, MessageId, ServerFrame } from '../src/wire.ts';
 
 export const ME = 'ana';
@@ -133,4 +134,19 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
     await new Promise((resolve) => setImmediate(resolve));
   }
   throw new Error(`this never came true: ${holds}`);
+}
+
+/** Makes a session storage that a test can read. */
+export function storage(): Storage & { readonly rows: Map<string, string> } {
+  const rows = new Map<string, string>();
+  return {
+    rows,
+    getItem: (key) => rows.get(key) ?? null,
+    setItem: (key, value) => void rows.set(key, value),
+    removeItem: (key) => void rows.delete(key),
+    key: (index) => [...rows.keys()][index] ?? null,
+    get length() {
+      return rows.size;
+    },
+  };
 }

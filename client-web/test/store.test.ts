@@ -2,8 +2,21 @@ import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { beforeEach, expect, test } from 'vitest';
 import { Cache } from '../src/core/store/cache.ts';
 import { type Claim, openDatabase } from '../src/core/store/idb.ts';
+import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
-import { CLIENT, entry, idAt, ME, own, PEER, STORE, sending, TALK, theirs } from './given.ts';
+import {
+  CLIENT,
+  entry,
+  idAt,
+  ME,
+  own,
+  PEER,
+  STORE,
+  sending,
+  storage,
+  TALK,
+  theirs,
+} from './given.ts';
 
 globalThis.IDBKeyRange = IDBKeyRange;
 
@@ -20,6 +33,9 @@ beforeEach(() => {
 /** Opens the database as a page does that was just loaded. */
 const opened = () => openDatabase(browser);
 
+/** Makes the outbox of a tab whose session storage is `kept`. */
+const outboxOf = async (kept = storage()) => new Outbox(await opened(), new Journal(kept));
+
 function claim(more: Partial<Claim> = {}): Claim {
   return {
     ...SCOPE,
@@ -33,22 +49,43 @@ function claim(more: Partial<Claim> = {}): Claim {
 }
 
 test('what was meant survives a reload, as it was and in its order', async () => {
-  const first = new Outbox(await opened());
+  const first = await outboxOf();
   const meant = [sending(1), sending(2, { attempted: true }), sending(10)];
   await first.put([meant[2] as never, meant[0] as never]);
   await first.put([meant[1] as never]);
-  expect(await new Outbox(await opened()).of(ME, CLIENT)).toEqual(meant);
+  expect(await (await outboxOf()).of(ME, CLIENT)).toEqual(meant);
+});
+
+test('what was meant survives a reload that comes before the database has it', async () => {
+  const kept = storage();
+  const database = await opened();
+  const first = new Outbox(database, new Journal(kept));
+  database.close();
+  const meant = [sending(1), sending(2, { client: OTHER }), sending(3, { user: PEER })];
+  await expect(first.put(meant)).rejects.toThrow();
+  expect(await (await outboxOf(kept)).of(ME, CLIENT)).toEqual([sending(1)]);
+  // Now the database has it, and another tab of the browser finds it there.
+  expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(1)]);
+  expect(await (await outboxOf()).owners(ME)).toContain(OTHER);
+  expect(await (await outboxOf()).owners(PEER)).toEqual([]);
+});
+
+test('what the database has does not stay in the session storage', async () => {
+  const kept = storage();
+  const outbox = await outboxOf(kept);
+  await outbox.put([sending(1)]);
+  expect(kept.rows.size).toBe(0);
 });
 
 test('what was confirmed is gone after a reload, and only that', async () => {
-  const outbox = new Outbox(await opened());
+  const outbox = await outboxOf();
   await outbox.put([sending(1), sending(2)]);
   await outbox.remove(ME, [sending(1).ref]);
-  expect(await new Outbox(await opened()).of(ME, CLIENT)).toEqual([sending(2)]);
+  expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(2)]);
 });
 
 test('tabs see only their own, and what a dead one left is adopted once', async () => {
-  const outbox = new Outbox(await opened());
+  const outbox = await outboxOf();
   await outbox.put([sending(1, { client: OTHER }), sending(2, { client: OTHER }), sending(3)]);
   const both = [outbox.adopt(ME, OTHER, CLIENT, 5), outbox.adopt(ME, OTHER, 'third', 5)];
   const [mine, others] = await Promise.all(both);
@@ -61,7 +98,7 @@ test('tabs see only their own, and what a dead one left is adopted once', async 
 });
 
 test("another user's outbox in the same browser is not touched", async () => {
-  const outbox = new Outbox(await opened());
+  const outbox = await outboxOf();
   const his = sending(1, { user: PEER });
   await outbox.put([his, sending(2)]);
   await outbox.adopt(ME, CLIENT, OTHER, 1);

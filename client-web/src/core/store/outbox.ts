@@ -8,26 +8,35 @@
 import type { ClientId, Ref, UserId } from '../../wire.ts';
 import { byOrder, type Intent } from '../intent.ts';
 import { beginningWith, type Database, done } from './idb.ts';
+import type { Journal } from './journal.ts';
 
 /** The outboxes of one browser. */
 export class Outbox {
   readonly #db: Database;
+  readonly #journal: Journal;
 
-  /** Keeps its entries in `db`. */
-  constructor(db: Database) {
+  /** Keeps its entries in `db`, and until they are there in `journal`. */
+  constructor(db: Database, journal: Journal) {
     this.#db = db;
+    this.#journal = journal;
   }
 
-  /** Stores entries, new or changed; they survive a reload once the promise resolves. */
+  /**
+   * Stores entries, new or changed. They survive a reload from now on, and the end of the tab once
+   * the promise resolves.
+   */
   async put(intents: readonly Intent[]): Promise<void> {
     if (intents.length === 0) return;
+    this.#journal.add(intents);
     await this.#db.within(['outbox'], 'readwrite', (table) => {
       for (const intent of intents) table('outbox').put(intent);
     });
+    this.#journal.remove(intents.map((intent) => intent.ref));
   }
 
   /** Removes what was confirmed or given up. */
   async remove(user: UserId, refs: readonly Ref[]): Promise<void> {
+    this.#journal.remove(refs);
     await this.#db.within(['outbox'], 'readwrite', (table) => {
       for (const ref of refs) table('outbox').delete([user, ref]);
     });
@@ -35,6 +44,8 @@ export class Outbox {
 
   /** Gives what a client left, in the order in which it was meant. */
   async of(user: UserId, client: ClientId): Promise<readonly Intent[]> {
+    // Another client's too: this tab had its id, or that tab has the same entries.
+    await this.put(this.#journal.all().filter((intent) => intent.user === user));
     return this.#db.within(['outbox'], 'readonly', async (table) => {
       const all = await done(table('outbox').getAll(beginningWith(user)));
       return all.filter((intent) => intent.client === client).sort(byOrder);
