@@ -12,7 +12,7 @@ use crate::history::{Entry, HISTORY_VERSION, History, Queue, Span, View};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Head { version: u16, ended_ms: u64 },
+    Head { version: u16, ended_ms: u64, restless: Option<String> },
     Entry(Entry),
     View(View),
     Stored(View),
@@ -38,16 +38,22 @@ pub enum FileError {
     /// It does not begin with its version.
     #[error("the first line names no version: this is no history of rally-bench verify")]
     Headless,
-    /// A later version wrote it.
+    /// It begins a second time.
+    #[error("line {line} begins another history: keep each in a file of its own")]
+    SecondHead {
+        /// Which, counted from 1.
+        line: usize,
+    },
+    /// Another version wrote it.
     #[error("a history of version {0}: this program reads {HISTORY_VERSION}")]
     Version(u16),
 }
 
 /// Writes a history.
 pub fn write(history: &History, mut out: impl Write) -> io::Result<()> {
-    let History { version, entries, views, stored, calm, stalls, queues, ended_ms } =
+    let History { version, entries, views, stored, calm, stalls, queues, restless, ended_ms } =
         history.clone();
-    let head = Line::Head { version, ended_ms };
+    let head = Line::Head { version, ended_ms, restless };
     let lines = [head]
         .into_iter()
         .chain(calm.into_iter().map(Line::Calm))
@@ -73,11 +79,11 @@ pub fn read(from: impl BufRead) -> Result<History, FileError> {
             (Line::Head { version, .. }, None) if version != HISTORY_VERSION => {
                 return Err(FileError::Version(version));
             }
-            (Line::Head { version, ended_ms }, None) => {
-                history = Some(History { version, ended_ms, ..History::default() });
+            (Line::Head { version, ended_ms, restless }, None) => {
+                history = Some(History { version, ended_ms, restless, ..History::default() });
             }
             (_, None) => return Err(FileError::Headless),
-            (Line::Head { ended_ms, .. }, Some(history)) => history.ended_ms = ended_ms,
+            (Line::Head { .. }, Some(_)) => return Err(FileError::SecondHead { line }),
             (Line::Entry(entry), Some(history)) => history.entries.push(entry),
             (Line::View(view), Some(history)) => history.views.push(view),
             (Line::Stored(view), Some(history)) => history.stored.push(view),
@@ -117,6 +123,7 @@ mod tests {
             calm: vec![span],
             stalls: vec![span, span],
             queues: vec![Queue { name: "a queue".to_owned(), bound: 3, most: 1 }],
+            restless: Some("ana/1 is away".to_owned()),
             ended_ms: 9,
             ..History::default()
         }
@@ -137,5 +144,7 @@ mod tests {
         assert!(refused("{\"head\":{\"version\":7,\"ended_ms\":1}}").contains("version 7"));
         let text = "{\"head\":{\"version\":1,\"ended_ms\":1}}\n{\"entry\":{}}";
         assert!(refused(text).starts_with("line 2"));
+        let head = "{\"head\":{\"version\":1,\"ended_ms\":1}}";
+        assert!(refused(&format!("{head}\n{head}")).starts_with("line 2 begins another"));
     }
 }

@@ -217,6 +217,8 @@ pub struct History {
     pub stalls: Vec<Span>,
     /// The queues whose filling was measured.
     pub queues: Vec<Queue>,
+    /// Who had not come to rest when the record ended, and what was waited for.
+    pub restless: Option<String>,
     /// When the record ended.
     pub ended_ms: u64,
 }
@@ -231,6 +233,7 @@ impl Default for History {
             calm: Vec::new(),
             stalls: Vec::new(),
             queues: Vec::new(),
+            restless: None,
             ended_ms: 0,
         }
     }

@@ -113,7 +113,7 @@ fn planting<T>(_: Option<Fault>, f: impl FnOnce() -> T) -> T {
 fn judged(seed: u64, plant: Option<Fault>, outcome: &Outcome) -> Vec<String> {
     let breaches = outcome.breaches().into_iter().map(|breach| breach.to_string());
     let outlived = outcome.outlived.iter().map(|what| format!("a log-in outlived its end: {what}"));
-    let all = outcome.restless.clone().into_iter().chain(outlived).chain(breaches);
+    let all = outcome.history.restless.clone().into_iter().chain(outlived).chain(breaches);
     let planted = plant.map(|fault| format!(" --plant {fault:?}")).unwrap_or_default();
     let replay = format!("cargo xtask simulate --seeds 1 --seed {seed}{planted} --trace");
     all.map(|what| format!("seed {seed} ({:?}): {what}\n    replay: {replay}", outcome.kinds))

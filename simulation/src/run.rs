@@ -60,8 +60,6 @@ pub struct Outcome {
     pub operations: usize,
     /// What the nodes counted.
     pub counted: Counted,
-    /// Why it did not come to rest, if it did not.
-    pub restless: Option<String>,
     /// Who had a session, or was shown something, though his log-in was over.
     pub outlived: Option<String>,
 }
@@ -246,6 +244,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
 
     let mut history = record(&around, &lines, &model, &users).await;
     history.calm.push(calm);
+    history.restless = restless;
     tasks.iter().for_each(|task| task.abort());
     around.nodes.iter().for_each(SimNode::kill);
     if trace {
@@ -254,7 +253,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     let mut counted = Counted::default();
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
-    Outcome { history, earlier, kinds, faults, operations, counted, restless, outlived }
+    Outcome { history, earlier, kinds, faults, operations, counted, outlived }
 }
 
 /// Writes down what happened so far, and what is shown and stored now.
@@ -305,7 +304,8 @@ async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
         Ok(()) => None,
         Err(_) => {
             let busy = lines.iter().find(|line| !line.phone.borrow().is_quiet())?;
-            Some(format!("{} has still something to bring", busy.phone.borrow().device))
+            let phone = busy.phone.borrow();
+            Some(format!("{} {}", phone.device, phone.wants().unwrap_or_default()))
         }
     }
 }

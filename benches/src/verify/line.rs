@@ -104,9 +104,15 @@ impl Line {
         }
     }
 
-    /// Tells whether it is connected, and nothing is left to do.
-    pub fn is_at_rest(&self) -> bool {
-        self.caught_up.get() && self.phone.borrow().is_quiet()
+    /// Says what is waited for, for people; `None` while it is connected and nothing is left to do.
+    pub fn wants(&self) -> Option<String> {
+        let phone = self.phone.borrow();
+        let wants = match self.caught_up.get() {
+            true if phone.is_quiet() => return None,
+            true => phone.wants().unwrap_or_default(),
+            false => "is away".to_owned(),
+        };
+        Some(format!("{} {wants}", phone.device))
     }
 
     /// Has the user want something.

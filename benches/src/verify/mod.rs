@@ -101,6 +101,9 @@ const REST: Duration = Duration::from_secs(180);
 /// For how long nothing may happen at any device until it is at rest.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// How often it is told what is waited for.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// The number of the device that reads everything back.
 const READER: u8 = u8::MAX;
 
@@ -157,13 +160,14 @@ async fn run(args: &VerifyArgs, stop: &Stop) -> Result<History> {
         line.set_reads(true);
         line.set_online(true);
     });
-    rest(&lines, &record, stop).await?;
+    let restless = rest(&lines, &record, stop).await?;
     let stored = read_back(&people, &site, stop).await?;
     let history = History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,
         entries: record.entries.borrow().clone(),
         stalls,
+        restless,
         ended_ms: record.now_ms(),
         ..History::default()
     };
@@ -186,30 +190,31 @@ async fn register(args: &VerifyArgs, site: &Site, stop: &Stop) -> Result<Vec<(Us
     Ok(people)
 }
 
-/// Waits until no device has anything left to do, and nothing happens any more.
-async fn rest(lines: &[Rc<Line>], record: &Record, stop: &Stop) -> Result<()> {
-    let begun = Instant::now();
+/// Waits until no device has anything left to do, and nothing happens any more; says what is waited
+/// for when that takes too long.
+async fn rest(lines: &[Rc<Line>], record: &Record, stop: &Stop) -> Result<Option<String>> {
+    let (begun, mut told) = (Instant::now(), Instant::now());
     let (mut count, mut since) = (0, Instant::now());
     while since.elapsed() < QUIET {
         stop.check()?;
-        let busy = lines.iter().find(|line| !line.is_at_rest());
+        let busy = lines.iter().find_map(|line| line.wants());
         let now = record.entries.borrow().len();
         if busy.is_some() || now != count {
             (count, since) = (now, Instant::now());
         }
         if begun.elapsed() > REST {
-            match busy {
-                Some(line) => {
-                    let device = line.phone.borrow().device;
-                    bail!("{device} was not at rest {} s after the end", REST.as_secs());
-                }
-                None => bail!("devices did not come to rest within {} s", REST.as_secs()),
-            }
+            let busy = busy.unwrap_or_else(|| "something happens all the time".to_owned());
+            println!("not at rest after {} s: {busy}", REST.as_secs());
+            return Ok(Some(busy));
+        }
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            println!("waiting: {}", busy.as_deref().unwrap_or("for silence"));
         }
         sleep(Duration::from_millis(100)).await;
     }
     println!("all is quiet after {:.1} s", begun.elapsed().as_secs_f64());
-    Ok(())
+    Ok(None)
 }
 
 /// Reads everything back, each user's by a device that knew nothing.
@@ -221,10 +226,10 @@ async fn read_back(people: &[(UserId, String)], site: &Rc<Site>, stop: &Stop) ->
         let reader = Rc::new(Line::new(device, 0, token.clone(), site.clone(), record.clone()));
         let task = actix_rt::spawn(reader.clone().run());
         let begun = Instant::now();
-        while !reader.is_at_rest() {
+        while let Some(wants) = reader.wants() {
             stop.check()?;
             if begun.elapsed() > REST {
-                bail!("what {user} has could not be read back within {} s", REST.as_secs());
+                bail!("{wants}, when all of {user} was read back for {} s", REST.as_secs());
             }
             sleep(Duration::from_millis(10)).await;
         }

@@ -19,10 +19,16 @@ pub fn say(history: &History) -> io::Result<ExitCode> {
             let _ = writeln!(text, "            {}", breach.values);
         }
     }
+    let rest = if history.restless.is_some() { "BROKEN" } else { "kept" };
+    let _ = writeln!(text, "    {rest:7} everybody comes to rest");
+    if let Some(who) = &history.restless {
+        let _ = writeln!(text, "            {who}");
+    }
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has read enough; the status says the rest.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    Ok(ExitCode::from(u8::from(!breaches.is_empty())))
+    let broken = !breaches.is_empty() || history.restless.is_some();
+    Ok(ExitCode::from(u8::from(broken)))
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
+use super::PROGRESS;
 use super::line::{Line, Record};
 use crate::dice::Dice;
 use crate::stop::Stop;
@@ -21,9 +22,6 @@ const MISHAPS_S: u64 = 12;
 
 /// How long one lasts at most.
 const MISHAP_MS: u64 = 8_000;
-
-/// How often the progress is told.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Draws by how much a device's clock is wrong.
 pub fn wrong_clock(dice: &mut Dice) -> i64 {
@@ -75,7 +73,7 @@ pub async fn run(
         if told.elapsed() > PROGRESS {
             told = Instant::now();
             let events = record.entries.borrow().len();
-            let busy = lines.iter().filter(|line| !line.is_at_rest()).count();
+            let busy = lines.iter().filter(|line| line.wants().is_some()).count();
             println!("{nth} operations, {events} events, {busy} devices are away or busy");
         }
     }

@@ -108,6 +108,18 @@ impl<H: Host> Phone<H> {
         self.synced && self.intents.is_empty() && self.loads.is_empty()
     }
 
+    /// Says what is waited for, for people; `None` when nothing is left to do.
+    pub fn wants(&self) -> Option<String> {
+        if !self.synced {
+            return Some("has not caught up".to_owned());
+        }
+        let open = self.intents.first().map(Intent::describe);
+        open.or_else(|| {
+            let (_, (frame, _)) = self.loads.first_key_value()?;
+            Some(format!("waits for an answer to {}", frame.encode()))
+        })
+    }
+
     /// Tells whether the session has caught up at least once.
     pub fn is_synced(&self) -> bool {
         self.synced

@@ -41,6 +41,21 @@ pub(super) enum What {
     Contradict { to: UserId, text: String },
 }
 
+impl Intent {
+    /// Says what it is, for people.
+    pub(super) fn describe(&self) -> String {
+        let Self { r#ref, conversation, what, stamp, tried, .. } = self;
+        let what = match what {
+            What::Send { .. } => "a message".to_owned(),
+            What::Edit { id, .. } => format!("an edit of {id}"),
+            What::Delete { id } => format!("a deletion of {id}"),
+            What::Contradict { .. } => "a contradiction".to_owned(),
+        };
+        let tried = if *tried { ", tried before" } else { "" };
+        format!("has to bring {what}: {ref} in {conversation}, stamped {stamp:?}{tried}")
+    }
+}
+
 impl<H: Host> Phone<H> {
     pub(super) fn new_ref(&self) -> Ref {
         self.host.uuid().into()
@@ -164,6 +179,15 @@ impl<H: Host> Phone<H> {
         }
     }
 
+    /// Lets something go that will never be stored; nothing of the conversation waits for it.
+    fn give_up(&mut self, index: usize, code: ErrorCode) {
+        let Intent { r#ref, conversation, .. } = self.intents.remove(index);
+        self.events.push(Event::Refused { r#ref, code });
+        if code.holds() {
+            self.out.push(Forget { r#ref, conversation }.into());
+        }
+    }
+
     /// Does with what was not stored what the code asks for.
     pub(super) fn refused(&mut self, error: &ErrorFrame) {
         let again_ms = self.host.now_ms() + error.retry_after_ms.unwrap_or(200);
@@ -186,13 +210,11 @@ impl<H: Host> Phone<H> {
         let now_ms = self.host.now_ms();
         let intent = &mut self.intents[index];
         intent.sent_ms = None;
+        // A contradiction has the stamp of what it contradicts, or is none.
+        let stands = matches!(intent.what, What::Contradict { .. });
         match error.code.retry() {
-            Retry::Never => {
-                let (r#ref, code) = (intent.r#ref, error.code);
-                self.intents.remove(index);
-                self.events.push(Event::Refused { r#ref, code });
-                return;
-            }
+            Retry::Never => return self.give_up(index, error.code),
+            Retry::Restamped if stands => return self.give_up(index, error.code),
             Retry::Same if error.code == ErrorCode::Unknown => {
                 intent.tried = true;
                 let r#ref = intent.r#ref;
