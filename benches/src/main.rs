@@ -97,7 +97,8 @@ fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode> {
     let clean = match command {
         Command::Verify(args) => {
-            let verdict = verify::command(args, &Stop::on_signals()?);
+            let stop = Stop::on_signals().map_err(anyhow::Error::from);
+            let verdict = stop.and_then(|stop| verify::command(args, &stop));
             return Ok(verdict.unwrap_or_else(|error| failed(&error, 2)));
         }
         Command::Judge(args) => {

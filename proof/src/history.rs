@@ -33,6 +33,8 @@ pub enum Event {
         r#ref: Ref,
         /// Where to.
         conversation: ConversationId,
+        /// To whom.
+        to: UserId,
         /// What.
         text: String,
     },
@@ -164,8 +166,10 @@ pub struct Shown {
 /// One conversation as a device shows it at the end, top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// Which device; the store's own rows have none.
-    pub device: Option<Device>,
+    /// As which member sees it.
+    pub user: UserId,
+    /// On which of his devices; what the store holds is on none.
+    pub number: Option<u8>,
     /// Which conversation.
     pub conversation: ConversationId,
     /// What is shown, in the order in which it is.
@@ -178,6 +182,13 @@ pub struct View {
     pub peer_delivered_up_to: Option<MessageId>,
     /// How far the peer read.
     pub peer_read_up_to: Option<MessageId>,
+}
+
+impl View {
+    /// Gives the device that shows it; `None` for what the store holds.
+    pub fn device(&self) -> Option<Device> {
+        self.number.map(|number| Device { user: self.user, number })
+    }
 }
 
 /// A span of time, in milliseconds since the record began.

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::UserId;
 
-use crate::history::{Device, Event, History, Span};
+use super::Count;
+use crate::history::{Device, Entry, Event, History, Span};
 
 /// How long after the end of his last session a user may be shown online.
 pub const OFFLINE_MS: u64 = 25_000 + 2_000 + 5_000 + 2_000;
@@ -117,12 +118,9 @@ fn sessions(history: &History) -> Vec<Session> {
                 }
             }
             Event::Reads => drop(deaf.remove(&device)),
+            Event::Watches { user } => shows(&mut open, entry, *user, false, history.ended_ms),
             Event::Presence { user, online } => {
-                if let Some(session) = open.get_mut(&device) {
-                    session.told(*user, at_ms);
-                    let span = Span { from_ms: at_ms, to_ms: history.ended_ms };
-                    session.shown.push((*user, *online, span));
-                }
+                shows(&mut open, entry, *user, *online, history.ended_ms);
             }
             _ => {}
         }
@@ -147,6 +145,21 @@ impl Session {
     }
 }
 
+/// Notes what a device shows of a user from now on: nothing but that he is offline, until it is told.
+fn shows(
+    open: &mut BTreeMap<Device, Session>,
+    entry: &Entry,
+    user: UserId,
+    online: bool,
+    ended_ms: u64,
+) {
+    if let Some(session) = open.get_mut(&entry.device) {
+        session.told(user, entry.at_ms);
+        let span = Span { from_ms: entry.at_ms, to_ms: ended_ms };
+        session.shown.push((user, online, span));
+    }
+}
+
 fn end(mut session: Session, at_ms: u64) -> Session {
     session.span.to_ms = at_ms;
     for (_, _, span) in &mut session.shown {
@@ -155,6 +168,8 @@ fn end(mut session: Session, at_ms: u64) -> Session {
     session
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!("{} told", super::events(history, |event| matches!(event, Event::Presence { .. })))
+pub(super) fn count(history: &History) -> Count {
+    let watched = super::events(history, |event| matches!(event, Event::Watches { .. }));
+    let told = super::events(history, |event| matches!(event, Event::Presence { .. }));
+    Count { judged: watched, words: format!("{watched} watched, {told} told") }
 }
