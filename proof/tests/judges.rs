@@ -18,7 +18,7 @@ struct Talk {
 
 impl Talk {
     fn new() -> Self {
-        let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let (ana, ben) = ("ana".parse().expect("a name"), "ben".parse().expect("a name"));
         let conversation = ConversationId::direct(ana, ben);
         let refs = [1, 2].map(|n| Ref::from(Uuid::from_u128(n)));
         let id = |at, r#ref, text: &str| {
@@ -72,7 +72,7 @@ impl Talk {
             entries.push(Entry { at_ms, device: device(who), event });
         };
         for who in devices {
-            happens(10, who, Event::Connects { node: "n1".parse().unwrap() });
+            happens(10, who, Event::Connects { node: "n1".parse().expect("a name") });
             happens(20, who, Event::Synced);
         }
         happens(100, devices[0], wrote(0, "one"));
