@@ -175,6 +175,7 @@ mod tests {
             Event::Connects { node: "n1".parse().unwrap() },
             Event::Synced,
             Event::Disconnected,
+            Event::Blocks { user, blocked: true },
             Event::Watches { user },
             Event::Presence { user, online: true },
             Event::StopsReading,

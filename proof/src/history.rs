@@ -116,6 +116,13 @@ pub enum Event {
     Synced,
     /// The device gave its session up, whether the node knows it or not.
     Disconnected,
+    /// The user is about to block another one, or has stopped blocking him.
+    Blocks {
+        /// Whom.
+        user: UserId,
+        /// Whether he is blocked from now on.
+        blocked: bool,
+    },
     /// The device asked to be told of a user's presence, until its session ends.
     Watches {
         /// Whose.

@@ -238,6 +238,15 @@ fn who_is_here_and_never_shown_breaks_the_seventh() {
         }
     };
     assert_eq!(broken(gone), [7]);
+    let blocked = |talk: &Talk, history: &mut History| {
+        gone(talk, history);
+        let device = Device { user: talk.ana, number: 0 };
+        for (at_ms, blocked) in [(325, true), (400, false)] {
+            let event = Event::Blocks { user: talk.ben, blocked };
+            history.entries.push(Entry { at_ms, device, event });
+        }
+    };
+    assert_eq!(broken(blocked), [0; 0]);
     let left = |talk: &Talk, history: &mut History| {
         for number in [0, 1] {
             let device = Device { user: talk.ana, number };

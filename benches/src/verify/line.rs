@@ -10,8 +10,8 @@ use awc::ws::{Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rally_proof::history::{Device, Entry};
 use rally_proof::phone::{Host, Phone, Wish};
-use rally_schema::ServerFrame;
 use rally_schema::frame::{Beat, ClientFrame};
+use rally_schema::{ServerFrame, UserId};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -114,11 +114,29 @@ impl Line {
         })
     }
 
+    /// Gives whose it is.
+    pub fn user(&self) -> UserId {
+        self.phone.borrow().device.user
+    }
+
     /// Has the user want something.
     pub fn wish(&self, wish: Wish) {
         self.phone.borrow_mut().wish(wish);
         self.note();
         self.news.notify_one();
+    }
+
+    /// Blocks another user for a while. What the cluster does not answer is asked again.
+    pub async fn block(&self, user: UserId, lasts: Duration) {
+        self.phone.borrow_mut().blocks(user, true);
+        self.note();
+        let _ = self.site.block(&self.token, user, true).await;
+        sleep(lasts).await;
+        while self.site.block(&self.token, user, false).await.is_err() {
+            sleep(TICK).await;
+        }
+        self.phone.borrow_mut().blocks(user, false);
+        self.note();
     }
 
     /// Stops reading the socket, which stays open, or reads again.

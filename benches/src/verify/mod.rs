@@ -201,7 +201,8 @@ async fn register(args: &VerifyArgs, site: &Site, stop: &Stop) -> Result<Vec<(Us
     for nth in 0..args.users {
         let user: UserId =
             format!("verify-{}-{nth}", &run[..8]).parse().context("a user's name")?;
-        people.push((user, site.register(user, &password, stop).await?));
+        site.register(user, &password, stop).await?;
+        people.push((user, site.log_in(user, &password, stop).await?));
         tell(&format!("{} of {} users are registered", nth + 1, args.users));
     }
     Ok(people)

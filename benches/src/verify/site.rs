@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_rt::time::{sleep, timeout};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use awc::http::StatusCode;
+use awc::http::{Method, StatusCode};
 use awc::{BoxedSocket, Client, ws};
 use rally_schema::limits::SUBPROTOCOL;
 use rally_schema::{ClientId, NodeId, UserId};
@@ -51,14 +51,19 @@ impl Site {
         Self { urls, next: Cell::new(0), client }
     }
 
-    /// Makes an account, and waits when the cluster says so; gives its token.
-    pub async fn register(&self, user: UserId, password: &str, stop: &Stop) -> Result<String> {
+    /// Makes an account, and waits when the cluster says so.
+    pub async fn register(&self, user: UserId, password: &str, stop: &Stop) -> Result<()> {
+        let account = json!({ "user": user, "password": password });
+        self.insist("/api/register", &account, StatusCode::CREATED, stop).await?;
+        Ok(())
+    }
+
+    /// Logs a user in, and waits when the cluster says so; gives the token.
+    pub async fn log_in(&self, user: UserId, password: &str, stop: &Stop) -> Result<String> {
         #[derive(Deserialize)]
         struct LoggedIn {
             token: String,
         }
-        let account = json!({ "user": user, "password": password });
-        self.insist("/api/register", &account, StatusCode::CREATED, stop).await?;
         let question = json!({ "user": user, "password": password, "bearer": true });
         let text = self.insist("/api/login", &question, StatusCode::OK, stop).await?;
         let LoggedIn { token } = serde_json::from_str(&text).context("reading a log-in")?;
@@ -76,7 +81,7 @@ impl Site {
         let begun = Instant::now();
         loop {
             stop.check()?;
-            let (status, wait, text) = self.post(path, None, body).await?;
+            let (status, wait, text) = self.ask(Method::POST, path, None, body).await?;
             let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
             match status {
                 status if status == right => return Ok(text),
@@ -91,9 +96,19 @@ impl Site {
     /// Asks where a client may connect; the next question goes to the next node.
     pub async fn place(&self, token: &str, client: ClientId) -> Result<Place> {
         let question = json!({ "client": client });
-        let (status, _, text) = self.post("/api/discover", Some(token), &question).await?;
+        let (status, _, text) =
+            self.ask(Method::POST, "/api/discover", Some(token), &question).await?;
         ensure!(status == StatusCode::OK, "/api/discover answered {status}: {text}");
         serde_json::from_str(&text).context("reading where to connect")
+    }
+
+    /// Has a user block another one, or stop.
+    pub async fn block(&self, token: &str, user: UserId, blocked: bool) -> Result<()> {
+        let method = if blocked { Method::PUT } else { Method::DELETE };
+        let path = format!("/api/blocks/{user}");
+        let (status, _, text) = self.ask(method, &path, Some(token), &()).await?;
+        ensure!(status.is_success(), "{path} answered {status}: {text}");
+        Ok(())
     }
 
     /// Opens a socket.
@@ -105,16 +120,17 @@ impl Site {
         Ok(wire)
     }
 
-    /// Posts JSON to the node whose turn it is; gives the status, how long to wait, and the body.
-    async fn post(
+    /// Asks the node whose turn it is; gives the status, how long to wait, and the body.
+    async fn ask(
         &self,
+        method: Method,
         path: &str,
         token: Option<&str>,
         body: &impl Serialize,
     ) -> Result<(StatusCode, Duration, String)> {
         let turn = self.next.replace(self.next.get() + 1) % self.urls.len();
         let url = format!("{}{path}", self.urls[turn]);
-        let mut request = self.client.post(&url);
+        let mut request = self.client.request(method, &url);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }

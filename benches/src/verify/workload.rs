@@ -36,7 +36,8 @@ pub fn wrong_clock(dice: &mut Dice) -> i64 {
 pub enum Mishaps {
     /// They stop reading their sockets for a while.
     SlowReaders,
-    /// They also lose the network, with and without a word, and what they kept.
+    /// They also lose the network, with and without a word, and what they kept; and users block
+    /// each other.
     All,
 }
 
@@ -76,7 +77,8 @@ impl Load<'_> {
             if below(rate * MISHAPS_S) < lines.len() as u64 {
                 let unlucky = lines[below(lines.len() as u64) as usize].clone();
                 let lasts = Duration::from_millis(below(MISHAP_MS));
-                mishaps.push(actix_rt::spawn(mishap(unlucky, which, below(4), lasts)));
+                let other = users[below(users.len() as u64) as usize];
+                mishaps.push(actix_rt::spawn(mishap(unlucky, which, below(5), lasts, other)));
                 mishaps.retain(|mishap| !mishap.is_finished());
             }
             if told.elapsed() > PROGRESS {
@@ -95,12 +97,13 @@ impl Load<'_> {
 }
 
 /// Something befalls a device, and passes.
-async fn mishap(line: Rc<Line>, which: Mishaps, nth: u64, lasts: Duration) {
+async fn mishap(line: Rc<Line>, which: Mishaps, nth: u64, lasts: Duration, other: UserId) {
     match nth {
         _ if which == Mishaps::SlowReaders => line.set_reads(false),
         0 => line.set_online(false),
         1 => line.vanish(),
         2 => line.forget(),
+        3 if other != line.user() => return line.block(other, lasts).await,
         _ => line.set_reads(false),
     }
     sleep(lasts).await;

@@ -146,6 +146,11 @@ impl<H: Host> Phone<H> {
         }
     }
 
+    /// Notes that its user is about to block another one, or has stopped.
+    pub fn blocks(&mut self, user: UserId, blocked: bool) {
+        self.events.push(Event::Blocks { user, blocked });
+    }
+
     /// Tells whether it reads its connection.
     pub fn reads(&self) -> bool {
         self.reads

@@ -7,6 +7,8 @@
 //! whoever else goes or dies. To both bounds comes as long as some node stood still meanwhile, did
 //! not reach the broker, or could not be told from one that is dead: gossip and broker were bad at
 //! once, or a life began while gossip was; and as long as the store failed.
+//! Who blocks whom, or did a moment ago, tells him nothing, and is told nothing by him; what is shown
+//! then stays until something else is told.
 //! A session whose client does not read for a while proves nothing: it is shown nothing new, and
 //! its node may take it for silent.
 
@@ -23,6 +25,10 @@ pub const OFFLINE_MS: u64 = 25_000 + 2_000 + 5_000 + 2_000;
 /// How long after the begin of a session its user may be shown offline.
 pub const ONLINE_MS: u64 = 5_000;
 
+/// How long after its end a block may be felt: for as long as a node may keep one in mind, and until
+/// what it hid is told.
+const BLOCK_MS: u64 = 10_000 + 5_000;
+
 /// One session of a device, as far as the device knows.
 struct Session {
     device: Device,
@@ -37,9 +43,18 @@ struct Session {
 }
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let sessions = sessions(history);
+    let (sessions, blocks) = (sessions(history), blocks(history));
     for watcher in sessions.iter().filter(|watcher| watcher.reads) {
         for (user, online, shown) in &watcher.shown {
+            let between = [watcher.device.user, *user];
+            let hidden = |(pair, span): &([UserId; 2], Span)| {
+                (*pair == between || [pair[1], pair[0]] == between)
+                    && span.from_ms < shown.to_ms
+                    && shown.from_ms < span.to_ms + BLOCK_MS
+            };
+            if blocks.iter().any(hidden) {
+                continue;
+            }
             let his = sessions.iter().filter(|other| other.device.user == *user);
             let wrong = if *online {
                 let perhaps: Vec<Span> = his.map(|session| session.span).collect();
@@ -87,6 +102,22 @@ fn offline_though_here(history: &History, lived: &[Span], shown: Span) -> Option
 fn stood_still(history: &History, from: u64, to: u64) -> u64 {
     let within = |stall: &Span| stall.to_ms.min(to).saturating_sub(stall.from_ms.max(from));
     history.stalls.iter().map(within).sum()
+}
+
+/// Gives when who blocked whom.
+fn blocks(history: &History) -> Vec<([UserId; 2], Span)> {
+    let mut blocks = Vec::<([UserId; 2], Span)>::new();
+    for entry in &history.entries {
+        let Event::Blocks { user, blocked } = &entry.event else { continue };
+        let pair = [entry.device.user, *user];
+        if *blocked {
+            let span = Span { from_ms: entry.at_ms, to_ms: history.ended_ms };
+            blocks.push((pair, span));
+        } else if let Some((_, span)) = blocks.iter_mut().rev().find(|(other, _)| *other == pair) {
+            span.to_ms = entry.at_ms;
+        }
+    }
+    blocks
 }
 
 fn sessions(history: &History) -> Vec<Session> {
