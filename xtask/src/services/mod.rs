@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::checkout::Checkout;
-use crate::process::Process;
+use crate::process::{Process, Signal};
 
 /// How long a service may take until it answers; a busy small machine takes a minute.
 const START: Duration = Duration::from_secs(180);
@@ -47,6 +47,24 @@ enum What {
     Kill {
         /// A name that `status` shows
         name: String,
+    },
+    /// Have one service stand still (SIGSTOP): it keeps its connections and answers nothing
+    Pause {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Have a paused service go on (SIGCONT)
+    Resume {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Ask a node of RabbitMQ by its own tool, as in `rabbitmqctl rabbitmq-1 list_queues`
+    Rabbitmqctl {
+        /// A name that `status` shows
+        name: String,
+        /// What `rabbitmqctl` is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
     },
     /// Start one service again with its data; one that runs is stopped first
     Restart {
@@ -143,6 +161,12 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
         What::Status => status(checkout)?,
         What::Down { wipe } => stop(checkout, wipe)?,
         What::Kill { name } => named(checkout, &name)?.process.kill()?,
+        What::Pause { name } => named(checkout, &name)?.process.signal(Signal::STOP)?,
+        What::Resume { name } => named(checkout, &name)?.process.signal(Signal::CONT)?,
+        What::Rabbitmqctl { name, arguments } => match parse(&name) {
+            Some(("rabbitmq", index)) => rabbitmq::ask(&home, index, &arguments)?,
+            _ => bail!("{name:?} is no node of RabbitMQ: `cargo xtask services status` shows them"),
+        },
         What::Restart { name } => {
             let mut service = named(checkout, &name)?;
             service.process.stop(STOP)?;
