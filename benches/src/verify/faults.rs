@@ -35,7 +35,8 @@ pub enum Fault {
     PauseNode,
     /// A broker dies, and is started again.
     KillBroker,
-    /// A node of the store dies, and is started again.
+    /// A node of the store dies, and is started again. A store that keeps one copy of each row loses
+    /// acknowledged messages by it, unless it syncs each write.
     KillStore,
     /// Every node is restarted, one after the other.
     RestartAll,

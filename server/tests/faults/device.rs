@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rally_schema::frame::ServerFrame;
+use rally_schema::frame::{Beat, ServerFrame};
 use rally_schema::{ClientId, Ref};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,6 +20,10 @@ const FIRST_MS: u64 = 500;
 /// How long asking for a place and being welcomed may take.
 const WELCOME: Duration = Duration::from_secs(15);
 
+/// How long it hears nothing until it asks whether anybody is there, and until it gives up.
+const BEAT: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// A device between two connections.
 pub struct Device {
     user: String,
@@ -28,12 +32,24 @@ pub struct Device {
     cursor: Option<String>,
     nodes: Vec<SocketAddr>,
     failures: u32,
+    /// When it last heard anything, and whether it has asked since whether anybody is there.
+    heard: Instant,
+    asked: bool,
 }
 
 impl Device {
     pub fn new(user: &str, token: &str, nodes: &[SocketAddr]) -> Self {
         let (user, token, nodes) = (user.to_owned(), token.to_owned(), nodes.to_vec());
-        Self { user, token, client: Uuid::new_v4().into(), cursor: None, nodes, failures: 0 }
+        Self {
+            user,
+            token,
+            client: Uuid::new_v4().into(),
+            cursor: None,
+            nodes,
+            failures: 0,
+            heard: Instant::now(),
+            asked: false,
+        }
     }
 
     /// Connects, and gives the node's name: as often as it takes.
@@ -41,7 +57,7 @@ impl Device {
         loop {
             match timeout(WELCOME, self.try_connect()).await {
                 Ok(Some(connected)) => {
-                    self.failures = 0;
+                    (self.failures, self.heard, self.asked) = (0, Instant::now(), false);
                     return connected;
                 }
                 Ok(None) | Err(_) => {
@@ -83,8 +99,19 @@ impl Device {
         None
     }
 
+    /// Gives when it should ask whether anybody is there, or has waited for an answer for too long.
+    pub fn due(&self) -> Instant {
+        self.heard + if self.asked { SILENCE } else { BEAT }
+    }
+
+    /// Does what is due: asks, or gives the connection up.
+    pub async fn ask(&mut self, client: &mut Client) -> bool {
+        !std::mem::replace(&mut self.asked, true) && client.try_tell(Beat {}).await.is_ok()
+    }
+
     /// Keeps the cursor of a catch-up that ended.
     pub fn note(&mut self, frame: &ServerFrame) {
+        (self.heard, self.asked) = (Instant::now(), false);
         match frame {
             ServerFrame::Synced(synced) => self.cursor = Some(synced.cursor.clone()),
             ServerFrame::Reset(reset) => self.cursor = Some(reset.cursor.clone()),

@@ -12,6 +12,7 @@ pub mod http;
 pub mod measure;
 pub mod nodes;
 pub mod raw;
+pub mod relay;
 pub mod writer;
 
 use std::io::{BufRead as _, BufReader};
