@@ -115,6 +115,17 @@ pub fn with_three<R>(
     given
 }
 
+/// Gives the memory of each node that runs, in MiB.
+pub fn memory_mib(checkout: &Checkout) -> Vec<u64> {
+    let mib = |node| {
+        let pid = process(checkout, node).pid()?.as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+    };
+    (1..=MOST).filter_map(mib).collect()
+}
+
 fn stop_all(checkout: &Checkout) -> anyhow::Result<()> {
     (1..=MOST).try_for_each(|node| process(checkout, node).stop(STOP))
 }

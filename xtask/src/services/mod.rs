@@ -74,7 +74,7 @@ enum What {
 }
 
 /// What to start.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Up {
     /// Nodes of RabbitMQ
     #[arg(long, default_value = "1", value_parser = ["0", "1", "3"])]
@@ -93,6 +93,16 @@ impl Up {
     /// What tests need, started soonest.
     pub fn for_tests() -> Self {
         Self { rabbitmq: "3".to_owned(), cassandra: "1".to_owned(), quick: true }
+    }
+
+    /// Three of each: every row has three copies.
+    pub fn three() -> Self {
+        Self { rabbitmq: "3".to_owned(), cassandra: "3".to_owned(), quick: false }
+    }
+
+    /// Where the nodes of Cassandra take connections, as `rally-server` is told it.
+    pub fn cassandras(&self) -> String {
+        cassandra::places(self.counts().1.max(1))
     }
 
     /// Where the nodes of RabbitMQ take connections, as `rally-server` is told it.
