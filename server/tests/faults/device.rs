@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rally_schema::frame::{Beat, ServerFrame};
 use rally_schema::{ClientId, Ref};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -22,7 +22,10 @@ const WELCOME: Duration = Duration::from_secs(15);
 
 /// How long it hears nothing until it asks whether anybody is there, and until it gives up.
 const BEAT: Duration = Duration::from_secs(5);
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a node may take to name a place, as the browser has it.
+const NEXT: Duration = Duration::from_secs(4);
 
 /// A device between two connections.
 pub struct Device {
@@ -70,16 +73,7 @@ impl Device {
     }
 
     async fn try_connect(&self) -> Option<(Client, String)> {
-        let asked = self.who_answers().await?;
-        let body = json!({ "client": self.client }).to_string();
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [("content-type", "application/json"), ("authorization", &bearer)];
-        let answer =
-            http::try_exchange(asked, "POST", "/api/discover", &headers, Some(&body)).await?;
-        if answer.status != 200 {
-            return None;
-        }
-        let place = answer.json();
+        let place = self.place().await?;
         let address = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?;
         let (address, ticket) = (address.parse().ok()?, place["ticket"].as_str()?.to_owned());
         let client =
@@ -88,12 +82,16 @@ impl Device {
         Some((client, place["node"].as_str()?.to_owned()))
     }
 
-    /// Finds a node that is there, going on with the next one at once when one is not.
-    async fn who_answers(&self) -> Option<SocketAddr> {
+    /// Asks for a place, and goes on with the next node when one is not there or says nothing.
+    async fn place(&self) -> Option<Value> {
+        let body = json!({ "client": self.client }).to_string();
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("content-type", "application/json"), ("authorization", &bearer)];
         let first = self.failures as usize % self.nodes.len();
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
-            if tokio::net::TcpStream::connect(node).await.is_ok() {
-                return Some(*node);
+            let asked = http::try_exchange(*node, "POST", "/api/discover", &headers, Some(&body));
+            if let Ok(Some(answer)) = timeout(NEXT, asked).await {
+                return (answer.status == 200).then(|| answer.json());
             }
         }
         None

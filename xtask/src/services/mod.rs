@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::checkout::Checkout;
-use crate::process::{Process, Signal};
+use crate::process::{Process, Signal, within};
 
 /// How long a service may take until it answers; a busy small machine takes a minute.
 const START: Duration = Duration::from_secs(180);
@@ -143,7 +143,8 @@ impl Service {
             println!("{name}: runs already, {at}");
             return Ok(());
         }
-        if open(at) {
+        // What was killed a moment ago may still be on its way out.
+        if !within(Duration::from_secs(5), || !open(at)) {
             bail!("{name}: something else listens on {at}: stop that first");
         }
         println!("{name}: starting, log in {}", self.process.log().display());
