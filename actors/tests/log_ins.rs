@@ -134,6 +134,26 @@ async fn what_comes_right_behind_hello_is_taken_once_the_log_in_is_known_to_hold
 }
 
 #[actix::test]
+async fn who_waits_behind_his_first_frame_is_not_silent() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, silence_ms: 1_000, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let place = here.node.admission.enter(Line::Doubt).await;
+    let mut ben = here.admit("ben", 0).await;
+    let query = InboxQuery { r#ref: Ref::from(Uuid::new_v4()), before: None, limit: None };
+    let beats = |frame| matches!(frame, ServerFrame::Beat(_)).then_some(());
+    ben.says_all::<ClientFrame>([Beat {}.into(), query.into()]).await;
+    ben.hears(beats).await;
+    // Ana came later and might speak: once she is ended, he would have been.
+    let mut ana = here.admit("ana", 0).await;
+    assert_eq!(ana.hears_bye().await, ByeReason::Silent);
+    drop(place);
+    ben.hears(|frame| matches!(frame, ServerFrame::Inbox(_)).then_some(())).await;
+    ben.says(Beat {}).await;
+    ben.hears(beats).await;
+}
+
+#[actix::test]
 async fn a_node_that_is_given_up_is_told_of_a_log_out_because_it_may_be_paused() {
     let (store, peers) = (model().await, Peers::default());
     let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());

@@ -20,8 +20,9 @@ pub(super) struct LogIn {
     epoch: u64,
     /// Whether a catch-up has found that it still holds.
     confirmed: bool,
-    /// The frame that came before that, and when; nothing is read behind it. Rarely there, so boxed:
-    /// each session would carry its size.
+    /// The frame that came before that, and when; nothing is read behind it, however long that
+    /// takes, and its client is not silent for that. Rarely there, so boxed: each session would
+    /// carry its size.
     early: Option<Box<(ClientFrame, u64)>>,
 }
 
@@ -84,6 +85,7 @@ impl Session {
         if let Some(early) = self.log_in.early.take()
             && !self.ended
         {
+            self.io.heard_ms.set(self.now_us() / 1_000);
             self.io.pause(Pause::LogIn, false);
             let (frame, received_us) = *early;
             self.take_frame(frame, received_us, ctx);
