@@ -65,6 +65,29 @@ async fn a_log_out_of_which_a_node_is_told_late_leaves_the_sessions_of_a_later_l
 }
 
 #[actix::test]
+async fn a_session_whose_ticket_names_no_epoch_ends_by_a_later_log_out_told_or_not() {
+    for told in [true, false] {
+        let (store, peers) = (model().await, Peers::default());
+        let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+        raise_epoch(&store).await;
+        let mut ben = here.admit("ben", None).await;
+        ben.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+        // That is his epoch: what is told late of the log-out before it leaves him alone.
+        here.node.log_out(self::ben(), 1);
+        let message = ben.message("ana", "I am here");
+        let r#ref = message.r#ref;
+        ben.says(message).await;
+        assert_eq!(ben.answer(r#ref).await, Ok(()));
+        let epoch = raise_epoch(&store).await;
+        match told {
+            true => here.node.log_out(self::ben(), epoch),
+            false => ben.says(Sync { cursor: None }).await,
+        }
+        assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
+    }
+}
+
+#[actix::test]
 async fn a_gap_behind_which_a_log_out_may_be_ends_the_sessions_of_an_earlier_log_in_alone() {
     let (store, peers) = (model().await, Peers::default());
     let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());

@@ -164,8 +164,9 @@ impl TestNode {
         client
     }
 
-    /// Lets a user in by a ticket of this epoch, with a new client.
-    pub async fn admit(&self, user: &str, epoch: u64) -> Client {
+    /// Lets a user in by a ticket of this epoch, or that names none, with a new client.
+    pub async fn admit(&self, user: &str, epoch: impl Into<Option<u64>>) -> Client {
+        let epoch = epoch.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
