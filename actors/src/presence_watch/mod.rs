@@ -12,7 +12,7 @@
 mod turns;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -147,9 +147,7 @@ impl PresenceWatch {
                 self.reads.done(user);
                 continue;
             };
-            let mut watchers: Vec<UserId> = watched.watchers.iter().map(|w| w.user).collect();
-            watchers.sort_unstable();
-            watchers.dedup();
+            let watchers: BTreeSet<UserId> = watched.watchers.iter().map(|w| w.user).collect();
             let node = self.node();
             count(&node.metrics.cluster.presence, "read");
             let read = read(node.store.clone(), user, watchers.clone()).into_actor(self);
@@ -288,8 +286,8 @@ fn hint(node: &Node, to: Life, user: UserId, stage: Stage) {
 async fn read(
     store: Arc<dyn Store>,
     user: UserId,
-    watchers: Vec<UserId>,
-) -> Result<(Vec<PresenceRow>, Vec<UserId>), StoreError> {
+    watchers: BTreeSet<UserId>,
+) -> Result<(Vec<PresenceRow>, BTreeSet<UserId>), StoreError> {
     let rows = store.presence(user).await?;
     let allowed = acquaintance::let_know(&*store, user, watchers).await?;
     Ok((rows, allowed))
