@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, TestNode, life, model, two};
 use rally_actors::Settings;
 use rally_actors::admission::Line;
 use rally_cluster::broker::{Arrival, Broker as _, Parcel};
@@ -28,19 +28,10 @@ async fn raise_epoch(store: &Model) -> u64 {
     store.change_user(ben(), change).await.unwrap().expect("an account").epoch
 }
 
-async fn two(store: &Model, peers: &Peers) -> (TestNode, TestNode) {
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), peers, Settings::default());
-    let (one, other) = (start("one"), start("other"));
-    for node in [&one, &other] {
-        node.knows(&["one", "other"]).await;
-    }
-    (one, other)
-}
-
 #[actix::test]
 async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catch_up() {
     let (store, peers) = (model().await, Peers::default());
-    let (one, other) = two(&store, &peers).await;
+    let (one, other) = two(store.clone(), &peers, Settings::default).await;
     let mut there = other.join("ben").await;
     peers.broker.cut();
     let epoch = raise_epoch(&store).await;
