@@ -168,6 +168,29 @@ async fn who_waits_behind_his_first_frame_is_not_silent() {
 }
 
 #[actix::test]
+async fn what_waited_for_its_log_in_has_not_come_too_fast() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };
+    // 10 within 10 ms.
+    let settings = Settings { sends_per_second: 1_000, sends_burst: 10, ..settings };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let mut ben = here.join("ben").await;
+    let place = here.node.admission.enter(Line::Doubt).await;
+    let mut early = here.admit("ben", 0).await;
+    let (draft, later) = (early.message("ana", "early"), ben.message("ana", "later"));
+    early.says_all::<ClientFrame>([Beat {}.into(), draft.clone().into()]).await;
+    early.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    let received_ms = here.node.clock.monotonic_ms();
+    while here.node.clock.monotonic_ms() < received_ms + 20 {
+        tokio::task::yield_now().await;
+    }
+    ben.says(later.clone()).await;
+    assert_eq!(ben.answer(later.r#ref).await, Ok(()));
+    drop(place);
+    assert_eq!(early.answer(draft.r#ref).await, Ok(()));
+}
+
+#[actix::test]
 async fn a_node_that_is_given_up_is_told_of_a_log_out_because_it_may_be_paused() {
     let (store, peers) = (model().await, Peers::default());
     let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());

@@ -52,7 +52,7 @@ impl Session {
             }
             _ => lane.held_by = None,
         }
-        if let Err(error) = self.within_rate(send.r#ref, received_us) {
+        if let Err(error) = self.within_rate(send.r#ref) {
             self.hold(send.conversation, send.r#ref);
             return self.refuse(error);
         }
@@ -64,7 +64,7 @@ impl Session {
         let span = info_span!(target: "rally_path", "edit", conversation = %edit.conversation);
         let refused = check_stamp(edit.r#ref, edit.n)
             .and_then(|()| check_text(edit.r#ref, &edit.text))
-            .and_then(|()| self.within_rate(edit.r#ref, received_us));
+            .and_then(|()| self.within_rate(edit.r#ref));
         match refused {
             Err(error) => self.refuse(error),
             Ok(()) => {
@@ -82,7 +82,7 @@ impl Session {
         ctx: &mut Context<Self>,
     ) {
         let span = info_span!(target: "rally_path", "delete", conversation = %delete.conversation);
-        if let Err(error) = self.within_rate(delete.r#ref, received_us) {
+        if let Err(error) = self.within_rate(delete.r#ref) {
             return self.refuse(error);
         }
         let conversation = delete.conversation;
@@ -99,9 +99,10 @@ impl Session {
         }
     }
 
-    /// Takes one of what the user may send, over all his sessions.
-    fn within_rate(&self, r#ref: Ref, now_us: u64) -> Result<(), ErrorFrame> {
-        let taken = self.router.shared.sends.take(self.worker.node.sends, now_us);
+    /// Takes one of what the user may send now, over all his sessions: it may have been received
+    /// long ago.
+    fn within_rate(&self, r#ref: Ref) -> Result<(), ErrorFrame> {
+        let taken = self.router.shared.sends.take(self.worker.node.sends, self.now_us());
         taken.map_err(|wait_ms| {
             let text = format!("you send faster than is allowed: wait {wait_ms} ms");
             ErrorFrame::new(ErrorCode::Rate, text).about(r#ref).after_ms(wait_ms)
