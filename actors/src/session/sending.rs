@@ -5,20 +5,21 @@
 //! later ones are answered `held` until it comes again or is forgotten.
 //!
 //! A lane holds at most [`WAITING_SENDS`]; beyond that the session stops reading, and the
-//! client waits in its own kernel.
+//! client waits in its own kernel. There are at most [`OPEN_CONVERSATIONS`] of them: the session of
+//! a client that leaves more open ends, and what it has not been told comes again in the next one.
 
 use std::collections::BTreeMap;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use rally_cluster::planted::{self, Fault};
-use rally_schema::frame::{Delete, Edit, ErrorFrame, Forget, Send};
+use rally_schema::frame::{ByeReason, Delete, Edit, ErrorFrame, Forget, Send};
 use rally_schema::ids::MAX_N;
-use rally_schema::limits::WAITING_SENDS;
+use rally_schema::limits::{OPEN_CONVERSATIONS, WAITING_SENDS};
 use rally_schema::{ConversationId, ErrorCode, Ref, text};
 use tracing::info_span;
 
-use super::Session;
 use super::batch::{Batch, Outcome, Queued, What, Written};
+use super::{End, Session};
 use crate::io::Pause;
 use crate::outlive::outlive;
 
@@ -35,6 +36,15 @@ struct Lane {
 #[derive(Default)]
 pub(super) struct Lanes(BTreeMap<ConversationId, Lane>);
 
+impl Lanes {
+    fn have_room_for(&self, conversation: ConversationId) -> bool {
+        self.0.len() < OPEN_CONVERSATIONS || self.0.contains_key(&conversation)
+    }
+}
+
+/// How long a client stays away that left too many conversations open.
+const AWAY_MS: u64 = 1_000;
+
 impl Session {
     pub(super) fn take_send(&mut self, send: Send, received_us: u64, ctx: &mut Context<Self>) {
         let span = info_span!(target: "rally_path", "send", conversation = %send.conversation);
@@ -43,6 +53,12 @@ impl Session {
         }
         if let Err(error) = check_send(&send) {
             return self.refuse(error);
+        }
+        if !self.lanes.have_room_for(send.conversation) {
+            let text = format!("{OPEN_CONVERSATIONS} conversations wait for a send to come again");
+            self.refuse(ErrorFrame::new(ErrorCode::Busy, text).about(send.r#ref).after_ms(AWAY_MS));
+            let end = End { reason: ByeReason::Refused, after_ms: Some(AWAY_MS) };
+            return self.end(end, 1008, ctx);
         }
         let lane = self.lanes.0.entry(send.conversation).or_default();
         match lane.held_by {
