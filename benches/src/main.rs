@@ -17,6 +17,7 @@ mod fleet;
 mod generator;
 mod http;
 mod idle;
+mod judges;
 mod kernel;
 mod ledger;
 mod load;
@@ -59,6 +60,7 @@ enum Command {
     Pages(pages::PagesArgs),
     Verify(verify::VerifyArgs),
     Judge(verify::JudgeArgs),
+    Judges(judges::JudgesArgs),
     /// The child of `kernel`: the bare loop itself.
     #[command(hide = true)]
     BareMessages {
@@ -116,6 +118,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Message(args) => message::command(args, &Stop::on_signals()?),
         Command::Across(args) => across::command(args, &Stop::on_signals()?),
         Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
+        Command::Judges(args) => judges::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
     }?;
     // The report says which promise about messages was broken.
