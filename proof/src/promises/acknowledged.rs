@@ -10,7 +10,8 @@ use super::Count;
 use crate::history::{Event, History, Shown};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut stored: HashMap<(UserId, Ref), &Shown> = HashMap::new();
+    let count = history.stored.iter().map(|view| view.messages.len()).sum();
+    let mut stored: HashMap<(UserId, Ref), &Shown> = HashMap::with_capacity(count);
     for view in &history.stored {
         stored.extend(view.messages.iter().map(|message| ((view.user, message.r#ref), message)));
     }

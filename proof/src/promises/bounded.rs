@@ -19,7 +19,8 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     if let Some(queue) = history.queues.iter().find(|queue| queue.most > queue.bound) {
         return Err(format!("{} held {} of at most {}", queue.name, queue.most, queue.bound));
     }
-    let facts = Facts::of(history);
+    let Some(last_ms) = history.calm.iter().map(|calm| calm.to_ms).max() else { return Ok(()) };
+    let facts = Facts::of(history, last_ms);
     for calm in &history.calm {
         for entry in &history.entries {
             let Event::Wrote { r#ref, conversation, .. } = &entry.event else { continue };
@@ -43,14 +44,15 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(history: &History) -> Self {
+    /// Collects what is said until a moment.
+    fn of(history: &History, last_ms: u64) -> Self {
         let mut facts = Self::default();
         let devices = super::devices(history);
         for view in &history.stored {
             let his = devices.get(&view.user).into_iter().flatten();
             facts.members.entry(view.conversation).or_default().extend(his);
         }
-        for entry in &history.entries {
+        for entry in history.entries.iter().take_while(|entry| entry.at_ms <= last_ms) {
             let (device, at_ms) = (entry.device, entry.at_ms);
             match &entry.event {
                 Event::Acked { r#ref, id } => {

@@ -1,23 +1,25 @@
 //! Every device of every member shows each message exactly once: at the end, what a device shows
 //! of a conversation is what its user's store holds, no more, no less, and nothing twice.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use rally_schema::{ConversationId, MessageId};
 
 use super::Count;
-use crate::history::{Device, History, View};
+use crate::history::{Device, History, Shown, View};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut views: HashMap<(Device, ConversationId), &View> = HashMap::new();
     for view in &history.views {
         let Some(device) = view.device() else { continue };
         views.insert((device, view.conversation), view);
-        let mut seen = HashSet::new();
-        if let Some(twice) =
-            view.messages.iter().find(|message| !seen.insert((message.sender, message.id.low())))
-        {
-            return Err(format!("{device} shows {} twice", twice.id));
+        let mut shown: Vec<_> =
+            view.messages.iter().map(|message| (message.id.low(), message.sender)).collect();
+        shown.sort_unstable();
+        if let Some([(low, sender), _]) = shown.array_windows().find(|[one, next]| one == next) {
+            let twice = |m: &&Shown| m.id.low() == *low && m.sender == *sender;
+            let id = view.messages.iter().find(twice).map(|message| message.id);
+            return Err(format!("{device} shows {id:?} twice"));
         }
     }
     let devices = super::devices(history);
