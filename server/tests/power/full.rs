@@ -3,6 +3,8 @@
 //!
 //! On a real disk of a few megabytes, for those who may mount one, and for everybody on the layer.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
@@ -22,12 +24,12 @@ const BAD_CONFIG: i32 = 78;
 const MORE: usize = 50;
 
 /// A disk with little room.
-enum Small {
-    Mounted(SmallDisk),
-    Layer(Disk),
+enum Small<'a> {
+    Mounted(&'a SmallDisk),
+    Layer(&'a Disk),
 }
 
-impl Small {
+impl Small<'_> {
     /// Says how much room there is on the layer, from the next start on.
     fn set_room(&self, server: &mut Server, bytes: Option<u64>) {
         if let Self::Layer(disk) = self {
@@ -45,7 +47,7 @@ impl Small {
 }
 
 /// Has all write until the disk is full, which ends the server; then makes room.
-async fn fill(what: &str, disk: Small, mut server: Server) {
+async fn fill(what: &str, disk: Small<'_>, mut server: Server) {
     let server = &mut server;
     let mut books = Book::all(|number| 10_000 * (number % 3) as usize);
     let clients = join_all(books.iter_mut().map(|book| book.join(server))).await;
@@ -68,7 +70,7 @@ async fn fill(what: &str, disk: Small, mut server: Server) {
     for book in &mut books {
         book.check(server).await;
     }
-    write_until_killed(server, &mut books, MORE).await;
+    write_until_killed(server, &mut books, MORE, Duration::ZERO).await;
     server.restart();
     for book in &mut books {
         book.check(server).await;
@@ -87,7 +89,7 @@ async fn a_small_disk_that_fills_under_load_loses_nothing_and_goes_on_with_more_
     for size in ["6m", "30m"] {
         let Some(disk) = SmallDisk::mount(size) else { return };
         let server = Server::on(disk.path(), &NO_RATES);
-        fill(size, Small::Mounted(disk), server).await;
+        fill(size, Small::Mounted(&disk), server).await;
     }
 }
 
@@ -97,7 +99,7 @@ async fn a_write_that_finds_no_room_loses_nothing_and_all_goes_on_with_more() {
         let disk = Disk::new(1);
         let mut server = server(&disk, &[]);
         server.kill();
-        let disk = Small::Layer(disk);
+        let disk = Small::Layer(&disk);
         disk.set_room(&mut server, Some(bytes));
         server.restart();
         fill(&format!("{bytes} bytes"), disk, server).await;

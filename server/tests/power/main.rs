@@ -2,13 +2,14 @@
 //! there, in its order, once, and nothing is there by half.
 //!
 //! The real program, on a layer that knows what it synced (`layer/`). A cut is kill -9, and then
-//! a disk that holds what was synced, and of the rest what chance leaves (`disk.rs`).
+//! a disk that holds what was synced, and of the rest what chance leaves (`cut.rs`).
 //! `RALLY_TEST_CUTS` says how many cuts, and `RALLY_TEST_SEED` repeats what chance drew; what the
 //! server was doing at the time of the cut is as it comes.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
+mod cut;
 mod disk;
 mod full;
 #[path = "../harness/mod.rs"]
@@ -16,8 +17,12 @@ mod harness;
 mod preload;
 #[path = "layer/src/record.rs"]
 mod record;
+mod tree;
 
-use disk::{Disk, Survives};
+use std::time::Duration;
+
+use cut::Survives;
+use disk::Disk;
 use futures_util::future::join_all;
 use harness::Server;
 use harness::book::{Book, NO_RATES};
@@ -31,6 +36,9 @@ const CUTS_A_STORE: u64 = 6;
 
 /// The most that each writer has acknowledged from one cut to the next.
 const MOST_ACKED: u32 = 120;
+
+/// Within how many milliseconds the power goes then.
+const MOST_AFTER_MS: u32 = 8;
 
 /// How many records there may be before the power goes again, while the server starts.
 const STARTING: u32 = 40;
@@ -53,14 +61,15 @@ fn server(disk: &Disk, flags: &[&str]) -> Server {
         .unwrap_or_else(|refused| panic!("{refused:?}"))
 }
 
-/// Has all write, and the power go once each has so much more acknowledged.
-async fn write_until_killed(server: &mut Server, books: &mut [Book], each: usize) {
+/// Has all write, and the server die so long after each has so much more acknowledged.
+async fn write_until_killed(server: &mut Server, books: &mut [Book], each: usize, after: Duration) {
     let clients = join_all(books.iter_mut().map(|book| book.join(server))).await;
     let enough: Vec<_> = books.iter().map(|_| Notify::new()).collect();
     let writing = clients.into_iter().zip(books).zip(&enough);
     let writing = writing.map(|((client, book), enough)| book.write(client, each, enough));
     let dying = async {
         join_all(enough.iter().map(Notify::notified)).await;
+        tokio::time::sleep(after).await;
         server.kill();
     };
     tokio::join!(join_all(writing), dying);
@@ -93,7 +102,9 @@ async fn fill_journal(server: &Server) {
 async fn cut_again_and_again(cuts: u64, disk: &mut Disk, server: &mut Server, books: &mut [Book]) {
     for cut in 1..=cuts {
         let each = 1 + disk.draw(MOST_ACKED) as usize;
-        write_until_killed(server, books, each).await;
+        // An answer follows a sync at once: only then would little be unsynced.
+        let after = Duration::from_millis(disk.draw(MOST_AFTER_MS).into());
+        write_until_killed(server, books, each, after).await;
         let survives = survives(disk);
         let taken = disk.cut(survives);
         let (acked, open) = count(books);
@@ -140,8 +151,8 @@ async fn what_a_new_store_acknowledged_is_there_although_no_name_was_written_by_
     let mut disk = Disk::new(1);
     let mut server = server(&disk, &[]);
     let mut books = Book::all(|_| 0);
-    write_until_killed(&mut server, &mut books, 1).await;
-    println!("{}", disk.cut(Survives { bytes: 0, names: 0 }));
+    write_until_killed(&mut server, &mut books, 1, Duration::ZERO).await;
+    println!("{}", disk.cut(Survives::NOTHING));
     server.restart();
     for book in &mut books {
         book.check(&server).await;
@@ -153,7 +164,7 @@ async fn a_server_that_does_not_sync_loses_what_it_acknowledged() {
     let mut disk = Disk::new(1);
     let mut server = server(&disk, &["--durability=os"]);
     let mut books = Book::all(|_| 0);
-    write_until_killed(&mut server, &mut books, 20).await;
+    write_until_killed(&mut server, &mut books, 20, Duration::ZERO).await;
     let taken = disk.cut(Survives { bytes: 0, names: 4 });
     server.environment = preload::environment(&disk, &[]);
     server.restart();

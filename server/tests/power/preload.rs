@@ -17,12 +17,12 @@ static LIBRARY: LazyLock<String> = LazyLock::new(|| {
         .expect("cargo, which builds the layer");
     assert!(built.status.success(), "the layer is not built: {}", built.status);
     let lines = String::from_utf8(built.stdout).unwrap();
-    let made = lines.lines().filter_map(|line| {
+    let mut made = lines.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_ours = line["target"]["name"] == "rally_power";
         is_ours.then(|| line["filenames"][0].as_str().map(str::to_owned))?
     });
-    let library = made.last().expect("cargo says what it built");
+    let library = made.next_back().expect("cargo says what it built");
     assert!(PathBuf::from(&library).exists(), "{library}");
     library
 });
