@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use rally_schema::frame::{Message, ServerFrame};
 use rally_schema::{MessageId, Ref};
 use tokio::sync::Notify;
@@ -129,6 +130,11 @@ impl Book {
             Some(entry) => reader.whole_history(entry.conversation).await,
             None => Vec::new(),
         }
+    }
+
+    /// Reads all conversations, as [`check`](Self::check) does.
+    pub async fn check_all(books: &mut [Self], server: &Server) {
+        join_all(books.iter_mut().map(|book| book.check(server))).await;
     }
 
     /// Reads the conversation as its reader does: all that was acknowledged, once, in its order,

@@ -67,14 +67,10 @@ async fn fill(what: &str, disk: Small<'_>, mut server: Server) {
 
     disk.make_room(server);
     server.restart();
-    for book in &mut books {
-        book.check(server).await;
-    }
+    Book::check_all(&mut books, server).await;
     write_until_killed(server, &mut books, MORE, Duration::ZERO).await;
     server.restart();
-    for book in &mut books {
-        book.check(server).await;
-    }
+    Book::check_all(&mut books, server).await;
     server.assert_no_panic();
     let (after, _) = count(&books);
     println!(

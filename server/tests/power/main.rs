@@ -24,8 +24,8 @@ use std::time::Duration;
 use cut::Survives;
 use disk::Disk;
 use futures_util::future::join_all;
-use harness::Server;
 use harness::book::{Book, NO_RATES};
+use harness::{Refused, Server};
 use tokio::sync::Notify;
 
 /// How many cuts there are under load, if nothing else is asked for.
@@ -40,8 +40,9 @@ const MOST_ACKED: u32 = 120;
 /// Within how many milliseconds the power goes then.
 const MOST_AFTER_MS: u32 = 8;
 
-/// How many records there may be before the power goes again, while the server starts.
-const STARTING: u32 = 40;
+/// About how many records it takes to start on a store that is there, and to make one.
+const STARTING: u32 = 8;
+const MAKING: u32 = 120;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -53,12 +54,19 @@ fn seed() -> u64 {
     seed
 }
 
+/// Starts a server on the layer, whose power may go while it starts.
+fn try_server(
+    disk: &Disk,
+    layer: &[(&'static str, u64)],
+    flags: &[&str],
+) -> Result<Server, Refused> {
+    let flags: Vec<&str> = NO_RATES.iter().chain(flags).copied().collect();
+    Server::try_under(preload::environment(disk, layer), "127.0.0.1:0", &disk.home(), &flags)
+}
+
 /// Starts a server on the layer.
 fn server(disk: &Disk, flags: &[&str]) -> Server {
-    let flags: Vec<&str> = NO_RATES.iter().chain(flags).copied().collect();
-    let environment = preload::environment(disk, &[]);
-    Server::try_under(environment, "127.0.0.1:0", &disk.home(), &flags)
-        .unwrap_or_else(|refused| panic!("{refused:?}"))
+    try_server(disk, &[], flags).unwrap_or_else(|refused| panic!("{refused:?}"))
 }
 
 /// Has all write, and the server die so long after each has so much more acknowledged.
@@ -122,9 +130,7 @@ async fn cut_again_and_again(cuts: u64, disk: &mut Disk, server: &mut Server, bo
         }
         server.environment = preload::environment(disk, &[]);
         server.restart();
-        for book in &mut *books {
-            book.check(server).await;
-        }
+        Book::check_all(books, server).await;
     }
     server.assert_no_panic();
 }
@@ -154,8 +160,27 @@ async fn what_a_new_store_acknowledged_is_there_although_no_name_was_written_by_
     write_until_killed(&mut server, &mut books, 1, Duration::ZERO).await;
     println!("{}", disk.cut(Survives::NOTHING));
     server.restart();
-    for book in &mut books {
-        book.check(&server).await;
+    Book::check_all(&mut books, &server).await;
+}
+
+#[tokio::test]
+async fn a_store_whose_power_is_cut_while_it_is_made_is_made_again() {
+    let seed = seed();
+    for cut in 0..setting("RALLY_TEST_CUTS", CUTS) {
+        let mut disk = Disk::new(seed + cut);
+        let records = 1 + disk.draw(MAKING);
+        match try_server(&disk, &[("POWER_CUT", records.into())], &[]) {
+            Ok(mut server) => server.kill(),
+            Err((code, said)) => assert_eq!(code, None, "it was killed: {said:?}"),
+        }
+        let survives = survives(&mut disk);
+        println!("after {records} records; {survives}: {}", disk.cut(survives));
+        let mut server = server(&disk, &[]);
+        let mut books = Book::all(|_| 0);
+        write_until_killed(&mut server, &mut books, 1, Duration::ZERO).await;
+        disk.cut(Survives::NOTHING);
+        server.restart();
+        Book::check_all(&mut books, &server).await;
     }
 }
 
