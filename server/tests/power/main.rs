@@ -152,8 +152,9 @@ async fn everything_acknowledged_is_there_once_after_each_power_cut() {
     }
 }
 
+/// A sync of a file does not make its folder's name last, nor those above it.
 #[tokio::test]
-async fn what_a_new_store_acknowledged_is_there_although_no_name_was_written_by_chance() {
+async fn what_a_new_store_acknowledged_survives_a_cut_that_leaves_no_unsynced_name() {
     let mut disk = Disk::new(1);
     let mut server = server(&disk, &[]);
     let mut books = Book::all(|_| 0);
@@ -184,6 +185,7 @@ async fn a_store_whose_power_is_cut_while_it_is_made_is_made_again() {
     }
 }
 
+/// So a layer that took nothing would be found out.
 #[tokio::test]
 async fn a_server_that_does_not_sync_loses_what_it_acknowledged() {
     let mut disk = Disk::new(1);
