@@ -164,6 +164,21 @@ async fn what_a_new_store_acknowledged_survives_a_cut_that_leaves_no_unsynced_na
     Book::check_all(&mut books, &server).await;
 }
 
+/// A clean stop empties the journals: what they held has to be in files that last.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_cut_right_after_a_clean_stop() {
+    let mut disk = Disk::new(1);
+    let mut server = server(&disk, &[]);
+    let mut books = Book::all(|_| 0);
+    write_until_killed(&mut server, &mut books, 20, Duration::ZERO).await;
+    disk.cut(Survives::ALL);
+    server.restart();
+    assert_eq!(server.terminate(), Some(0));
+    println!("{}", disk.cut(Survives::NOTHING));
+    server.restart();
+    Book::check_all(&mut books, &server).await;
+}
+
 #[tokio::test]
 async fn a_store_whose_power_is_cut_while_it_is_made_is_made_again() {
     let seed = seed();
