@@ -1,10 +1,10 @@
 //! Stands between a process and its files, and writes down what it does to them.
 //!
 //! Preloaded (`LD_PRELOAD`) into the server under test. Every call does what it always did; of
-//! those to files and folders below one place it also appends a record (`record.rs`) to a log, in the order
-//! in which they took effect. From that the test makes what a power cut leaves. It stands in for
-//! the functions through which Rust's library writes on Linux with glibc; that nothing goes past
-//! them is a test of its own, which compares log and files.
+//! those to files and folders below one place it also appends a record (`record.rs`) to a log, in
+//! the order in which they took effect. From that the test makes what a power cut leaves. It
+//! stands in for the functions through which Rust's library writes on Linux with glibc; that
+//! nothing goes past them is a test of its own, which compares log and files.
 //!
 //! Names are not recorded as they change: a sync of a folder writes down what stands in it, and
 //! what stood there in the end the test sees for itself.
