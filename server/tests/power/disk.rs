@@ -1,7 +1,7 @@
 //! A place on the layer, over many lives of the process that writes there.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -16,7 +16,7 @@ pub struct Disk {
     dir: TempDir,
     /// How it was when this life began: all of that is durable.
     before: Tree,
-    /// Every file of it, open, so that its inode number does not come to mean another one.
+    /// Every file and folder of it, open, so that its inode number does not come to mean another one.
     _held: Vec<File>,
     chance: StdRng,
 }
@@ -59,7 +59,7 @@ impl Disk {
 
     /// Ends the test unless the layer has seen all that the process did, now that it has ended.
     pub fn assert_all_was_seen(&mut self) {
-        let now = Tree::read(&self.home(), |path| fs::read(path).unwrap());
+        let now = Tree::read(&self.home(), content);
         let (seen, _) = self.left(&now, Survives::ALL);
         assert!(now.files.values().any(|bytes| !bytes.is_empty()), "something was written");
         for (inode, bytes) in &now.files {
@@ -80,8 +80,13 @@ impl Disk {
         let mut held = Vec::new();
         self.before = Tree::read(&self.home(), |path| {
             held.push(File::open(path).unwrap());
-            fs::read(path).unwrap()
+            content(path)
         });
         self._held = held;
     }
+}
+
+/// Reads a file; a folder has no bytes.
+fn content(path: &Path) -> Vec<u8> {
+    if path.is_dir() { Vec::new() } else { fs::read(path).unwrap() }
 }

@@ -24,17 +24,18 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads what is below a folder, and of each file what `content` gives.
-    pub fn read(root: &Path, mut content: impl FnMut(&Path) -> Vec<u8>) -> Self {
+    /// Reads what is below a folder. `look` sees each file and folder, and gives what is in it.
+    pub fn read(root: &Path, mut look: impl FnMut(&Path) -> Vec<u8>) -> Self {
         let mut tree = Self { root: fs::metadata(root).unwrap().ino(), ..Self::default() };
         let mut folders = vec![(tree.root, root.to_owned())];
         while let Some((folder, path)) = folders.pop() {
             let mut names = Names::new();
             for entry in fs::read_dir(&path).unwrap().map(Result::unwrap) {
                 names.insert(entry.file_name().into_string().unwrap(), entry.ino());
+                let content = look(&entry.path());
                 match entry.file_type().unwrap().is_dir() {
                     true => folders.push((entry.ino(), entry.path())),
-                    false => drop(tree.files.insert(entry.ino(), content(&entry.path()))),
+                    false => drop(tree.files.insert(entry.ino(), content)),
                 }
             }
             tree.folders.insert(folder, names);
