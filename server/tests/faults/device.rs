@@ -1,12 +1,11 @@
 //! One device that stays connected: asks any node for a place, comes back when it loses it, and
 //! keeps what it was told, as the browser client does.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rally_schema::ClientId;
 use rally_schema::frame::{Beat, ServerFrame};
-use rally_schema::{ClientId, Ref};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -115,53 +114,6 @@ impl Device {
             ServerFrame::Reset(reset) => self.cursor = Some(reset.cursor.clone()),
             _ => {}
         }
-    }
-}
-
-/// What a writer knows of what it wrote.
-#[derive(Default)]
-pub struct Outbox {
-    pub acked: BTreeMap<Ref, rally_schema::MessageId>,
-    pub open: Vec<rally_schema::frame::Send>,
-    pub sent: u64,
-    /// How often what was refused.
-    pub refusals: BTreeMap<&'static str, u64>,
-}
-
-impl Outbox {
-    /// Takes an answer; gives what has to be sent again, after how long.
-    pub fn hear(&mut self, frame: &ServerFrame) -> Option<Duration> {
-        match frame {
-            ServerFrame::Ack(ack) => {
-                if let Some(at) = self.open.iter().position(|send| send.r#ref == ack.r#ref) {
-                    self.open.remove(at);
-                }
-                self.acked.insert(ack.r#ref, ack.id);
-                None
-            }
-            ServerFrame::Error(error) => {
-                let at = self.open.iter().position(|send| Some(send.r#ref) == error.r#ref)?;
-                assert!(error.retry, "{error:?}");
-                *self.refusals.entry(error.code.name()).or_default() += 1;
-                match error.code.name() {
-                    // This one and all after it have to sort after what was stored meanwhile.
-                    "clock" | "expired" => self.open[at..].iter_mut().for_each(|send| send.at = 0),
-                    "unknown" => self.open[at].retry = true,
-                    _ => {}
-                }
-                Some(Duration::from_millis(error.retry_after_ms.unwrap_or(200)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Gives all that is open, in order, stamped where that is needed.
-    pub fn again(&mut self, client: &mut Client) -> Vec<rally_schema::frame::Send> {
-        for send in self.open.iter_mut().filter(|send| send.at == 0) {
-            (send.at, send.n) = client.stamp();
-            send.retry = false;
-        }
-        self.open.clone()
     }
 }
 

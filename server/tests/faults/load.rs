@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::device::{Device, Outbox, micros};
+use super::device::{Device, micros};
 use super::harness::PATIENCE;
 use super::harness::client::new_ref;
 use super::harness::cluster::{Cluster, Person};
+use super::harness::outbox::Outbox;
 
 /// Pairs that write; each message goes one way.
 const PAIRS: usize = 10;
