@@ -79,6 +79,7 @@ impl Night<'_> {
         test.env("RALLY_TEST_AMQP", up.amqp_urls());
         test.env("RALLY_TEST_CASSANDRA", up.cassandras());
         test.env("RALLY_TEST_FAULTS", "3").env("RALLY_TEST_PAUSE", "40");
+        test.env("RALLY_TEST_CROWD", "5000");
         test.args(["test", "-p", "rally-server", "--test", "faults", "--", "--ignored"]);
         test.args(["--nocapture", "--test-threads=1", "--skip", but]);
         self.part(name, test, |line| {

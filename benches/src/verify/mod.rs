@@ -5,6 +5,7 @@
 //! by a device that knew nothing, and what happened is judged by the judges that the simulation
 //! has.
 
+mod accounts;
 mod faults;
 mod line;
 mod rest;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use crate::dice::Dice;
 use crate::proc::room_for;
 use crate::stop::Stop;
+use accounts::Account;
 use faults::{Counts, Fault, Hook, Plan};
 use line::{Line, Record};
 use site::Site;
@@ -38,18 +40,22 @@ use workload::{Load, Mishaps};
 /// Checks what a running cluster promises, from outside: real sockets, many devices, and a verdict
 /// for each promise.
 ///
-/// Registers users of its own, which stay. Ends with status 0 when every promise was kept that
+/// Registers users of its own, which stay, unless it is told some. Ends with status 0 when every promise was kept that
 /// could be judged, with 1 when one was broken, and with 2 when it could not check. Ctrl-C ends the
 /// load: what was broken is mended, and what happened is judged; a second one ends at once.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Addresses of nodes, as browsers open them: http://host:port
+    /// Addresses of nodes, as browsers open them: https://host, or http://host:port
     #[arg(required = true)]
     urls: Vec<String>,
 
     /// Users
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=10_000))]
     users: u64,
+
+    /// Users that exist, instead of registering some: a line each, {"user": "…", "password": "…"}
+    #[arg(long, value_name = "FILE", conflicts_with = "users")]
+    accounts: Option<PathBuf>,
 
     /// Devices of each user
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
@@ -112,7 +118,11 @@ const PROGRESS: Duration = Duration::from_secs(5);
 pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
     let counts = Counts { nodes: args.urls.len(), brokers: args.brokers, stores: args.stores };
     let plan = Plan::new(&args.faults, &args.hooks, counts)?;
-    let devices = args.users as usize * usize::from(args.devices);
+    // For https. Nothing else in this process has chosen one before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let accounts = args.accounts.as_deref().map(accounts::read).transpose()?;
+    let users = accounts.as_ref().map_or(args.users as usize, Vec::len);
+    let devices = users * usize::from(args.devices);
     // What a device left without a word stays open for a while.
     room_for(2 * devices)?;
     let kept = args.history.as_ref().map(|path| {
@@ -120,7 +130,7 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
         made.with_context(|| format!("making {}", path.display())).map(|out| (path, out))
     });
     let kept = kept.transpose()?;
-    let history = actix_rt::System::new().block_on(run(args, &plan, stop))?;
+    let history = actix_rt::System::new().block_on(run(args, accounts, &plan, stop))?;
     if let Some((path, out)) = kept {
         file::write(&history, BufWriter::new(out))
             .with_context(|| format!("writing {}", path.display()))?;
@@ -141,12 +151,17 @@ fn tell(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
+async fn run(
+    args: &VerifyArgs,
+    accounts: Option<Vec<Account>>,
+    plan: &Plan,
+    stop: &Stop,
+) -> Result<History> {
     let seed = args.seed.unwrap_or_else(|| u64::from(Uuid::new_v4().as_fields().0));
     tell(&format!("seed {seed} (again: --seed {seed})"));
     let (site, record) = (Rc::new(Site::new(&args.urls)), Rc::new(Record::new()));
     let mut dice = Dice::new(seed);
-    let people = register(args, &site, stop).await?;
+    let people = accounts::log_in(accounts, args.users, &site, stop).await?;
     let users: Vec<UserId> = people.iter().map(|(user, _)| *user).collect();
     let mut lines = Vec::new();
     for (user, token) in &people {
@@ -191,19 +206,4 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
         ended_ms: record.now_ms(),
         ..History::default()
     })
-}
-
-/// Makes users that nobody else has, and logs them in.
-async fn register(args: &VerifyArgs, site: &Site, stop: &Stop) -> Result<Vec<(UserId, String)>> {
-    let run = Uuid::new_v4().simple().to_string();
-    let password = Uuid::new_v4().to_string();
-    let mut people = Vec::new();
-    for nth in 0..args.users {
-        let user: UserId =
-            format!("verify-{}-{nth}", &run[..8]).parse().context("a user's name")?;
-        site.register(user, &password, stop).await?;
-        people.push((user, site.log_in(user, &password, stop).await?));
-        tell(&format!("{} of {} users are registered", nth + 1, args.users));
-    }
-    Ok(people)
 }

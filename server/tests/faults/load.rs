@@ -124,6 +124,27 @@ impl Load {
         self.pairs.iter().filter(|pair| pair.lock().unwrap().at.iter().any(|at| at == node)).count()
     }
 
+    /// Gives the pairs that have nobody at a node, counted from 0.
+    pub fn elsewhere(&self, node: usize) -> Vec<usize> {
+        let node = &*format!("node-{node}");
+        let away =
+            |index: &usize| self.pairs[*index].lock().unwrap().at.iter().all(|at| at != node);
+        (0..self.pairs.len()).filter(away).collect()
+    }
+
+    /// Gives how long one in a hundred messages waited at least, of those that some pairs meant in a
+    /// span of time, in milliseconds.
+    pub fn p99_ms(&self, pairs: &[usize], from: Duration, to: Duration) -> f64 {
+        let mut waits: Vec<Duration> = Vec::new();
+        for index in pairs {
+            let pair = self.pairs[*index].lock().unwrap();
+            let meant = pair.got.iter().filter(|(meant, _)| (from..to).contains(meant));
+            waits.extend(meant.map(|(meant, got)| *got - *meant));
+        }
+        waits.sort_unstable();
+        waits.get(waits.len() * 99 / 100).map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
+    }
+
     /// Waits until every pair got something that was meant after `since`; gives how long after
     /// it the last pair did.
     pub async fn flows_again(&self, since: Duration, within: Duration) -> Duration {

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
 mod brokers;
+mod crowd;
 mod device;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -43,7 +43,7 @@ impl Trial {
 
     /// Begins with these.
     pub async fn of(nodes: Cluster) -> Self {
-        let load = Load::begin(&nodes, setting("RALLY_TEST_RATE", 200)).await;
+        let load = Load::begin(&nodes, count("RALLY_TEST_RATE", 200)).await;
         Self { nodes, load, flows: Vec::new() }
     }
 
@@ -84,19 +84,20 @@ impl Trial {
 
 /// Waits while nothing is done to anybody.
 pub async fn calm() {
-    sleep(Duration::from_secs(setting("RALLY_TEST_CALM", CALM) as u64)).await;
+    sleep(seconds("RALLY_TEST_CALM", CALM)).await;
 }
 
 /// Gives how often the fault of a test is to happen.
 pub fn times(default: usize) -> usize {
-    setting("RALLY_TEST_FAULTS", default)
+    count("RALLY_TEST_FAULTS", default)
 }
 
 /// Gives how long something lasts that has a short form and a long one.
 pub fn seconds(name: &str, default: usize) -> Duration {
-    Duration::from_secs(setting(name, default) as u64)
+    Duration::from_secs(count(name, default) as u64)
 }
 
-fn setting(name: &str, default: usize) -> usize {
+/// Gives how many there are of what is few in the short form and many in the long one.
+pub fn count(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
 }
