@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rally_schema::frame::{HistoryQuery, Message, Send, ServerFrame};
-use rally_schema::{MessageId, Ref};
+use rally_schema::{ErrorCode, MessageId, Ref};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -34,6 +34,9 @@ struct Pair {
     at: [String; 2],
     /// How often they connected.
     connects: usize,
+    /// Whether the reader knows that older messages are missing, and why they last did not come.
+    lacks: bool,
+    unanswered: Option<ErrorCode>,
 }
 
 impl Pair {
@@ -57,8 +60,9 @@ impl Pair {
         let first = self.unshown().next().map(|r#ref| self.outbox.acked[r#ref]);
         format!(
             "{open} have no answer, {unshown} of {acked} that were acknowledged are not shown \
-             ({first:?} is one); writer and reader are at {:?}; refusals: {refusals:?}",
-            self.at
+             ({first:?} is one); the reader asks for more: {}, was refused {:?}; writer and reader are \
+             at {:?}; refusals: {refusals:?}",
+            self.lacks, self.unanswered, self.at
         )
     }
 }
@@ -290,7 +294,7 @@ async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
     loop {
         let (mut client, node) = device.connect().await;
         pair.lock().unwrap().arrived(1, node);
-        let mut asked = false;
+        let (mut asked, mut before) = (false, None);
         loop {
             let frame = tokio::select! {
                 frame = client.next() => frame,
@@ -303,7 +307,6 @@ async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
             };
             let Some(frame) = frame else { break };
             device.note(&frame);
-            let mut before = None;
             let messages = match &frame {
                 ServerFrame::Message(message) => std::slice::from_ref(message),
                 ServerFrame::History(page) => {
@@ -311,13 +314,21 @@ async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
                     let reaches = |oldest: &Message| meant(oldest) + OVERLAP < complete;
                     lacks = page.more && !oldest.is_some_and(reaches);
                     (before, asked) = (oldest.map(|message| message.id), false);
+                    pair.lock().unwrap().lacks = lacks;
                     &page.messages
                 }
                 ServerFrame::Reset(_) => {
-                    lacks = true;
+                    (lacks, before) = (true, None);
                     &[][..]
                 }
                 ServerFrame::Synced(_) => &[],
+                // A question that was not answered is asked again.
+                ServerFrame::Error(error) => {
+                    asked = false;
+                    pair.lock().unwrap().unanswered = Some(error.code);
+                    sleep(Duration::from_millis(error.retry_after_ms.unwrap_or(200))).await;
+                    &[]
+                }
                 _ => continue,
             };
             {

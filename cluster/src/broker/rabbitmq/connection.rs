@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use lapin::options::ExchangeDeclareOptions;
 use lapin::runtime::default_runtime;
@@ -45,6 +47,28 @@ pub enum ConnectError {
     Each(Vec<Self>),
 }
 
+/// A connection that is made, and kept.
+pub(super) struct Open<R> {
+    pub(super) connection: Connection,
+    /// Held: it is closed when the last one goes.
+    pub(super) channel: Channel,
+    /// What it was prepared with.
+    pub(super) prepared: R,
+    pub(super) over: Over,
+}
+
+/// Is ready once the library's loop for a connection is over, which it may tell nobody: when
+/// RabbitMQ closes the connection at certain moments, of the handshake and later ones.
+pub(super) struct Over(oneshot::Receiver<Infallible>);
+
+impl Future for Over {
+    type Output = io::Error;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Error> {
+        Pin::new(&mut self.0).poll(cx).map(|_| io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
 /// Makes a connection with one channel on which the exchange is declared, and prepares it; all of
 /// that within [`Options::connect_timeout`].
 pub(super) async fn connect<P, R>(
@@ -52,7 +76,7 @@ pub(super) async fn connect<P, R>(
     url: &AmqpUrl,
     purpose: &str,
     prepare: impl FnOnce(Channel) -> P,
-) -> Result<(Connection, Channel, R), ConnectError>
+) -> Result<Open<R>, ConnectError>
 where
     P: Future<Output = lapin::Result<R>>,
 {
@@ -72,7 +96,7 @@ async fn make<P, R>(
     url: &AmqpUrl,
     purpose: &str,
     prepare: impl FnOnce(Channel) -> P,
-) -> lapin::Result<(Connection, Channel, R)>
+) -> lapin::Result<Open<R>>
 where
     P: Future<Output = lapin::Result<R>>,
 {
@@ -84,6 +108,7 @@ where
     let begun = Begun::default();
     let (socket, patience) = (begun.0.clone(), options.connect_timeout);
     let (alive, ended) = oneshot::channel::<Infallible>();
+    let mut over = Over(ended);
     let runtime = default_runtime()?;
     let reactor = runtime.clone();
     let connect = async move |uri: AMQPUri, _| {
@@ -106,15 +131,14 @@ where
         let prepared = prepare(channel.clone()).await?;
         lapin::Result::Ok((connection, channel, prepared))
     };
-    let made = tokio::select! {
+    let (connection, channel, prepared) = tokio::select! {
         biased;
         made = making => made?,
-        // The library's loop, which owns `connect`, is over, and it may have told nobody: it
-        // happens when RabbitMQ closes the connection at certain moments of the handshake.
-        Err(_) = ended => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+        // The library's loop owns `connect`.
+        error = &mut over => return Err(error.into()),
     };
     begun.0.lock().take();
-    Ok(made)
+    Ok(Open { connection, channel, prepared, over })
 }
 
 /// The socket of a connection that is being made. Should that be given up, the socket is shut

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use super::super::{Confirmation, PublishError, wire};
 use super::attempts::Attempts;
-use super::connection::{self, ConnectError};
+use super::connection::{self, ConnectError, Open, Over};
 use super::{AmqpUrl, Options};
 
 /// How often a connection is looked at while nothing happens on it.
@@ -95,6 +95,7 @@ fn lost() -> PublishError {
 pub(super) struct Connected {
     connection: Connection,
     channel: Channel,
+    over: Over,
     url: AmqpUrl,
     since: Instant,
 }
@@ -104,9 +105,9 @@ async fn connect(options: &Options, attempts: &mut Attempts) -> Result<Connected
     let url = attempts.next().await;
     let confirms =
         async |channel: Channel| channel.confirm_select(ConfirmSelectOptions::default()).await;
-    let (connection, channel, ()) =
+    let Open { connection, channel, prepared: (), over } =
         connection::connect(options, &url, "publishes", confirms).await?;
-    Ok(Connected { connection, channel, url, since: Instant::now() })
+    Ok(Connected { connection, channel, over, url, since: Instant::now() })
 }
 
 /// Makes the first connection; asks each RabbitMQ once.
@@ -165,7 +166,7 @@ type Publishing = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// Publishes until the connection is lost, and says why it was.
 async fn serve(
     options: &Options,
-    Connected { connection, channel, .. }: Connected,
+    Connected { connection, channel, mut over, .. }: Connected,
     mut orders: mpsc::Receiver<Order>,
 ) -> String {
     let most = usize::from(options.unconfirmed_parcels).max(1);
@@ -184,6 +185,7 @@ async fn serve(
                 Event::Error(error) => return error.to_string(),
                 _ => continue,
             },
+            error = &mut over => return error.to_string(),
             Some(order) = orders.recv(), if under_way.len() < most => {
                 if under_way.is_empty() {
                     heard = Instant::now();

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::super::{Arrival, wire};
 use super::Options;
 use super::attempts::Attempts;
-use super::connection;
+use super::connection::{self, Open};
 
 /// Arrivals that are handed over and not taken yet.
 pub(super) const HANDED: usize = 8;
@@ -49,8 +49,8 @@ async fn receive(options: &Arc<Options>, life: Life, arrivals: &mpsc::Sender<Arr
         let url = attempts.next().await;
         let declare = async |channel: Channel| declare(options, life, openings, &channel).await;
         let error = match connection::connect(options, &url, &life.to_string(), declare).await {
-            // Held: the queue is gone with the connection.
-            Ok((connection, _channel, consumer)) => {
+            // All of it is held: the queue is gone with the connection.
+            Ok(open) => {
                 if openings > 0 {
                     info!(address = %url, purpose = "receive", "RabbitMQ is back");
                 }
@@ -59,7 +59,11 @@ async fn receive(options: &Arc<Options>, life: Life, arrivals: &mpsc::Sender<Arr
                 // Before anything of the new queue. Of the first one too: what was sent to this
                 // life until now came back.
                 let _ = arrivals.send(Arrival::Reopened).await;
-                let error = take(options, &connection, consumer, arrivals).await;
+                let Open { connection, channel: _channel, prepared: consumer, over } = open;
+                let error = tokio::select! {
+                    error = take(options, &connection, consumer, arrivals) => error,
+                    error = over => error.to_string(),
+                };
                 attempts.lasted(since.elapsed());
                 error
             }
