@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rally_schema::frame::ServerFrame;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::device::Device;
 use super::harness::cluster::Cluster;
@@ -136,18 +136,7 @@ impl Crowd {
 async fn stay(mut device: Device, synced: Arc<Mutex<Option<Instant>>>) {
     loop {
         let (mut client, _) = device.connect().await;
-        loop {
-            let frame = tokio::select! {
-                frame = client.next() => frame,
-                () = sleep_until(device.due()) => {
-                    if device.ask(&mut client).await {
-                        continue;
-                    }
-                    None
-                }
-            };
-            let Some(frame) = frame else { break };
-            device.note(&frame);
+        while let Some(frame) = device.next(&mut client).await {
             if matches!(frame, ServerFrame::Synced(_) | ServerFrame::Reset(_)) {
                 *synced.lock().unwrap() = Some(Instant::now());
             }

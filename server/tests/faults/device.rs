@@ -7,7 +7,7 @@ use std::time::Duration;
 use rally_schema::ClientId;
 use rally_schema::frame::{Beat, ServerFrame};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::harness::client::Client;
@@ -94,6 +94,24 @@ impl Device {
             }
         }
         None
+    }
+
+    /// Gives the next frame; `None` when the connection is over, or nobody is there any more.
+    pub async fn next(&mut self, client: &mut Client) -> Option<ServerFrame> {
+        loop {
+            tokio::select! {
+                frame = client.next() => {
+                    let frame = frame?;
+                    self.note(&frame);
+                    return Some(frame);
+                }
+                () = sleep_until(self.due()) => {
+                    if !self.ask(client).await {
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     /// Gives when it should ask whether anybody is there, or has waited for an answer for too long.

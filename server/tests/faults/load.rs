@@ -295,18 +295,7 @@ async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
         let (mut client, node) = device.connect().await;
         pair.lock().unwrap().arrived(1, node);
         let (mut asked, mut before) = (false, None);
-        loop {
-            let frame = tokio::select! {
-                frame = client.next() => frame,
-                () = sleep_until(device.due()) => {
-                    if device.ask(&mut client).await {
-                        continue;
-                    }
-                    None
-                }
-            };
-            let Some(frame) = frame else { break };
-            device.note(&frame);
+        while let Some(frame) = device.next(&mut client).await {
             let messages = match &frame {
                 ServerFrame::Message(message) => std::slice::from_ref(message),
                 ServerFrame::History(page) => {
