@@ -25,6 +25,7 @@ use clap::Args;
 use rally_proof::history::Device;
 use rally_proof::{History, Span, file};
 use rally_schema::UserId;
+use rally_schema::limits::TEXT_BYTES;
 use uuid::Uuid;
 
 use crate::dice::Dice;
@@ -59,12 +60,16 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
 
+    /// Bytes that each text has at least: who does not read long ones is soon behind
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=TEXT_BYTES as u64))]
+    text_bytes: u64,
+
     /// For how many seconds they want something while devices come and go
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     seconds: u64,
 
     /// For how many seconds they do before that while nothing happens but that some devices do not
-    /// read: what is written then must be everywhere within 5 s (promise 10)
+    /// read, or connect anew: what is written then must be everywhere within 5 s (promise 10)
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     calm_seconds: u64,
 
@@ -86,7 +91,7 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 1)]
     brokers: usize,
 
-    /// Nodes of the store, for kill-store
+    /// Nodes of the store, for kill-store and pause-store
     #[arg(long, default_value_t = 1)]
     stores: usize,
 
@@ -162,7 +167,9 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
         bail!("{who}, before anything was done");
     }
 
-    let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate: args.rate };
+    let (rate, text_bytes) = (args.rate, args.text_bytes as usize);
+    let mut load =
+        Load { lines: &lines, users: &users, record: &record, stop, rate, text_bytes };
     let from_ms = record.now_ms();
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
