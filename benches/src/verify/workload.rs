@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_rt::time::sleep;
+use rally_proof::FLOW_MS;
 use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
@@ -19,7 +20,7 @@ const WRONG: (u64, i64) = (6, 90_000);
 /// About how many seconds pass between two things that befall one device.
 const MISHAPS_S: u64 = 12;
 
-/// How long one lasts at most.
+/// How long one lasts at most, beyond what it lasts at least.
 const MISHAP_MS: u64 = 8_000;
 
 /// Draws by how much a device's clock is wrong.
@@ -43,6 +44,17 @@ pub enum Mishaps {
     /// They also lose the network, with and without a word, and what they kept; and users block
     /// each other.
     All,
+}
+
+impl Mishaps {
+    /// How long one lasts at least. In a calm long enough that whoever waited for a slow reader
+    /// would wait too long.
+    fn least_ms(self) -> u64 {
+        match self {
+            Self::SlowReaders => FLOW_MS,
+            Self::All => 0,
+        }
+    }
 }
 
 /// What users want, and on what.
@@ -82,7 +94,7 @@ impl Load<'_> {
             // So that each device has its share.
             if below(rate * MISHAPS_S) < lines.len() as u64 {
                 let unlucky = lines[below(lines.len() as u64) as usize].clone();
-                let lasts = Duration::from_millis(below(MISHAP_MS));
+                let lasts = Duration::from_millis(which.least_ms() + below(MISHAP_MS));
                 let other = users[below(users.len() as u64) as usize];
                 mishaps.push(actix_rt::spawn(mishap(unlucky, which, below(5), lasts, other)));
                 mishaps.retain(|mishap| !mishap.is_finished());
