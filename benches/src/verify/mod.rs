@@ -168,8 +168,7 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
     }
 
     let (rate, text_bytes) = (args.rate, args.text_bytes as usize);
-    let mut load =
-        Load { lines: &lines, users: &users, record: &record, stop, rate, text_bytes };
+    let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate, text_bytes };
     let from_ms = record.now_ms();
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
@@ -185,7 +184,8 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
             Ok(())
         }
     )?;
-    let restless = rest::all(&lines, &record).await;
+    let mut restless = rest::all(&lines, &record).await;
+    restless = restless.or(rest::absence(&lines, &users, &record).await);
     let (stored, unread) = rest::read_back(&people, &site).await;
     tasks.iter().for_each(|task| task.abort());
     Ok(History {

@@ -1,4 +1,4 @@
-//! The end of a run: everybody comes to rest, and all is read back.
+//! The end of a run: everybody comes to rest, reads while others are away, and all is read back.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix_rt::time::sleep;
 use rally_proof::View;
 use rally_proof::history::Device;
+use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
 use super::line::{Line, Record};
@@ -17,6 +18,9 @@ const REST: Duration = Duration::from_secs(180);
 
 /// For how long nothing may happen at any device until it is at rest.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// How long the other devices of a user are given to see one go, and to be told what is read.
+const READING: Duration = Duration::from_secs(1);
 
 /// The number of the device that reads everything back.
 const READER: u8 = u8::MAX;
@@ -45,6 +49,20 @@ pub async fn all(lines: &[Rc<Line>], record: &Record) -> Option<String> {
     }
     tell(&format!("all is quiet after {:.1} s", begun.elapsed().as_secs_f64()));
     None
+}
+
+/// Has one device of each user be away while another one reads all there is: what it missed then no
+/// later traffic mends. Comes to rest again, as [`all`] does.
+pub async fn absence(lines: &[Rc<Line>], users: &[UserId], record: &Record) -> Option<String> {
+    let numbered = |number| lines.iter().filter(move |line| line.device().number == number);
+    numbered(1).for_each(|line| line.set_online(false));
+    sleep(READING).await;
+    for reader in numbered(0) {
+        users.iter().for_each(|at| reader.wish(Wish::Look { at: *at }));
+    }
+    sleep(READING).await;
+    numbered(1).for_each(|line| line.set_online(true));
+    all(lines, record).await
 }
 
 /// Reads everything back, each user's by a device that knew nothing; with what is waited for when
