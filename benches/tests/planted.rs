@@ -59,7 +59,7 @@ const SLOW_READERS: Situation = Situation {
         "--users=4",
         "--devices=4",
         "--rate=80",
-        "--text-bytes=6000",
+        "--text-bytes=12000",
         "--calm-seconds=12",
         "--seconds=8",
     ],
@@ -221,7 +221,13 @@ fn verify(situation: &Situation, fault: Option<&str>, seed: u64) -> Result<Repor
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), situation.server, fault)?;
     let mut bench = Command::new(env!("CARGO_BIN_EXE_rally-bench"));
-    bench.arg("verify").arg(&server.url).args(situation.verify).arg(format!("--seed={seed}"));
+    // Enough without a fault; some faults have devices wait for ever for what will never come.
+    bench
+        .arg("verify")
+        .arg(&server.url)
+        .arg("--rest-seconds=25")
+        .args(situation.verify)
+        .arg(format!("--seed={seed}"));
     let said = bench.stdin(Stdio::null()).output().context("running the checker")?;
     let words = [said.stdout, said.stderr].concat();
     let words = String::from_utf8_lossy(&words).into_owned();

@@ -73,6 +73,10 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     calm_seconds: u64,
 
+    /// For how many seconds they may take to come to rest after that
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(5..=3_600))]
+    rest_seconds: u64,
+
     /// Draws what they want; the same number draws the same. [default: drawn, and printed]
     #[arg(long)]
     seed: Option<u64>,
@@ -163,7 +167,8 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
         }
     }
     let tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
-    if let Some(who) = rest::all(&lines, &record).await {
+    let patience = Duration::from_secs(args.rest_seconds);
+    if let Some(who) = rest::all(&lines, &record, patience).await {
         bail!("{who}, before anything was done");
     }
 
@@ -184,9 +189,11 @@ async fn run(args: &VerifyArgs, plan: &Plan, stop: &Stop) -> Result<History> {
             Ok(())
         }
     )?;
-    let mut restless = rest::all(&lines, &record).await;
-    restless = restless.or(rest::absence(&lines, &users, &record).await);
-    let (stored, unread) = rest::read_back(&people, &site).await;
+    let mut restless = rest::all(&lines, &record, patience).await;
+    if restless.is_none() {
+        restless = rest::absence(&lines, &users, &record, patience).await;
+    }
+    let (stored, unread) = rest::read_back(&people, &site, patience).await;
     tasks.iter().for_each(|task| task.abort());
     Ok(History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
