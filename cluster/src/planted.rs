@@ -1,9 +1,14 @@
-//! Faults that somebody may plant, to see that the judges of the simulation find them.
+//! Faults that somebody may plant, to see that the judges find them.
 //!
 //! Each is one wrong decision at one place in `cluster` or `actors`, where it reads
-//! `if planted::on(Fault::…)`. Which one is on is told a thread, by `with`; off unless told.
+//! `if planted::on(Fault::…)`. Which one is on is told a thread, by `with`, as the simulation does,
+//! or a whole process, by `plant`, as a server does that was built for it; off unless told.
 //! Without the feature `planted` there is nothing to tell: [`on`] is the constant `false`, the
-//! call sites are gone from what is compiled, and the server refuses to be built with it.
+//! call sites are gone from what is compiled, and no release of the server is built with it.
+
+use std::str::FromStr;
+
+use thiserror::Error;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -77,12 +82,27 @@ faults! {
     PlaceKept,
 }
 
+/// Says that no fault has this name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown fault {0:?}: there are {all:?}", all = Fault::ALL)]
+pub struct UnknownFault(pub String);
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFault> {
+        let named = Self::ALL.iter().find(|fault| format!("{fault:?}") == name);
+        named.copied().ok_or_else(|| UnknownFault(name.to_owned()))
+    }
+}
+
 /// Tells whether this is a build into which faults can be planted.
 pub const POSSIBLE: bool = cfg!(feature = "planted");
 
 #[cfg(feature = "planted")]
 mod selector {
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     use super::Fault;
 
@@ -90,9 +110,21 @@ mod selector {
         static ON: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
-    /// Tells whether this thread has this fault.
+    static EVERYWHERE: OnceLock<Fault> = OnceLock::new();
+
+    /// Tells whether this thread has this fault, by itself or as part of its process.
     pub fn on(fault: Fault) -> bool {
-        ON.get() == Some(fault)
+        ON.get() == Some(fault) || planted() == Some(fault)
+    }
+
+    /// Gives the fault that the whole process has.
+    pub fn planted() -> Option<Fault> {
+        EVERYWHERE.get().copied()
+    }
+
+    /// Plants a fault into the whole process, for good: the first one that is named.
+    pub fn plant(fault: Fault) {
+        EVERYWHERE.get_or_init(|| fault);
     }
 
     /// Plants a fault into this thread, or none, while `f` runs.
@@ -109,7 +141,7 @@ mod selector {
 }
 
 #[cfg(feature = "planted")]
-pub use selector::{on, with};
+pub use selector::{on, plant, planted, with};
 
 /// Tells that no fault is planted: this build has none.
 #[cfg(not(feature = "planted"))]

@@ -4,9 +4,12 @@
 //! A library, so that tests run whole nodes in their own process; `main.rs` only calls it.
 //! Has no business rules: those are in `rally-actors` and `rally-cluster`.
 
-// Planted faults are for simulations; the feature must not reach the program, on whatever way.
+// Planted faults are for checks: they come by this crate's own feature, on no other way, and into
+// no release.
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("rally-server is released without faults: leave the feature `planted` out");
 const _: () = assert!(
-    !rally_cluster::planted::POSSIBLE,
+    cfg!(feature = "planted") || !rally_cluster::planted::POSSIBLE,
     "rally-server is built with the feature `planted` of rally-cluster: build it alone"
 );
 
@@ -23,6 +26,8 @@ pub mod node;
 pub mod origin;
 pub mod passwords;
 pub mod peers;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod seal;
 pub mod secret;
 pub mod serve;

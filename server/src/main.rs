@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rally_server::cli::{self, Task};
-use rally_server::config::{Config, Settings};
+use rally_server::config::{Config, ConfigError, Flags, Settings};
 use rally_server::{health_check, import, node, serve};
 
 /// Exit code for settings that cannot be used (sysexits' EX_CONFIG).
@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let (task, flags) = cli::parse();
-    let config = match Config::load(flags, std::env::vars_os()) {
+    let config = match configure(flags) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("rally-server: {error}");
@@ -44,6 +44,14 @@ fn main() -> ExitCode {
             ExitCode::from(if settings { BAD_CONFIG } else { 1 })
         }
     }
+}
+
+/// Reads the settings; before them, in a build for it, the fault that is to be planted.
+fn configure(flags: Flags) -> Result<Config, ConfigError> {
+    let environment = std::env::vars_os();
+    #[cfg(feature = "planted")]
+    let environment = rally_server::planted::plant(environment)?;
+    Config::load(flags, environment)
 }
 
 /// Says what went wrong and its causes, each once: some errors have their cause's words in their own.

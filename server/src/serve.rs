@@ -17,6 +17,8 @@ pub fn serve(settings: Arc<Settings>) -> anyhow::Result<()> {
         // Before anything that takes time, so that a node can be told to leave while it starts.
         let mut signals = Signals::new().context("cannot listen to signals")?;
         let telemetry = telemetry::start(&settings.telemetry, settings.node.node)?;
+        #[cfg(feature = "planted")]
+        crate::planted::warn();
         let running = tokio::select! {
             biased;
             running = node::start(settings.clone()) => running?,

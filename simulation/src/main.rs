@@ -91,12 +91,11 @@ fn draw() -> u64 {
 }
 
 fn fault(name: &str) -> anyhow::Result<Fault> {
-    let named = Fault::ALL.iter().find(|fault| format!("{fault:?}") == name);
-    let Some(fault) = named else { bail!("unknown fault {name}: there are {:?}", Fault::ALL) };
+    let fault = name.parse()?;
     if !rally_cluster::planted::POSSIBLE {
         bail!("no fault can be planted into this build: it needs the feature `planted`");
     }
-    Ok(*fault)
+    Ok(fault)
 }
 
 #[cfg(feature = "planted")]

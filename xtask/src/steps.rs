@@ -93,6 +93,12 @@ pub const STEPS: &[Step] = &[
         run: verify,
     },
     Step {
+        name: "planted",
+        about: "the checker from outside finds a planted fault for each promise",
+        needs: &[],
+        run: planted,
+    },
+    Step {
         name: "browser",
         about: "people in browsers against the real server, and against nodes that die",
         needs: &["server", "services"],
@@ -116,6 +122,7 @@ fn lints(checkout: &Checkout) -> anyhow::Result<Outcome> {
     };
     clippy(&["--workspace"])?;
     // Not seen by the former: the feature is kept out of a build of the whole workspace.
+    clippy(&["--package", "rally-server", "--features", "planted"])?;
     passed(clippy(&["--package", "rally-simulation", "--features", "planted"]))
 }
 
@@ -221,6 +228,17 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
         call::run(bench.args(["--faults", faults, "--brokers", "3"]))
     });
     passed(verdict)
+}
+
+/// Each fault needs a server of its own, and most of a run is waiting: four at once.
+fn planted(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let mut build = call::cargo(checkout.root());
+    call::run(build.args(["build", "-p", "rally-server", "--features", "planted"]))?;
+    let server = checkout.planted_server().context("keeping the planted server")?;
+    let mut test = call::cargo(checkout.root());
+    test.env("RALLY_PLANTED_SERVER", server);
+    test.args(["test", "-p", "rally-bench", "--test", "planted"]).args(IGNORED);
+    passed(call::run(test.arg("--test-threads=4")))
 }
 
 /// Tests that need a tool from here are ignored by a plain `cargo test`.

@@ -38,6 +38,8 @@ pub enum Fault {
     /// A node of the store dies, and is started again. A store that keeps one copy of each row loses
     /// acknowledged messages by it, unless it syncs each write.
     KillStore,
+    /// A node of the store stands still, so that no write is answered, and goes on.
+    PauseStore,
     /// Every node is restarted, one after the other.
     RestartAll,
 }
@@ -69,6 +71,8 @@ impl Fault {
             // Long enough to be given up, and short enough for a run of a minute.
             Self::PauseNode => Duration::from_secs(8),
             Self::KillStore => Duration::from_secs(10),
+            // Longer than a node goes on writing what is not confirmed (`commit_give_up_ms`).
+            Self::PauseStore => Duration::from_secs(25),
             Self::RestartAll => Duration::ZERO,
         }
     }
@@ -80,6 +84,7 @@ impl Fault {
             Self::PauseNode => ("cluster pause {n}", "cluster resume {n}"),
             Self::KillBroker => ("services kill rabbitmq-{n}", "services restart rabbitmq-{n}"),
             Self::KillStore => ("services kill cassandra-{n}", "services restart cassandra-{n}"),
+            Self::PauseStore => ("services pause cassandra-{n}", "services resume cassandra-{n}"),
             Self::RestartAll => ("cluster restart {n}", ""),
         };
         let xtask = |what: &str| match what {
@@ -115,7 +120,7 @@ impl Plan {
             let own = hooks.iter().find(|hook| hook.fault == *fault).cloned();
             let of = match fault {
                 Fault::KillBroker => counts.brokers,
-                Fault::KillStore => counts.stores,
+                Fault::KillStore | Fault::PauseStore => counts.stores,
                 Fault::KillNode | Fault::PauseNode | Fault::RestartAll => counts.nodes,
             };
             ensure!(of > 0, "--faults: {fault:?} has nothing to befall: say how many there are");

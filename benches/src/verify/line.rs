@@ -114,9 +114,14 @@ impl Line {
         })
     }
 
+    /// Names the device.
+    pub fn device(&self) -> Device {
+        self.phone.borrow().device
+    }
+
     /// Gives whose it is.
     pub fn user(&self) -> UserId {
-        self.phone.borrow().device.user
+        self.device().user
     }
 
     /// Has the user want something.

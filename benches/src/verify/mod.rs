@@ -26,6 +26,7 @@ use clap::Args;
 use rally_proof::history::Device;
 use rally_proof::{History, Span, file};
 use rally_schema::UserId;
+use rally_schema::limits::TEXT_BYTES;
 use uuid::Uuid;
 
 use crate::dice::Dice;
@@ -65,14 +66,22 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
 
+    /// Bytes that each text has at least: who does not read long ones is soon behind
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=TEXT_BYTES as u64))]
+    text_bytes: u64,
+
     /// For how many seconds they want something while devices come and go
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     seconds: u64,
 
     /// For how many seconds they do before that while nothing happens but that some devices do not
-    /// read: what is written then must be everywhere within 5 s (promise 10)
+    /// read, or connect anew: what is written then must be everywhere within 5 s (promise 10)
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     calm_seconds: u64,
+
+    /// For how many seconds they may take to come to rest after that
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(5..=3_600))]
+    rest_seconds: u64,
 
     /// Draws what they want; the same number draws the same. [default: drawn, and printed]
     #[arg(long)]
@@ -92,7 +101,7 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 1)]
     brokers: usize,
 
-    /// Nodes of the store, for kill-store
+    /// Nodes of the store, for kill-store and pause-store
     #[arg(long, default_value_t = 1)]
     stores: usize,
 
@@ -173,11 +182,13 @@ async fn run(
         }
     }
     let tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
-    if let Some(who) = rest::all(&lines, &record).await {
+    let patience = Duration::from_secs(args.rest_seconds);
+    if let Some(who) = rest::all(&lines, &record, patience).await {
         bail!("{who}, before anything was done");
     }
 
-    let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate: args.rate };
+    let (rate, text_bytes) = (args.rate, args.text_bytes as usize);
+    let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate, text_bytes };
     let from_ms = record.now_ms();
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
@@ -193,8 +204,11 @@ async fn run(
             Ok(())
         }
     )?;
-    let restless = rest::all(&lines, &record).await;
-    let (stored, unread) = rest::read_back(&people, &site).await;
+    let mut restless = rest::all(&lines, &record, patience).await;
+    if restless.is_none() {
+        restless = rest::absence(&lines, &users, &record, patience).await;
+    }
+    let (stored, unread) = rest::read_back(&people, &site, patience).await;
     tasks.iter().for_each(|task| task.abort());
     Ok(History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),

@@ -1,4 +1,4 @@
-//! The end of a run: everybody comes to rest, and all is read back.
+//! The end of a run: everybody comes to rest, reads while others are away, and all is read back.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -6,24 +6,25 @@ use std::time::{Duration, Instant};
 use actix_rt::time::sleep;
 use rally_proof::View;
 use rally_proof::history::Device;
+use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
 use super::line::{Line, Record};
 use super::site::Site;
 use super::{PROGRESS, tell};
 
-/// How long all may take to come to rest.
-const REST: Duration = Duration::from_secs(180);
-
 /// For how long nothing may happen at any device until it is at rest.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// How long the other devices of a user are given to see one go, and to be told what is read.
+const READING: Duration = Duration::from_secs(1);
 
 /// The number of the device that reads everything back.
 const READER: u8 = u8::MAX;
 
 /// Waits until no device has anything left to do, and nothing happens any more; says what is waited
 /// for when that takes too long.
-pub async fn all(lines: &[Rc<Line>], record: &Record) -> Option<String> {
+pub async fn all(lines: &[Rc<Line>], record: &Record, patience: Duration) -> Option<String> {
     let (begun, mut told) = (Instant::now(), Instant::now());
     let (mut count, mut since) = (0, Instant::now());
     while since.elapsed() < QUIET {
@@ -32,9 +33,9 @@ pub async fn all(lines: &[Rc<Line>], record: &Record) -> Option<String> {
         if busy.is_some() || now != count {
             (count, since) = (now, Instant::now());
         }
-        if begun.elapsed() > REST {
+        if begun.elapsed() > patience {
             let busy = busy.unwrap_or_else(|| "something happens all the time".to_owned());
-            tell(&format!("not at rest after {} s: {busy}", REST.as_secs()));
+            tell(&format!("not at rest after {} s: {busy}", patience.as_secs()));
             return Some(busy);
         }
         if told.elapsed() > PROGRESS {
@@ -47,11 +48,31 @@ pub async fn all(lines: &[Rc<Line>], record: &Record) -> Option<String> {
     None
 }
 
+/// Has one device of each user be away while another one reads all there is: what it missed then no
+/// later traffic mends. Comes to rest again, as [`all`] does.
+pub async fn absence(
+    lines: &[Rc<Line>],
+    users: &[UserId],
+    record: &Record,
+    patience: Duration,
+) -> Option<String> {
+    let numbered = |number| lines.iter().filter(move |line| line.device().number == number);
+    numbered(1).for_each(|line| line.set_online(false));
+    sleep(READING).await;
+    for reader in numbered(0) {
+        users.iter().for_each(|at| reader.wish(Wish::Look { at: *at }));
+    }
+    sleep(READING).await;
+    numbered(1).for_each(|line| line.set_online(true));
+    all(lines, record, patience).await
+}
+
 /// Reads everything back, each user's by a device that knew nothing; with what is waited for when
 /// somebody's takes too long.
 pub async fn read_back(
     people: &[(UserId, String)],
     site: &Rc<Site>,
+    patience: Duration,
 ) -> (Vec<View>, Option<String>) {
     let record = Rc::new(Record::new());
     let (mut stored, mut unread) = (Vec::new(), None);
@@ -61,7 +82,7 @@ pub async fn read_back(
         let task = actix_rt::spawn(reader.clone().run());
         let begun = Instant::now();
         while let Some(wants) = reader.wants() {
-            if begun.elapsed() > REST {
+            if begun.elapsed() > patience {
                 let missing = format!("{wants}, when all of {user} was read back");
                 tell(&missing);
                 unread.get_or_insert(missing);

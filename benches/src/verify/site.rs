@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long one account is made while the cluster says to come again.
 const INSISTENCE: Duration = Duration::from_secs(120);
 
-/// Bytes of the largest frame that is read.
-const FRAME_BYTES: usize = 1 << 20;
+/// Bytes of the largest frame that is read: a page of a hundred of the longest texts.
+const FRAME_BYTES: usize = 16 << 20;
 
 /// A socket that speaks frames.
 pub type Wire = actix_codec::Framed<BoxedSocket, ws::Codec>;

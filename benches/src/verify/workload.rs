@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_rt::time::sleep;
+use rally_proof::FLOW_MS;
 use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
@@ -19,7 +20,7 @@ const WRONG: (u64, i64) = (6, 90_000);
 /// About how many seconds pass between two things that befall one device.
 const MISHAPS_S: u64 = 12;
 
-/// How long one lasts at most.
+/// How long one lasts at most, beyond what it lasts at least.
 const MISHAP_MS: u64 = 8_000;
 
 /// Draws by how much a device's clock is wrong.
@@ -31,14 +32,29 @@ pub fn wrong_clock(dice: &mut Dice) -> i64 {
     }
 }
 
+/// For how long a device is away that only connects anew.
+const BLINK: Duration = Duration::from_millis(500);
+
 /// What befalls devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishaps {
-    /// They stop reading their sockets for a while.
+    /// They stop reading their sockets for a while; some connect anew, and read what they missed, or
+    /// nothing of it.
     SlowReaders,
     /// They also lose the network, with and without a word, and what they kept; and users block
     /// each other.
     All,
+}
+
+impl Mishaps {
+    /// How long one lasts at least. In a calm long enough that whoever waited for a slow reader
+    /// would wait too long.
+    fn least_ms(self) -> u64 {
+        match self {
+            Self::SlowReaders => FLOW_MS,
+            Self::All => 0,
+        }
+    }
 }
 
 /// What users want, and on what.
@@ -53,13 +69,15 @@ pub struct Load<'a> {
     pub stop: &'a Stop,
     /// What all users want together, a second.
     pub rate: u64,
+    /// Bytes that each text has at least.
+    pub text_bytes: usize,
 }
 
 impl Load<'_> {
     /// Has users want things, and their devices suffer, for some seconds and until all is done that
     /// is done to the cluster. Every device is well again when it ends.
     pub async fn run(&mut self, seconds: u64, which: Mishaps, done: &Cell<bool>, dice: &mut Dice) {
-        let Self { lines, users, record, stop, rate } = *self;
+        let Self { lines, users, record, stop, rate, text_bytes } = *self;
         let dice = RefCell::new(dice);
         let below = |limit: u64| dice.borrow_mut().roll() % limit;
         let (begun, mut told) = (Instant::now(), Instant::now());
@@ -72,11 +90,11 @@ impl Load<'_> {
             let due = Duration::from_secs_f64(nth as f64 / rate as f64);
             sleep(due.saturating_sub(begun.elapsed())).await;
             let line = &lines[below(lines.len() as u64) as usize];
-            line.wish(Wish::draw(below, users, nth as usize));
+            line.wish(lengthened(Wish::draw(below, users, nth as usize), text_bytes));
             // So that each device has its share.
             if below(rate * MISHAPS_S) < lines.len() as u64 {
                 let unlucky = lines[below(lines.len() as u64) as usize].clone();
-                let lasts = Duration::from_millis(below(MISHAP_MS));
+                let lasts = Duration::from_millis(which.least_ms() + below(MISHAP_MS));
                 let other = users[below(users.len() as u64) as usize];
                 mishaps.push(actix_rt::spawn(mishap(unlucky, which, below(5), lasts, other)));
                 mishaps.retain(|mishap| !mishap.is_finished());
@@ -96,10 +114,27 @@ impl Load<'_> {
     }
 }
 
+/// Has a text as many bytes as every one has at least.
+fn lengthened(wish: Wish, bytes: usize) -> Wish {
+    let long = |text: String| format!("{text:.<bytes$}");
+    match wish {
+        Wish::Write { to, text } => Wish::Write { to, text: long(text) },
+        Wish::Edit { to, text } => Wish::Edit { to, text: long(text) },
+        Wish::Delete { .. } | Wish::Contradict | Wish::Look { .. } => wish,
+    }
+}
+
 /// Something befalls a device, and passes.
 async fn mishap(line: Rc<Line>, which: Mishaps, nth: u64, lasts: Duration, other: UserId) {
+    let is_calm = which == Mishaps::SlowReaders;
     match nth {
-        _ if which == Mishaps::SlowReaders => line.set_reads(false),
+        0 | 1 if is_calm => {
+            line.set_reads(nth == 0);
+            line.set_online(false);
+            sleep(BLINK).await;
+            line.set_online(true);
+        }
+        _ if is_calm => line.set_reads(false),
         0 => line.set_online(false),
         1 => line.vanish(),
         2 => line.forget(),
