@@ -14,6 +14,7 @@ pub mod alerts;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod door;
 pub mod health_check;
 pub mod http;
 pub mod import;
@@ -26,6 +27,7 @@ pub mod peers;
 pub mod seal;
 pub mod secret;
 pub mod serve;
+pub mod sip;
 pub mod sockets;
 pub mod telemetry;
 #[cfg(test)]

@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use crate::alerts;
 use crate::config::{self, Settings};
 use crate::demo;
+use crate::door::{self, Bounds, Door};
 use crate::http::{self, HttpMetrics, HttpState, NodeControl, Placed, SOCKET_PATH};
 use crate::keep::Keep;
 use crate::peers;
@@ -138,7 +139,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         membership: peers.membership,
         clock: clock.clone(),
         settings: actor_settings(&settings),
-        metrics,
+        metrics: metrics.clone(),
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
         traceparent: telemetry::traceparent,
@@ -155,12 +156,22 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         clock.clone(),
         tickets,
         control,
-        (http_metrics, Arc::new(registry)),
+        (http_metrics.clone(), Arc::new(registry)),
     ));
     let threads = settings.network.workers.0.unwrap_or(DEFAULT_WORKERS);
-    let workers = Workers::new(node.clone(), threads, settings.network.max_connections);
+    let network = &settings.network;
+    let room = door::room();
+    // Where sessions have taken theirs, the rest of the room is for those who are told so.
+    let most = network.max_connections.min(room - room / 8);
+    if most < network.max_connections {
+        warn!(most, "this process may have fewer files than max_connections asks for");
+    }
+    let workers = Workers::new(node.clone(), threads, most);
+    let of_address = (network.trusted_hops == 0).then_some(network.max_http_connections_address);
+    let door = Door::new(Bounds { all: room, of_address }, http_metrics, metrics);
     let (server, address) =
-        listen(listener, settings.node.roles, threads, http, workers.clone()).map_err(failed)?;
+        listen(listener, settings.node.roles, threads, http, workers.clone(), &door)
+            .map_err(failed)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(expire_changes(store, clock));
@@ -241,6 +252,7 @@ fn listen(
     threads: usize,
     http: web::Data<HttpState>,
     workers: Arc<Workers>,
+    door: &Arc<Door>,
 ) -> std::io::Result<(actix_server::Server, SocketAddr)> {
     let bound = listener.local_addr()?;
     let make = move || {
@@ -251,7 +263,7 @@ fn listen(
         };
         http::app(http.clone()).app_data(web::Data::from(workers.clone())).service(socket)
     };
-    let server = upgrade::server(vec![listener], threads, make)?;
+    let server = upgrade::server(vec![listener], threads, door, make)?;
     Ok((server, bound))
 }
 
