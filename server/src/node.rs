@@ -162,7 +162,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let network = &settings.network;
     let room = door::room();
     // Where sessions have taken theirs, the rest of the room is for those who are told so.
-    let most = network.max_connections.min(room - room / 8);
+    let most = network.max_connections.min(room - REQUESTS.min(room / 8));
     if most < network.max_connections {
         warn!(most, "this process may have fewer files than max_connections asks for");
     }
@@ -177,6 +177,9 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     actix_rt::spawn(expire_changes(store, clock));
     Ok(Running { address, settings, node, workers, server: handle, keep })
 }
+
+/// Connections that are left for requests where sessions have taken all others.
+const REQUESTS: usize = 1_024;
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
 /// than on two, for the wake-ups across threads, and one thread carries some 20,000 messages
