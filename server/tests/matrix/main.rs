@@ -104,6 +104,12 @@ const ATTACKS: &[Attack] = &[
         shown_by: &["rally_errors_total{of=\"hello_expected\"}"],
     },
     Attack {
+        name: "opens more than one address may",
+        run: mute::one_address,
+        answers: &["open", "closed"],
+        shown_by: &["rally_http_connections_refused_total{of=\"address\"}"],
+    },
+    Attack {
         name: "replays tickets",
         run: forged::replayed_tickets,
         answers: &["bad_ticket", "bye refused", "1008"],

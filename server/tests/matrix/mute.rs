@@ -1,8 +1,10 @@
 //! Who takes a connection and says nothing.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,6 +19,9 @@ const SOCKETS: usize = 15_000;
 
 /// How many one address opens: fewer than it may at once.
 const EACH: usize = 400;
+
+/// How long a connection that is closed already may take to show it.
+const AT_REST: Duration = Duration::from_millis(200);
 
 /// How many are on their way at once.
 const AT_ONCE: usize = 64;
@@ -44,6 +49,37 @@ pub fn no_hello(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
             scene.server.metric("rally_connections_opening").await == 0.0
         })
         .await;
+        seen
+    }
+    .boxed_local()
+}
+
+/// Opens more connections from one address than it may have.
+pub fn one_address(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
+    /// By default 1,024 are allowed.
+    const BEYOND: usize = 100;
+    async move {
+        let refused = "rally_http_connections_refused_total{of=\"address\"}";
+        let before = scene.server.metric(refused).await;
+        let visitor = scene.visitor();
+        let connecting = (0..1_024 + BEYOND).map(|_| visitor.try_connect());
+        let open: Vec<_> = stream::iter(connecting).buffer_unordered(AT_ONCE).collect().await;
+        eventually("those beyond are refused", async || {
+            scene.server.metric(refused).await >= before + BEYOND as f64
+        })
+        .await;
+        let state = async |stream: std::io::Result<TcpStream>| {
+            let Ok(mut stream) = stream else { return "closed" };
+            match timeout(AT_REST, stream.read(&mut [0])).await {
+                Ok(_) => "closed",
+                Err(_) => "open",
+            }
+        };
+        let mut seen = Seen::default();
+        for state in join_all(open.into_iter().map(state)).await {
+            seen.attempt([state]);
+        }
+        assert_eq!(seen.answers["closed"], BEYOND);
         seen
     }
     .boxed_local()
