@@ -1,6 +1,6 @@
 //! The gate before every route: a rate by address, and no writes from foreign pages.
 //!
-//! Comes before routing and before a body is read, so that a flood costs little. Who is beyond his
+//! Comes before routing and before a body is read, so that a flood costs little. Who is beyond a
 //! rate is answered a second late: a connection has one request answered at a time, so none can
 //! flood faster than that, and an address has only so many (`door.rs`). Of the requests that wait
 //! at once a few are taken up in each turn of the thread, in the order in which they came. Knows no
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
 use tokio::sync::Semaphore;
@@ -62,10 +63,7 @@ pub async fn admit(
             tokio::time::sleep(PROBE_SLOWED).await;
             Ok(())
         }
-        Err(wait) => {
-            tokio::time::sleep(SLOWED).await;
-            Err(wait.into())
-        }
+        Err(wait) => Err(wait.into()),
     };
     let answer = match verdict {
         // actix keeps the request of an answer that is broken off to itself: the problem leaves
@@ -79,6 +77,10 @@ pub async fn admit(
         },
         Err(problem) => Ok(request.into_response(problem.error_response())),
     };
+    // Whichever rate it was: of an address, of a user, of log-ins.
+    if matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS) {
+        tokio::time::sleep(SLOWED).await;
+    }
     drop(answering);
     answer
 }
