@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rally_schema::ServerFrame;
 use rally_schema::frame::Message;
+use tokio::net::TcpSocket;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, interval_at};
 
@@ -54,9 +55,15 @@ impl Neighbours {
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async move {
-                    let mut people = Vec::new();
+                    // Accounts take their time, and nobody answers pings for who is connected.
+                    let mut tokens = Vec::new();
                     for visitor in &visitors {
-                        people.push(visitor.join().await);
+                        tokens.push(visitor.register().await);
+                    }
+                    let mut people = Vec::new();
+                    for (visitor, token) in visitors.iter().zip(&tokens) {
+                        let socket = TcpSocket::new_v4().unwrap();
+                        people.push(visitor.enter(token, socket, None).await);
                     }
                     let begin = Instant::now() + PACE;
                     let names: Vec<String> =
