@@ -22,8 +22,8 @@ use rally_cluster::membership::Status;
 pub struct Guest {
     /// Whose ticket it was.
     pub user: UserId,
-    /// The epoch of his account when it was issued.
-    pub epoch: u64,
+    /// The epoch of his account when it was issued, if it says so.
+    pub epoch: Option<u64>,
     /// What he said.
     pub hello: Hello,
     /// What came after `hello`, not yet decoded.

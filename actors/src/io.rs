@@ -55,7 +55,7 @@ pub struct Io {
     reader: RefCell<Option<Waker>>,
     pauses: Cell<u8>,
     finishing: Cell<bool>,
-    /// When the peer was last heard, in monotonic milliseconds.
+    /// When the peer was last heard, or listened to again, in monotonic milliseconds.
     pub heard_ms: Cell<u64>,
     /// The most bytes that ever waited right after a push joined others.
     most_pushed: Cell<usize>,
@@ -96,8 +96,12 @@ impl Io {
         self.waiting() > self.budget / 2
     }
 
-    /// Queues bytes that must not be dropped: an answer, or a part of a catch-up that waited.
+    /// Queues bytes that must not be dropped: an answer, or a part of a catch-up that waited. After
+    /// the goodbye nothing is: what was asked before it may still be answered, and is not sent.
     pub fn answer(&self, bytes: Bytes) {
+        if self.finishing.get() {
+            return;
+        }
         let mut out = self.out.borrow_mut();
         out.bytes += bytes.len();
         out.pieces.push_back(bytes);
@@ -224,7 +228,12 @@ impl Io {
         self.pauses.get() != 0
     }
 
-    /// Says that nothing more will be queued: once all is written the peer sees the end.
+    /// Tells whether reading is paused for this cause.
+    pub fn is_paused_for(&self, cause: Pause) -> bool {
+        self.pauses.get() & cause as u8 != 0
+    }
+
+    /// Queues nothing more from now on: once all is written the peer sees the end.
     pub fn finish(&self) {
         self.finishing.set(true);
         self.pauses.set(0);
@@ -258,7 +267,7 @@ impl Io {
 
     /// Sends a ping at once; not while bytes wait, since then the peer does not read anyway.
     pub fn ping(&self) {
-        if !self.out.borrow().pieces.is_empty() {
+        if self.finishing.get() || !self.out.borrow().pieces.is_empty() {
             return;
         }
         let Some(socket) = &*self.socket.borrow() else { return };
@@ -363,6 +372,20 @@ pub(crate) mod tests {
         assert!(io.is_congested());
         io.answer(Bytes::from_static(b"x"));
         assert_eq!(io.waiting(), 23);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_goodbye() {
+        let fake = Fake::with_room(0);
+        let io = Io::new(Box::new(fake.clone()), 10, 0);
+        io.answer(Bytes::from_static(b"bye"));
+        io.finish();
+        io.answer(Bytes::from_static(b"a message of a catch-up"));
+        assert!(io.push(Bytes::from_static(b"x")), "nobody lags who has left");
+        fake.0.0.set(100);
+        flush(&io);
+        io.ping();
+        assert_eq!(&fake.0.1.borrow()[..], b"bye");
     }
 
     #[test]

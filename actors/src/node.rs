@@ -54,8 +54,9 @@ pub trait Gate: Send + Sync {
 pub struct Admitted {
     /// The user.
     pub user: UserId,
-    /// The epoch of his account then: the session ends once the store has a later one.
-    pub epoch: u64,
+    /// The epoch of his account then: the session ends once the store has a later one. Where the
+    /// ticket does not say, that of the account when the session begins.
+    pub epoch: Option<u64>,
 }
 
 /// What a node is put together from.

@@ -13,7 +13,7 @@ use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::ByeReason;
 use slab::Slab;
 
-use crate::io::Io;
+use crate::io::{Io, Pause};
 use crate::node::Node;
 use crate::session::{End, Session, SyncNow};
 
@@ -85,7 +85,9 @@ impl Sweeper {
         let now = self.node.clock.monotonic_ms();
         let settings = &self.node.settings;
         for (key, entry) in self.sweep.0.borrow_mut().iter_mut() {
-            let silent = now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms;
+            let unheard = now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms;
+            // Who may speak and is not listened to is not silent. The other pauses are short.
+            let silent = unheard && !entry.io.is_paused_for(Pause::LogIn);
             if silent && !planted::on(Fault::SilenceEndless) {
                 // A full mailbox is tried again at the next tick.
                 let _ = entry.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, Plan, TestNode, life, model};
 use rally_actors::Settings;
 use rally_cluster::broker::{Arrival, Broker as _};
 use rally_cluster::clock::{MachineTime, TimeSource};
@@ -56,7 +56,7 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
 async fn a_node_alone_follows_a_clock_that_is_set_ahead() {
     let (time, peers) = (SetAhead::new(), Peers::default());
     let store = Arc::new(model().await);
-    let alone = TestNode::start_by(time.clone(), "alone", store, &peers, Settings::default());
+    let alone = Plan::new("alone", store, &peers, Settings::default()).by(time.clone()).start();
     alone.knows(&["alone"]).await;
     let before_ms = alone.node.clock.now_ms();
     time.set(60_000);
@@ -65,14 +65,21 @@ async fn a_node_alone_follows_a_clock_that_is_set_ahead() {
     assert!(alone.node.clock.now_ms() >= before_ms + 60_000);
 }
 
-#[actix::test]
-async fn a_node_with_others_believes_them() {
-    let (time, peers) = (SetAhead::new(), Peers::default());
-    let store = Arc::new(model().await);
-    let here = TestNode::start_by(time.clone(), "here", store.clone(), &peers, Settings::default());
-    let other = TestNode::start("other", store, &peers, Settings::default());
+/// Starts two nodes and sets the clock of the first a minute ahead.
+async fn one_of_two_set_ahead(peers: &Peers) -> (TestNode, TestNode) {
+    let (time, store) = (SetAhead::new(), Arc::new(model().await));
+    let here = Plan::new("here", store.clone(), peers, Settings::default()).by(time.clone());
+    let here = here.start();
+    let other = TestNode::start("other", store, peers, Settings::default());
     here.knows(&["here", "other"]).await;
     time.set(60_000);
+    (here, other)
+}
+
+#[actix::test]
+async fn a_node_with_others_believes_them() {
+    let peers = Peers::default();
+    let (here, other) = one_of_two_set_ahead(&peers).await;
     assert!(here.node.clock.is_in_doubt());
     eventually("it is decided", || !here.node.clock.is_in_doubt()).await;
     let apart_ms = here.node.clock.now_ms().abs_diff(other.node.clock.now_ms());
@@ -82,12 +89,8 @@ async fn a_node_with_others_believes_them() {
 
 #[actix::test]
 async fn what_the_others_said_of_a_step_holds_when_nobody_is_left() {
-    let (time, peers) = (SetAhead::new(), Peers::default());
-    let store = Arc::new(model().await);
-    let here = TestNode::start_by(time.clone(), "here", store.clone(), &peers, Settings::default());
-    let other = TestNode::start("other", store, &peers, Settings::default());
-    here.knows(&["here", "other"]).await;
-    time.set(60_000);
+    let peers = Peers::default();
+    let (here, other) = one_of_two_set_ahead(&peers).await;
     eventually("it is decided", || !here.node.clock.is_in_doubt()).await;
     peers.broker.cut();
     peers.membership.silence(other.node.life, true);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, TestNode, life, model, two};
 use rally_actors::Settings;
 use rally_actors::admission::Line;
 use rally_cluster::broker::{Arrival, Broker as _, Parcel};
@@ -28,19 +28,10 @@ async fn raise_epoch(store: &Model) -> u64 {
     store.change_user(ben(), change).await.unwrap().expect("an account").epoch
 }
 
-async fn two(store: &Model, peers: &Peers) -> (TestNode, TestNode) {
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), peers, Settings::default());
-    let (one, other) = (start("one"), start("other"));
-    for node in [&one, &other] {
-        node.knows(&["one", "other"]).await;
-    }
-    (one, other)
-}
-
 #[actix::test]
 async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catch_up() {
     let (store, peers) = (model().await, Peers::default());
-    let (one, other) = two(&store, &peers).await;
+    let (one, other) = two(store.clone(), &peers, Settings::default).await;
     let mut there = other.join("ben").await;
     peers.broker.cut();
     let epoch = raise_epoch(&store).await;
@@ -62,6 +53,29 @@ async fn a_log_out_of_which_a_node_is_told_late_leaves_the_sessions_of_a_later_l
     let r#ref = message.r#ref;
     after.says(message).await;
     assert_eq!(after.answer(r#ref).await, Ok(()));
+}
+
+#[actix::test]
+async fn a_session_whose_ticket_names_no_epoch_ends_by_a_later_log_out_told_or_not() {
+    for told in [true, false] {
+        let (store, peers) = (model().await, Peers::default());
+        let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+        raise_epoch(&store).await;
+        let mut ben = here.admit("ben", None).await;
+        ben.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+        // That is his epoch: what is told late of the log-out before it leaves him alone.
+        here.node.log_out(self::ben(), 1);
+        let message = ben.message("ana", "I am here");
+        let r#ref = message.r#ref;
+        ben.says(message).await;
+        assert_eq!(ben.answer(r#ref).await, Ok(()));
+        let epoch = raise_epoch(&store).await;
+        match told {
+            true => here.node.log_out(self::ben(), epoch),
+            false => ben.says(Sync { cursor: None }).await,
+        }
+        assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
+    }
 }
 
 #[actix::test]
@@ -131,6 +145,49 @@ async fn what_comes_right_behind_hello_is_taken_once_the_log_in_is_known_to_hold
         assert_eq!(ben.answer(draft.r#ref).await, Ok(()));
         ana.hears_message(&draft.text).await;
     }
+}
+
+#[actix::test]
+async fn who_waits_behind_his_first_frame_is_not_silent() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, silence_ms: 1_000, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let place = here.node.admission.enter(Line::Doubt).await;
+    let mut ben = here.admit("ben", 0).await;
+    let query = InboxQuery { r#ref: Ref::from(Uuid::new_v4()), before: None, limit: None };
+    let beats = |frame| matches!(frame, ServerFrame::Beat(_)).then_some(());
+    ben.says_all::<ClientFrame>([Beat {}.into(), query.into()]).await;
+    ben.hears(beats).await;
+    // Ana came later and might speak: once she is ended, he would have been.
+    let mut ana = here.admit("ana", 0).await;
+    assert_eq!(ana.hears_bye().await, ByeReason::Silent);
+    drop(place);
+    ben.hears(|frame| matches!(frame, ServerFrame::Inbox(_)).then_some(())).await;
+    ben.says(Beat {}).await;
+    ben.hears(beats).await;
+}
+
+#[actix::test]
+async fn what_waited_for_its_log_in_has_not_come_too_fast() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };
+    // 10 within 10 ms.
+    let settings = Settings { sends_per_second: 1_000, sends_burst: 10, ..settings };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let mut ben = here.join("ben").await;
+    let place = here.node.admission.enter(Line::Doubt).await;
+    let mut early = here.admit("ben", 0).await;
+    let (draft, later) = (early.message("ana", "early"), ben.message("ana", "later"));
+    early.says_all::<ClientFrame>([Beat {}.into(), draft.clone().into()]).await;
+    early.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    let received_ms = here.node.clock.monotonic_ms();
+    while here.node.clock.monotonic_ms() < received_ms + 20 {
+        tokio::task::yield_now().await;
+    }
+    ben.says(later.clone()).await;
+    assert_eq!(ben.answer(later.r#ref).await, Ok(()));
+    drop(place);
+    assert_eq!(early.answer(draft.r#ref).await, Ok(()));
 }
 
 #[actix::test]

@@ -7,7 +7,7 @@ mod harness;
 
 use std::sync::Arc;
 
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, Plan, TestNode, life, model};
 use rally_actors::Settings;
 use rally_actors::presence_watch::Changed;
 use rally_cluster::roles::{Role, Roles};
@@ -20,7 +20,7 @@ async fn two(store: &Model) -> (TestNode, TestNode) {
     let peers = Peers::default();
     let rest = Roles::of([Role::Discovery, Role::Messaging, Role::Presence]);
     let start = |roles, name| {
-        TestNode::start_as(roles, name, Arc::new(store.clone()), &peers, Settings::default())
+        Plan::new(name, Arc::new(store.clone()), &peers, Settings::default()).with(roles).start()
     };
     let (chat, front) = (start(Roles::all(), "chat"), start(rest, "front"));
     for node in [&chat, &front] {

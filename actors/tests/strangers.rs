@@ -7,7 +7,7 @@ mod harness;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, Plan, TestNode, life, model};
 use rally_actors::Settings;
 use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::clock::{MachineTime, TimeSource};
@@ -48,8 +48,8 @@ async fn a_life_that_was_never_heard_is_long_over_only_when_it_has_long_written_
     for row in [wrote("gone", now_ms), wrote("cut-off", now_ms + 55_000)] {
         store.set_node(row).await.unwrap();
     }
-    let here =
-        TestNode::start_by(time.clone(), "here", Arc::new(store), &peers, Settings::default());
+    let here = Plan::new("here", Arc::new(store), &peers, Settings::default());
+    let here = here.by(time.clone()).start();
     let over = || ["gone", "cut-off", "new"].map(|node| here.node.is_long_over(life(node)));
     assert_eq!(over(), [false; 3]);
     time.by_ms.store(60_000, Ordering::Relaxed);

@@ -6,7 +6,7 @@ mod harness;
 
 use std::sync::Arc;
 
-use harness::{Peers, TestNode, life, model};
+use harness::{Peers, TestNode, life, model, two};
 use rally_actors::Settings;
 use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::homes::Homes;
@@ -27,11 +27,7 @@ fn at_home<'a>(user: &str, one: &'a TestNode, other: &'a TestNode) -> (&'a TestN
 #[actix::test]
 async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
     let (store, peers) = (model().await, Peers::default());
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, Settings::default());
-    let (one, other) = (start("one"), start("other"));
-    for node in [&one, &other] {
-        node.knows(&["one", "other"]).await;
-    }
+    let (one, other) = two(store, &peers, Settings::default).await;
     let (bens, another) = at_home("ben", &one, &other);
     // Ana sits where Ben is not at home, and her other device where she is.
     let (anas, _) = at_home("ana", &one, &other);
@@ -57,11 +53,7 @@ fn presence(frame: ServerFrame) -> Option<(bool, bool)> {
 async fn who_is_online_is_seen_from_another_node_while_one_session_is_left() {
     let (store, peers) = (model().await, Peers::default());
     let settings = || Settings { presence_grace_ms: 50, ..Settings::default() };
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, settings());
-    let (one, other) = (start("one"), start("other"));
-    for node in [&one, &other] {
-        node.knows(&["one", "other"]).await;
-    }
+    let (one, other) = two(store, &peers, settings).await;
     let (home, away) = at_home("ben", &one, &other);
     // Ana watches where Ben is not at home, and he comes where he is, and there too.
     let mut ana = away.join("ana").await;
@@ -83,11 +75,7 @@ async fn who_is_online_is_seen_from_another_node_while_one_session_is_left() {
 #[actix::test]
 async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
     let (store, peers) = (model().await, Peers::default());
-    let start = |name| TestNode::start(name, Arc::new(store.clone()), &peers, Settings::default());
-    let (one, other) = (start("one"), start("other"));
-    for node in [&one, &other] {
-        node.knows(&["one", "other"]).await;
-    }
+    let (one, other) = two(store, &peers, Settings::default).await;
     let (mut here, mut there) = (one.join("ben").await, other.join("ben").await);
     one.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
     for client in [&mut here, &mut there] {

@@ -1,5 +1,5 @@
 //! A store that does not answer as one would wish: nothing is called failed that may have been
-//! written, nothing is acknowledged that was not.
+//! written, nothing is acknowledged that was not, and what it says late is not news.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
@@ -14,6 +14,7 @@ use rally_cluster::store::{
     Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
     UserChange, UserRow,
 };
+use rally_schema::frame::{Beat, ClientFrame, ServerFrame, Unwatch, Watch};
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, StoreId, UserId};
 
@@ -28,18 +29,20 @@ enum Fault {
     Busy,
 }
 
-/// The model with faults in front of its commits.
+/// The model with faults in front of its commits, whose inboxes wait while somebody holds them.
 #[derive(Clone)]
 struct Uncertain {
     model: Model,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     tried: Arc<Mutex<Vec<Vec<Commit>>>>,
+    inboxes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Uncertain {
     async fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
-        Self { model: model().await, faults, tried: Arc::default() }
+        let (tried, inboxes) = (Arc::default(), Arc::default());
+        Self { model: model().await, faults, tried, inboxes }
     }
 }
 
@@ -68,6 +71,14 @@ impl Store for Uncertain {
         })
     }
 
+    fn inbox_rows(&self, user: UserId, conversations: Vec<ConversationId>) -> Later<Vec<InboxRow>> {
+        let Self { model, inboxes, .. } = self.clone();
+        Box::pin(async move {
+            let _turn = inboxes.lock().await;
+            model.inbox_rows(user, conversations).await
+        })
+    }
+
     hand_on! {
         id() -> StoreId;
         high_water_ms() -> u64;
@@ -81,7 +92,6 @@ impl Store for Uncertain {
             -> Later<u32>;
         inbox(user: UserId, before: Option<MessageId>, limit: usize)
             -> Later<(Vec<InboxRow>, bool)>;
-        inbox_rows(user: UserId, conversations: Vec<ConversationId>) -> Later<Vec<InboxRow>>;
         changes(user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
         expire(before_ms: u64) -> Later<u64>;
         create_user(row: UserRow) -> Later<bool>;
@@ -175,4 +185,22 @@ async fn busy_after_an_attempt_is_unknown_because_the_first_may_have_been_writte
     let hello = ana.message("ben", "hello");
     ana.says(hello.clone()).await;
     assert_eq!(ana.answer(hello.r#ref).await, Err(ErrorCode::Unknown));
+}
+
+#[actix::test]
+async fn who_is_unwatched_before_the_store_answers_is_not_watched() {
+    let store = Uncertain::new([]).await;
+    let (mut ana, _ben) = ana_and_ben(&store, 20_000).await;
+    let held = store.inboxes.lock().await;
+    let [ben, cid] = ["ben", "cid"].map(|user| Watch { user: user.parse().unwrap() });
+    ana.says_all::<ClientFrame>([ben.clone().into(), Unwatch(ben).into(), cid.clone().into()])
+        .await;
+    ana.says(Beat {}).await;
+    ana.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    drop(held);
+    let told = ana.hears(|frame| match frame {
+        ServerFrame::Presence(told) => Some(told.user),
+        _ => None,
+    });
+    assert_eq!(told.await, cid.user);
 }

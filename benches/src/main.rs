@@ -17,6 +17,7 @@ mod fleet;
 mod generator;
 mod http;
 mod idle;
+mod judges;
 mod kernel;
 mod ledger;
 mod load;
@@ -59,6 +60,7 @@ enum Command {
     Pages(pages::PagesArgs),
     Verify(verify::VerifyArgs),
     Judge(verify::JudgeArgs),
+    Judges(judges::JudgesArgs),
     /// The child of `kernel`: the bare loop itself.
     #[command(hide = true)]
     BareMessages {
@@ -97,7 +99,8 @@ fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode> {
     let clean = match command {
         Command::Verify(args) => {
-            let verdict = verify::command(args, &Stop::on_signals()?);
+            let stop = Stop::on_signals().map_err(anyhow::Error::from);
+            let verdict = stop.and_then(|stop| verify::command(args, &stop));
             return Ok(verdict.unwrap_or_else(|error| failed(&error, 2)));
         }
         Command::Judge(args) => {
@@ -115,6 +118,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Message(args) => message::command(args, &Stop::on_signals()?),
         Command::Across(args) => across::command(args, &Stop::on_signals()?),
         Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
+        Command::Judges(args) => judges::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
     }?;
     // The report says which promise about messages was broken.

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Api, Problem } from '../src/core/api.ts';
 import { CLIENT } from './given.ts';
 
@@ -37,6 +37,15 @@ test('when it is gone the others are asked in turn, and who answered is asked fi
   dead.add('http://c');
   await api.blocks();
   expect(asked).toEqual([C, OWN]);
+});
+
+test('a node that says nothing is left sooner while there is another one', async () => {
+  const patience = vi.spyOn(AbortSignal, 'timeout');
+  const { api } = given('own');
+  api.know(['http://b']);
+  await api.blocks();
+  const [first, last] = patience.mock.calls.map(([ms]) => ms);
+  expect(first).toBeLessThan(last ?? 0);
 });
 
 test('who answers with a refusal was reached: nobody else is asked', async () => {

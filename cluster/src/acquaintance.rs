@@ -3,6 +3,8 @@
 //!
 //! The same for a session that watches and for a process that is asked over HTTP.
 
+use std::collections::BTreeSet;
+
 use rally_schema::{ConversationId, UserId};
 
 use crate::store::{Store, StoreError};
@@ -22,13 +24,13 @@ pub async fn acquainted(
 pub async fn let_know(
     store: &dyn Store,
     user: UserId,
-    askers: Vec<UserId>,
-) -> Result<Vec<UserId>, StoreError> {
+    askers: BTreeSet<UserId>,
+) -> Result<BTreeSet<UserId>, StoreError> {
     let hidden = store.user(user).await?.is_none_or(|row| row.hide_presence);
-    let mut allowed = Vec::new();
+    let mut allowed = BTreeSet::new();
     for asker in askers {
         if !hidden && !store.is_blocked(user, asker).await? {
-            allowed.push(asker);
+            allowed.insert(asker);
         }
     }
     Ok(allowed)

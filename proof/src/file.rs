@@ -1,6 +1,7 @@
 //! A history as a file, so that it can be judged again: JSON, one value a line, the first of which
-//! names the version.
+//! names the version, and the last of which says how many there are.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
@@ -11,14 +12,15 @@ use crate::history::{Entry, HISTORY_VERSION, History, Queue, Span, View};
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    Head { version: u16, ended_ms: u64, restless: Option<String> },
-    Entry(Entry),
-    View(View),
-    Stored(View),
+enum Line<'a> {
+    Head { version: u16, ended_ms: u64, restless: Option<Cow<'a, str>> },
+    Entry(Cow<'a, Entry>),
+    View(Cow<'a, View>),
+    Stored(Cow<'a, View>),
     Calm(Span),
     Stall(Span),
-    Queue(Queue),
+    Queue(Cow<'a, Queue>),
+    End { lines: usize },
 }
 
 /// Why a file holds no history.
@@ -44,6 +46,18 @@ pub enum FileError {
         /// Which, counted from 1.
         line: usize,
     },
+    /// It goes on after its end.
+    #[error("line {line} comes after the end of the history")]
+    Beyond {
+        /// Which, counted from 1.
+        line: usize,
+    },
+    /// Something is missing.
+    #[error("a part is missing: the file ends, or says that it ends, after {lines} lines")]
+    Torn {
+        /// How many there are.
+        lines: usize,
+    },
     /// Another version wrote it.
     #[error("a history of version {0}: this program reads {HISTORY_VERSION}")]
     Version(u16),
@@ -52,51 +66,73 @@ pub enum FileError {
 /// Writes a history.
 pub fn write(history: &History, mut out: impl Write) -> io::Result<()> {
     let History { version, entries, views, stored, calm, stalls, queues, restless, ended_ms } =
-        history.clone();
-    let head = Line::Head { version, ended_ms, restless };
+        history;
+    let restless = restless.as_deref().map(Cow::Borrowed);
+    let head = Line::Head { version: *version, ended_ms: *ended_ms, restless };
     let lines = [head]
         .into_iter()
-        .chain(calm.into_iter().map(Line::Calm))
-        .chain(stalls.into_iter().map(Line::Stall))
-        .chain(queues.into_iter().map(Line::Queue))
-        .chain(entries.into_iter().map(Line::Entry))
-        .chain(views.into_iter().map(Line::View))
-        .chain(stored.into_iter().map(Line::Stored));
+        .chain(calm.iter().copied().map(Line::Calm))
+        .chain(stalls.iter().copied().map(Line::Stall))
+        .chain(queues.iter().map(Cow::Borrowed).map(Line::Queue))
+        .chain(entries.iter().map(Cow::Borrowed).map(Line::Entry))
+        .chain(views.iter().map(Cow::Borrowed).map(Line::View))
+        .chain(stored.iter().map(Cow::Borrowed).map(Line::Stored));
+    let mut count = 0;
     for line in lines {
-        serde_json::to_writer(&mut out, &line)?;
-        out.write_all(b"\n")?;
+        put(&line, &mut out)?;
+        count += 1;
     }
+    put(&Line::End { lines: count }, &mut out)?;
     out.flush()
+}
+
+fn put(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
 }
 
 /// Reads a history.
 pub fn read(from: impl BufRead) -> Result<History, FileError> {
     let mut history = None::<History>;
-    for (nth, text) in from.lines().enumerate() {
-        let line = nth + 1;
+    let (mut lines, mut ended) = (0, None);
+    for text in from.lines() {
+        let (before, line) = (lines, lines + 1);
+        lines = line;
+        if ended.is_some() {
+            return Err(FileError::Beyond { line });
+        }
         let read = serde_json::from_str(&text?).map_err(|error| FileError::Line { line, error })?;
         match (read, &mut history) {
             (Line::Head { version, .. }, None) if version != HISTORY_VERSION => {
                 return Err(FileError::Version(version));
             }
             (Line::Head { version, ended_ms, restless }, None) => {
+                let restless = restless.map(Cow::into_owned);
                 history = Some(History { version, ended_ms, restless, ..History::default() });
             }
             (_, None) => return Err(FileError::Headless),
             (Line::Head { .. }, Some(_)) => return Err(FileError::SecondHead { line }),
-            (Line::Entry(entry), Some(history)) => history.entries.push(entry),
-            (Line::View(view), Some(history)) => history.views.push(view),
-            (Line::Stored(view), Some(history)) => history.stored.push(view),
+            (Line::Entry(entry), Some(history)) => history.entries.push(entry.into_owned()),
+            (Line::View(view), Some(history)) => history.views.push(view.into_owned()),
+            (Line::Stored(view), Some(history)) => history.stored.push(view.into_owned()),
             (Line::Calm(span), Some(history)) => history.calm.push(span),
             (Line::Stall(span), Some(history)) => history.stalls.push(span),
-            (Line::Queue(queue), Some(history)) => history.queues.push(queue),
+            (Line::Queue(queue), Some(history)) => history.queues.push(queue.into_owned()),
+            (Line::End { lines }, Some(_)) => ended = Some((lines, before)),
         }
     }
-    history.ok_or(FileError::Headless)
+    let history = history.ok_or(FileError::Headless)?;
+    match ended {
+        Some((said, before)) if said == before => Ok(history),
+        _ => Err(FileError::Torn { lines }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rally_schema::ids::Stamp;
+    use rally_schema::{EditId, ErrorCode, MessageId};
+
     use super::*;
     use crate::history::{Device, Event};
 
@@ -105,7 +141,8 @@ mod tests {
         let conversation =
             rally_schema::ConversationId::direct(device.user, "ben".parse().unwrap());
         let view = View {
-            device: Some(device),
+            user: device.user,
+            number: Some(device.number),
             conversation,
             messages: Vec::new(),
             unread: 2,
@@ -113,11 +150,41 @@ mod tests {
             peer_delivered_up_to: None,
             peer_read_up_to: None,
         };
-        let stored = vec![View { device: None, ..view.clone() }];
-        let entry = |at_ms, event| Entry { at_ms, device, event };
+        let stored = vec![View { number: None, ..view.clone() }];
+        let (user, r#ref) = (device.user, uuid::Uuid::nil().into());
+        let id = MessageId::of(Stamp { at: 5, n: 1 }, user, conversation, r#ref, "a");
+        let edit = EditId::of(Stamp { at: 6, n: 0 }, user, conversation, id, r#ref, "c");
+        let events = [
+            Event::Wrote { r#ref, conversation, to: user, text: "a".to_owned() },
+            Event::Acked { r#ref, id },
+            Event::Refused { r#ref, code: ErrorCode::Unreachable },
+            Event::Unsure { r#ref },
+            Event::Contradicted { r#ref },
+            Event::Changed { r#ref },
+            Event::Edited { id, edit, text: "c".to_owned() },
+            Event::Deleted { id },
+            Event::Appeared { id },
+            Event::Read { conversation, id },
+            Event::Ticked {
+                conversation,
+                caught_up: true,
+                delivered_up_to: Some(id),
+                read_up_to: None,
+            },
+            Event::Reset,
+            Event::Connects { node: "n1".parse().unwrap() },
+            Event::Synced,
+            Event::Disconnected,
+            Event::Blocks { user, blocked: true },
+            Event::Watches { user },
+            Event::Presence { user, online: true },
+            Event::StopsReading,
+            Event::Reads,
+        ];
+        let entry = |(at_ms, event)| Entry { at_ms, device, event };
         let span = Span { from_ms: 1, to_ms: 2 };
         History {
-            entries: vec![entry(3, Event::Reset), entry(4, Event::Synced)],
+            entries: (3..).zip(events).map(entry).collect(),
             views: vec![view],
             stored,
             calm: vec![span],
@@ -134,6 +201,22 @@ mod tests {
         let mut file = Vec::new();
         write(&history(), &mut file).unwrap();
         assert_eq!(read(&*file).unwrap(), history());
+    }
+
+    #[test]
+    fn a_file_that_lost_its_end_is_no_history() {
+        let mut file = Vec::new();
+        write(&history(), &mut file).unwrap();
+        let text = String::from_utf8(file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for keep in 1..lines.len() {
+            let torn = lines[..keep].join("\n");
+            assert!(read(torn.as_bytes()).unwrap_err().to_string().contains("missing"), "{keep}");
+        }
+        let holed = [&lines[..3], &lines[4..]].concat().join("\n");
+        assert!(read(holed.as_bytes()).unwrap_err().to_string().contains("missing"));
+        let more = format!("{text}{}", lines[1]);
+        assert!(read(more.as_bytes()).unwrap_err().to_string().contains("after the end"));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum Event {
         r#ref: Ref,
         /// Where to.
         conversation: ConversationId,
+        /// To whom.
+        to: UserId,
         /// What.
         text: String,
     },
@@ -114,6 +116,13 @@ pub enum Event {
     Synced,
     /// The device gave its session up, whether the node knows it or not.
     Disconnected,
+    /// The user is about to block another one, or has stopped blocking him.
+    Blocks {
+        /// Whom.
+        user: UserId,
+        /// Whether he is blocked from now on.
+        blocked: bool,
+    },
     /// The device asked to be told of a user's presence, until its session ends.
     Watches {
         /// Whose.
@@ -164,8 +173,10 @@ pub struct Shown {
 /// One conversation as a device shows it at the end, top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// Which device; the store's own rows have none.
-    pub device: Option<Device>,
+    /// As which member sees it.
+    pub user: UserId,
+    /// On which of his devices; what the store holds is on none.
+    pub number: Option<u8>,
     /// Which conversation.
     pub conversation: ConversationId,
     /// What is shown, in the order in which it is.
@@ -178,6 +189,13 @@ pub struct View {
     pub peer_delivered_up_to: Option<MessageId>,
     /// How far the peer read.
     pub peer_read_up_to: Option<MessageId>,
+}
+
+impl View {
+    /// Gives the device that shows it; `None` for what the store holds.
+    pub fn device(&self) -> Option<Device> {
+        self.number.map(|number| Device { user: self.user, number })
+    }
 }
 
 /// A span of time, in milliseconds since the record began.

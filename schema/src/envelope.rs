@@ -77,7 +77,9 @@ pub enum Envelope {
     LoggedOut {
         /// Whose.
         user: UserId,
-        /// The epoch of his account from now on.
+        /// The epoch of his account from now on. A version before this told none, and ended all of
+        /// his sessions: above every epoch.
+        #[serde(default = "above_all")]
         epoch: u64,
     },
     /// From now on the sender takes these lives for those that have homes: what it sends for a
@@ -103,6 +105,10 @@ pub enum Envelope {
     /// What a later version says.
     #[serde(other)]
     Unknown,
+}
+
+fn above_all() -> u64 {
+    u64::MAX
 }
 
 /// Where a push is on its way: nothing is forwarded twice.
@@ -145,6 +151,14 @@ mod tests {
     fn what_a_later_version_says_is_unknown_and_no_error() {
         let later = r#"{"kind":"sing","song":{"title":"x"}}"#;
         assert_eq!(serde_json::from_str::<Envelope>(later).unwrap(), Envelope::Unknown);
+    }
+
+    #[test]
+    fn a_log_out_that_an_earlier_version_tells_ends_every_session() {
+        let earlier = r#"{"kind":"logged_out","user":"ben"}"#;
+        let (user, epoch) = ("ben".parse().unwrap(), u64::MAX);
+        let told = Envelope::LoggedOut { user, epoch };
+        assert_eq!(serde_json::from_str::<Envelope>(earlier).unwrap(), told);
     }
 
     #[test]

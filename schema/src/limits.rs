@@ -69,6 +69,9 @@ pub const WATCHES_PER_SESSION: usize = 50;
 /// Sends of one session in one conversation that wait behind the one being written.
 pub const WAITING_SENDS: usize = 256;
 
+/// Conversations of one session that are being written to, or wait for a send to come again.
+pub const OPEN_CONVERSATIONS: usize = 4_096;
+
 /// Messages in one page of history.
 pub const HISTORY_PAGE: u32 = 100;
 

@@ -1,6 +1,6 @@
 //! The one place where the parts of a node are put together, started, and stopped.
 //!
-//! Order of starting: store, clock, ways to other nodes, actors, demo users, listener, ready.
+//! Order of starting: store, clock, ways to other nodes, demo users, listener, actors, ready.
 //! Order of leaving: not ready, sessions sent away, commits waited for, listener, store.
 //! How the store is opened stands in `keep.rs`, how other nodes are met in `peers.rs`.
 
@@ -119,8 +119,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         demo::make_users(&store).await?;
     }
     // All that may fail comes before the actors: one that ends before its first turn panics.
-    let failed = |error| StartError::Listen { address: settings.network.listen, error };
-    let listener = bind(settings.network.listen).map_err(failed)?;
+    let (listener, address) = bind(settings.network.listen)?;
 
     let mut registry = Registry::with_prefix("rally");
     let metrics = Metrics::new(&mut registry);
@@ -164,14 +163,12 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     // Where sessions have taken theirs, the rest of the room is for those who are told so.
     let most = network.max_connections.min(room - REQUESTS.min(room / 8));
     if most < network.max_connections {
-        warn!(most, "this process may have fewer files than max_connections asks for");
+        info!(most, "this process may have fewer files than max_connections asks for");
     }
     let workers = Workers::new(node.clone(), threads, most);
     let of_address = (network.trusted_hops == 0).then_some(network.max_http_connections_address);
     let door = Door::new(Bounds { all: room, of_address }, http_metrics, metrics);
-    let (server, address) =
-        listen(listener, settings.node.roles, threads, http, workers.clone(), &door)
-            .map_err(failed)?;
+    let server = listen(listener, settings.node.roles, threads, http, workers.clone(), &door);
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(expire_changes(store, clock));
@@ -256,8 +253,7 @@ fn listen(
     http: web::Data<HttpState>,
     workers: Arc<Workers>,
     door: &Arc<Door>,
-) -> std::io::Result<(actix_server::Server, SocketAddr)> {
-    let bound = listener.local_addr()?;
+) -> actix_server::Server {
     let make = move || {
         workers.join();
         let socket = match roles.has(Role::Chat) {
@@ -266,21 +262,27 @@ fn listen(
         };
         http::app(http.clone()).app_data(web::Data::from(workers.clone())).service(socket)
     };
-    let server = upgrade::server(vec![listener], threads, door, make)?;
-    Ok((server, bound))
+    upgrade::server(vec![listener], threads, door, make)
+        .expect("a listener that is bound knows its address and can do without blocking")
 }
 
 /// Connections that the kernel holds until they are accepted: a reconnect storm's worth.
 const BACKLOG: i32 = 4_096;
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Binds a listener; gives also where, since a port of 0 leaves it to the machine.
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bound().map_err(|error| StartError::Listen { address, error })
 }
 
 async fn expire_changes(store: Arc<dyn Store>, clock: Clock) {

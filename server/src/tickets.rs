@@ -53,16 +53,11 @@ pub enum TicketError {
 struct Claims {
     id: Uuid,
     user: UserId,
-    /// A version before this named none: its tickets are good whatever the epoch, as they were.
-    #[serde(default = "latest")]
-    epoch: u64,
+    /// A version before this named none.
+    epoch: Option<u64>,
     client: ClientId,
     life: Life,
     issued_ms: u64,
-}
-
-fn latest() -> u64 {
-    u64::MAX
 }
 
 /// Issues tickets, and redeems those made for this life of the node.
@@ -96,7 +91,7 @@ impl Tickets {
     /// Makes a ticket for `client` at the node life `life`. The account is as it was when its
     /// token was checked: of the token's epoch.
     pub fn issue(&self, account: &UserRow, client: ClientId, life: Life) -> String {
-        let UserRow { user, epoch, .. } = *account;
+        let (user, epoch) = (account.user, Some(account.epoch));
         let issued_ms = self.clock.now_ms();
         self.sealer.seal(&Claims { id: Uuid::new_v4(), user, epoch, client, life, issued_ms })
     }
@@ -176,7 +171,7 @@ mod tests {
     fn a_ticket_opens_once_and_names_the_account_as_it_was() {
         let place = place();
         let ticket = place.issue();
-        let admitted = Admitted { user: place.account.user, epoch: 3 };
+        let admitted = Admitted { user: place.account.user, epoch: Some(3) };
         assert_eq!(place.redeem(&ticket), Ok(admitted));
         assert_eq!(place.redeem(&ticket), Err(TicketError::Spent));
         assert_eq!(place.redeem(&place.issue()), Ok(admitted));
@@ -229,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_a_version_without_epochs_is_good_for_its_time() {
+    fn a_ticket_of_a_version_without_epochs_is_good_and_names_none() {
         #[derive(Serialize)]
         struct Before {
             id: Uuid,
@@ -242,7 +237,7 @@ mod tests {
         let (user, client, life) = (place.account.user, place.client, life(1));
         let before = Before { id: Uuid::nil(), user, client, life, issued_ms: 1_000_000 };
         let ticket = place.tickets.sealer.seal(&before);
-        assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: u64::MAX }));
+        assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: None }));
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub async fn happen(
             world.delay(2_500, 10_000).await;
             // Who waits for an answer goes, and comes back when what he sent is too old to be
             // stored as it was: it is stamped anew, whether it surfaces or not.
-            let waits = |line: &&Rc<Line>| !line.phone.borrow().is_quiet();
+            let waits = |line: &&Rc<Line>| line.phone.borrow().wants().is_some();
             let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
             waiting.iter().for_each(|line| line.set_online(false));
             world.delay(8_000, 12_000).await;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use actix_http::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rally_cluster::store::Model;
+use rally_proof::Span;
 use rally_proof::history::Entry;
-use rally_proof::{Event, Span};
-use rally_schema::frame::{Beat, Bye, ByeReason, ClientFrame, Hello};
-use rally_schema::{NodeId, ServerFrame, UserId};
+use rally_schema::frame::{Beat, Bye, ByeReason, ClientFrame};
+use rally_schema::{ServerFrame, UserId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
@@ -39,8 +39,6 @@ pub struct Line {
     pub phone: RefCell<Phone<World>>,
     /// Whether it has a network.
     online: Cell<bool>,
-    /// Whether it reads its socket.
-    reads: Cell<bool>,
     /// The epoch of its log-in, whether a session is open by it, and whether it is over.
     epoch: Cell<u64>,
     open: Cell<bool>,
@@ -88,7 +86,6 @@ impl Line {
         Self {
             phone: RefCell::new(phone),
             online: Cell::new(true),
-            reads: Cell::new(true),
             epoch: Cell::new(0),
             open: Cell::new(false),
             logged_out: Cell::new(false),
@@ -117,8 +114,7 @@ impl Line {
 
     /// Stops reading the socket, which stays open, or reads again.
     pub fn set_reads(&self, reads: bool, around: &Surroundings) {
-        self.reads.set(reads);
-        self.phone.borrow_mut().note(if reads { Event::Reads } else { Event::StopsReading });
+        self.phone.borrow_mut().set_reads(reads);
         self.note(around);
         self.news.notify_one();
     }
@@ -144,9 +140,7 @@ impl Line {
 
     fn note(&self, around: &Surroundings) {
         let mut phone = self.phone.borrow_mut();
-        let (device, at_ms) = (phone.device, around.world.now_ms());
-        let entry = |event| Entry { at_ms, device, event };
-        around.entries.borrow_mut().extend(phone.take_events().into_iter().map(entry));
+        around.entries.borrow_mut().extend(phone.take_entries(around.world.now_ms()));
     }
 
     /// Connects for ever.
@@ -155,16 +149,16 @@ impl Line {
             while !self.online.get() {
                 self.news.notified().await;
             }
-            if let Some((near, node)) = self.dial(&around) {
+            if let Some(near) = self.dial(&around) {
                 self.open.set(true);
-                let talked = self.talk(near, node, &around).await;
+                let talked = self.talk(near, &around).await;
                 self.open.set(false);
                 if let Some(wire) = talked
                     && self.rude.take()
                 {
                     self.left.borrow_mut().push(wire.into_inner());
                 }
-                self.phone.borrow_mut().note(Event::Disconnected);
+                self.phone.borrow_mut().disconnected();
                 self.note(&around);
             }
             // Full jitter.
@@ -176,7 +170,7 @@ impl Line {
     }
 
     /// Opens a socket to a node that is ready; discovery would know as much.
-    fn dial(&self, around: &Surroundings) -> Option<(End, NodeId)> {
+    fn dial(&self, around: &Surroundings) -> Option<End> {
         let ready: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_ready()).collect();
         if ready.is_empty() {
             return None;
@@ -184,36 +178,28 @@ impl Line {
         let node = around.world.pick(&ready);
         let (near, socket) = pipe();
         let mut phone = self.phone.borrow_mut();
-        phone.connected();
-        let (user, client, cursor) = (phone.device.user, phone.client, phone.cursor.clone());
-        let hello = Hello { ticket: String::new(), client, cursor };
+        let user = phone.device.user;
+        let hello = phone.connects(node.name, String::new());
         around.trace(&phone.device, || format!("connects to {}", node.name));
-        let epoch = self.epoch.get();
-        node.visit(Visit { socket, user, epoch, hello }).then_some((near, node.name))
+        let visit = Visit { socket, user, epoch: self.epoch.get(), hello };
+        if !node.visit(visit) {
+            phone.disconnected();
+            return None;
+        }
+        Some(near)
     }
 
     /// Talks until the connection is over; gives it back when the device went by itself.
-    async fn talk(
-        &self,
-        near: End,
-        node: NodeId,
-        around: &Surroundings,
-    ) -> Option<Framed<End, Codec>> {
+    async fn talk(&self, near: End, around: &Surroundings) -> Option<Framed<End, Codec>> {
         let device = self.phone.borrow().device;
         let mut wire = Framed::new(near, Codec::new().max_size(1 << 20).client_mode());
-        self.phone.borrow_mut().note(Event::Connects { node });
         let (mut heard_ms, mut beat_ms) = (around.world.now_ms(), 0);
-        let mut synced = false;
         let is_late = self.epoch.get() < log_outs::epoch(around, device.user).await;
         while self.online.get() {
-            if !synced && self.phone.borrow().is_synced() {
-                synced = true;
-                self.phone.borrow_mut().note(Event::Synced);
-            }
             self.phone.borrow_mut().work();
             self.note(around);
             let now_ms = around.world.now_ms();
-            let reads = self.reads.get();
+            let reads = self.phone.borrow().reads();
             if !reads {
                 heard_ms = now_ms;
             } else if now_ms > heard_ms + SILENCE_MS {

@@ -212,7 +212,7 @@ impl SimNode {
                         match call {
                             Call::Visit(Visit { socket, user, epoch, hello }) => {
                                 let decoder = Decoder::new(FRAME_BYTES);
-                                let guest = Guest { user, epoch, hello, decoder };
+                                let guest = Guest { user, epoch: Some(epoch), hello, decoder };
                                 Session::open(worker.clone(), Box::new(socket), guest);
                             }
                             Call::LogOut(user) => {

@@ -10,6 +10,7 @@ use rally_cluster::store::{Model, Store as _, UserRow};
 use rally_cluster::twins;
 use rally_proof::{Breach, Device, History, Queue, Shown, Span, View, judge};
 use rally_schema::UserId;
+use rally_schema::limits::UNREAD_CAP;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
@@ -296,18 +297,22 @@ fn queues(around: &Surroundings) -> Vec<Queue> {
 
 async fn come_to_rest(lines: &[Rc<Line>]) -> Option<String> {
     let quiet = async {
-        while !lines.iter().all(|line| line.phone.borrow().is_quiet()) {
+        while busy(lines).is_some() {
             sleep(Duration::from_millis(500)).await;
         }
     };
     match tokio::time::timeout(REST, quiet).await {
         Ok(()) => None,
-        Err(_) => {
-            let busy = lines.iter().find(|line| !line.phone.borrow().is_quiet())?;
-            let phone = busy.phone.borrow();
-            Some(format!("{} {}", phone.device, phone.wants().unwrap_or_default()))
-        }
+        Err(_) => busy(lines),
     }
+}
+
+/// Finds a device that has something left to do, and says what.
+fn busy(lines: &[Rc<Line>]) -> Option<String> {
+    lines.iter().find_map(|line| {
+        let phone = line.phone.borrow();
+        phone.wants().map(|wants| format!("{} {wants}", phone.device))
+    })
 }
 
 fn draw_kinds(world: &World, count: usize) -> Vec<Kind> {
@@ -338,11 +343,13 @@ async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
                     deleted: row.deleted,
                 })
                 .collect();
+            let unread = model.unread(row.conversation, *user, row.cells.read_up_to, UNREAD_CAP);
             let view = View {
-                device: None,
+                user: *user,
+                number: None,
                 conversation: row.conversation,
                 messages,
-                unread: 0,
+                unread: unread.await.expect("the model answers"),
                 read_up_to: row.cells.read_up_to,
                 peer_delivered_up_to: row.cells.peer_delivered_up_to,
                 peer_read_up_to: row.cells.peer_read_up_to,

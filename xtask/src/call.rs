@@ -57,7 +57,7 @@ pub fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Shows `command` as a person would type it.
-fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut line = name.to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -100,6 +100,32 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has three nodes for as long as something runs; gives what that gave.
+pub fn with_three<R>(
+    checkout: &Checkout,
+    services: services::Up,
+    flags: &[&str],
+    run: impl FnOnce(&[String]) -> anyhow::Result<R>,
+) -> anyhow::Result<R> {
+    let up = Nodes { nodes: 3, services, server: flags.iter().map(OsString::from).collect() };
+    let urls: Vec<String> =
+        (1..=up.nodes).map(|node| format!("http://{}", address(node))).collect();
+    let given = start_all(checkout, &up).and_then(|()| run(&urls));
+    stop_all(checkout)?;
+    given
+}
+
+/// Gives the memory of each node that runs, in MiB.
+pub fn memory_mib(checkout: &Checkout) -> Vec<u64> {
+    let mib = |node| {
+        let pid = process(checkout, node).pid()?.as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+    };
+    (1..=MOST).filter_map(mib).collect()
+}
+
 fn stop_all(checkout: &Checkout) -> anyhow::Result<()> {
     (1..=MOST).try_for_each(|node| process(checkout, node).stop(STOP))
 }

@@ -13,6 +13,7 @@ mod debian;
 mod generate;
 mod licences;
 mod need;
+mod night;
 mod process;
 mod python;
 mod run;
@@ -47,6 +48,7 @@ enum Command {
     Services(services::Args),
     Cluster(cluster::Args),
     Simulate(simulate::Args),
+    Night(night::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cluster(args) => cluster::run(&checkout, args),
         Command::Services(args) => services::run(&checkout, args),
         Command::Simulate(args) => simulate::run(&checkout, &args),
+        Command::Night(args) => night::run(&checkout, &args),
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
-use crate::{call, client, debian, generate, licences, need, python, services, simulate};
+use crate::{call, client, cluster, debian, generate, licences, need, python, services, simulate};
 
 /// Every step. What a row needs stands above it.
 pub const STEPS: &[Step] = &[
@@ -90,7 +90,13 @@ pub const STEPS: &[Step] = &[
         name: "cluster",
         about: "several nodes over them, traced, in roles, and killed under load",
         needs: &["services"],
-        run: cluster,
+        run: nodes,
+    },
+    Step {
+        name: "verify",
+        about: "the checker from outside, while nodes and brokers die",
+        needs: &["server", "services"],
+        run: verify,
     },
     Step {
         name: "browser",
@@ -202,15 +208,32 @@ fn drivers(checkout: &Checkout) -> anyhow::Result<Outcome> {
 }
 
 /// One after the other: each starts several processes, and measures.
-fn cluster(checkout: &Checkout) -> anyhow::Result<Outcome> {
+fn nodes(checkout: &Checkout) -> anyhow::Result<Outcome> {
     for name in ["roles", "far_traces", "far_admin", "faults"] {
         let mut test = call::cargo(checkout.root());
         test.env("RALLY_TEST_XTASK", std::env::current_exe()?);
         test.env("RALLY_TEST_AMQP", services::Up::for_tests().amqp_urls());
         test.args(["test", "-p", "rally-server", "--test", name]).args(IGNORED);
+        // These need three nodes of it, and a machine to themselves.
+        test.args(["--skip", "a_node_of_the_store_is_killed", "--skip", "crowd::"]);
         call::run(test.arg("--test-threads=1"))?;
     }
     Ok(Outcome::Passed)
+}
+
+/// Three nodes, which die, stand still and are restarted, as are brokers; then a verdict for each
+/// promise. The store is left alone: one copy loses what it has not synced.
+fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    // So that its users are there at once: they all come from one address.
+    let flags =
+        ["--rate-registers-per-minute-address=1000", "--rate-logins-per-minute-address=1000"];
+    let verdict = cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
+        let mut bench = call::cargo(checkout.root());
+        bench.args(["run", "-q", "-p", "rally-bench", "--", "verify"]).args(urls);
+        let faults = "kill-node,kill-broker,pause-node,restart-all";
+        call::run(bench.args(["--faults", faults, "--brokers", "3"]))
+    });
+    passed(verdict)
 }
 
 /// Tests that need a tool from here are ignored by a plain `cargo test`.

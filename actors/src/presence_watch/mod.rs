@@ -12,7 +12,7 @@
 mod turns;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -58,12 +58,12 @@ pub struct WatchUser {
     pub session: Addr<Session>,
 }
 
-/// Ends one watch of a session, or all.
+/// Ends watches of a session.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct UnwatchUser {
-    /// Whose presence; all when `None`.
-    pub user: Option<UserId>,
+pub struct UnwatchUsers {
+    /// Whose presence.
+    pub users: Vec<UserId>,
     /// By which session.
     pub number: u64,
 }
@@ -147,9 +147,7 @@ impl PresenceWatch {
                 self.reads.done(user);
                 continue;
             };
-            let mut watchers: Vec<UserId> = watched.watchers.iter().map(|w| w.user).collect();
-            watchers.sort_unstable();
-            watchers.dedup();
+            let watchers: BTreeSet<UserId> = watched.watchers.iter().map(|w| w.user).collect();
             let node = self.node();
             count(&node.metrics.cluster.presence, "read");
             let read = read(node.store.clone(), user, watchers.clone()).into_actor(self);
@@ -251,12 +249,12 @@ impl PresenceWatch {
         let node = self.node();
         let keeper_ms = node.clock.monotonic_ms();
         self.edges.retain(|_, edges| edges.live(keeper_ms).next().is_some());
-        for watched in self.watched.values_mut() {
-            watched.watchers.retain(|watcher| watcher.session.connected());
-        }
-        self.leave_unwatched();
         let users: Vec<UserId> = self.watched.keys().copied().collect();
         for user in users {
+            if let Some(watched) = self.watched.get_mut(&user) {
+                watched.watchers.retain(|watcher| watcher.session.connected());
+            }
+            self.leave_unwatched(user);
             self.tell(user);
             if let Some(watched) = self.watched.get_mut(&user) {
                 let todo = watched.tenure.look(node.clock.elapsed_ms());
@@ -265,16 +263,14 @@ impl PresenceWatch {
         }
     }
 
-    /// Forgets who is watched by nobody, and tells his home.
-    fn leave_unwatched(&mut self) {
-        let node = self.node();
-        self.watched.retain(|user, watched| {
-            let needed = !watched.watchers.is_empty();
-            if !needed && watched.tenure.is_away() {
-                node.tell(watched.tenure.home(), Envelope::Unwatch { user: *user });
-            }
-            needed
-        });
+    /// Forgets a user whom nobody watches, and tells his home.
+    fn leave_unwatched(&mut self, user: UserId) {
+        if self.watched.get(&user).is_some_and(|watched| watched.watchers.is_empty())
+            && let Some(watched) = self.watched.remove(&user)
+            && watched.tenure.is_away()
+        {
+            self.node().tell(watched.tenure.home(), Envelope::Unwatch { user });
+        }
     }
 }
 
@@ -288,8 +284,8 @@ fn hint(node: &Node, to: Life, user: UserId, stage: Stage) {
 async fn read(
     store: Arc<dyn Store>,
     user: UserId,
-    watchers: Vec<UserId>,
-) -> Result<(Vec<PresenceRow>, Vec<UserId>), StoreError> {
+    watchers: BTreeSet<UserId>,
+) -> Result<(Vec<PresenceRow>, BTreeSet<UserId>), StoreError> {
     let rows = store.presence(user).await?;
     let allowed = acquaintance::let_know(&*store, user, watchers).await?;
     Ok((rows, allowed))
@@ -333,17 +329,16 @@ impl Handler<WatchUser> for PresenceWatch {
     }
 }
 
-impl Handler<UnwatchUser> for PresenceWatch {
+impl Handler<UnwatchUsers> for PresenceWatch {
     type Result = ();
 
-    fn handle(&mut self, unwatch: UnwatchUser, _: &mut Self::Context) {
-        let UnwatchUser { user, number } = unwatch;
-        for (watched_user, watched) in &mut self.watched {
-            if user.is_none_or(|user| user == *watched_user) {
-                watched.leave(number);
+    fn handle(&mut self, unwatch: UnwatchUsers, _: &mut Self::Context) {
+        for user in unwatch.users {
+            if let Some(watched) = self.watched.get_mut(&user) {
+                watched.leave(unwatch.number);
             }
+            self.leave_unwatched(user);
         }
-        self.leave_unwatched();
     }
 }
 

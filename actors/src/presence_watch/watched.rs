@@ -1,5 +1,7 @@
 //! One watched user: what is known of him, and who wants to know it here.
 
+use std::collections::BTreeSet;
+
 use actix::Addr;
 use rally_cluster::leases::Tenure;
 use rally_cluster::presence::Seen;
@@ -52,7 +54,12 @@ impl Watched {
 
     /// Takes over what was read: the rows, and which of the users that were asked about may know.
     /// Who came meanwhile is read about next, and told nothing until then.
-    pub(super) fn learn(&mut self, rows: Vec<PresenceRow>, asked: &[UserId], allowed: &[UserId]) {
+    pub(super) fn learn(
+        &mut self,
+        rows: Vec<PresenceRow>,
+        asked: &BTreeSet<UserId>,
+        allowed: &BTreeSet<UserId>,
+    ) {
         self.rows = rows;
         self.keep_own();
         for watcher in self.watchers.iter_mut().filter(|watcher| asked.contains(&watcher.user)) {
@@ -118,9 +125,9 @@ mod tests {
             watched.watchers.iter().map(|watcher| watcher.may_know).collect()
         };
         watched.join(watcher(2, cid));
-        watched.learn(Vec::new(), &[ana], &[ana]);
+        watched.learn(Vec::new(), &[ana].into(), &[ana].into());
         assert_eq!(known(&watched), [Some(true), None]);
-        watched.learn(Vec::new(), &[ana, cid], &[ana]);
+        watched.learn(Vec::new(), &[ana, cid].into(), &[ana].into());
         assert_eq!(known(&watched), [Some(true), Some(false)]);
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument as _, debug_span, warn};
 
 use super::Session;
-use super::log_in::is_over;
+use super::log_in::still_holds;
 use crate::admission::Line;
 use crate::io::Io;
 use crate::metrics::count;
@@ -176,8 +176,8 @@ impl Session {
         let (confirm, confirmed) = oneshot::channel();
         if !self.log_in.is_confirmed() {
             ctx.spawn(confirmed.into_actor(self).map(|confirmed, session, ctx| {
-                if confirmed.is_ok() {
-                    session.confirm_log_in(ctx);
+                if let Ok(epoch) = confirmed {
+                    session.confirm_log_in(epoch, ctx);
                 }
             }));
         }
@@ -249,7 +249,7 @@ struct CatchUp {
     node: Arc<Node>,
     io: Rc<Io>,
     user: UserId,
-    epoch: u64,
+    epoch: Option<u64>,
     line: Line,
     position: Result<Option<Cursor>, ()>,
 }
@@ -259,8 +259,8 @@ type Named = BTreeMap<ConversationId, BTreeSet<MessageId>>;
 
 impl CatchUp {
     /// Reads and writes; `None`, with nothing written, when the session's log-in is over. Tells
-    /// as soon as it is known to hold.
-    async fn run(self, confirm: oneshot::Sender<()>) -> Result<Option<Done>, StoreError> {
+    /// its epoch as soon as it is known to hold.
+    async fn run(self, confirm: oneshot::Sender<u64>) -> Result<Option<Done>, StoreError> {
         let permit = self.node.admission.enter(self.line).await;
         // A cursor ahead of the others' clocks would leave out what they store meanwhile.
         while self.node.clock.is_in_doubt() {
@@ -270,11 +270,9 @@ impl CatchUp {
         let account = self.node.store.user(self.user);
         let (account, log) = try_join(account, self.read_log(cursor.at)).await?;
         drop(permit);
-        if is_over(self.epoch, account.as_ref()) {
-            return Ok(None);
-        }
+        let Some(epoch) = still_holds(self.epoch, account.as_ref()) else { return Ok(None) };
         // Once it is known, nobody listens.
-        let _ = confirm.send(());
+        let _ = confirm.send(epoch);
         let named = match log {
             Ok(named) => named,
             Err(why) => return Ok(Some(self.reset(cursor, why))),

@@ -16,23 +16,25 @@ use crate::router::LogOut;
 /// By which log-in a session was opened.
 #[derive(Debug)]
 pub(super) struct LogIn {
-    /// The account's epoch when the ticket was issued.
-    epoch: u64,
+    /// The account's epoch when the ticket was issued. Where the ticket names none, the one that the
+    /// first catch-up finds: `None` until then.
+    epoch: Option<u64>,
     /// Whether a catch-up has found that it still holds.
     confirmed: bool,
-    /// The frame that came before that, and when; nothing is read behind it. Rarely there, so boxed:
-    /// each session would carry its size.
+    /// The frame that came before that, and when; nothing is read behind it, however long that
+    /// takes, and its client is not silent for that. Rarely there, so boxed: each session would
+    /// carry its size.
     early: Option<Box<(ClientFrame, u64)>>,
 }
 
 impl LogIn {
     /// Begins unconfirmed.
-    pub(super) fn of(epoch: u64) -> Self {
+    pub(super) fn of(epoch: Option<u64>) -> Self {
         Self { epoch, confirmed: false, early: None }
     }
 
-    /// Gives the account's epoch when the ticket was issued.
-    pub(super) fn epoch(&self) -> u64 {
+    /// Gives the account's epoch when the ticket was issued, as far as it is known.
+    pub(super) fn epoch(&self) -> Option<u64> {
         self.epoch
     }
 
@@ -42,17 +44,23 @@ impl LogIn {
     }
 }
 
-/// Tells whether a log-in of this epoch is over, by the account as it is stored now.
-pub(super) fn is_over(epoch: u64, account: Option<&UserRow>) -> bool {
-    let over = account.is_none_or(|account| account.epoch > epoch);
-    over && !planted::on(Fault::LogOutUnread)
+/// Gives the epoch of a log-in that still holds, by the account as it is stored now; `None` when it
+/// is over. One of an unknown epoch is taken for one of the account's.
+pub(super) fn still_holds(epoch: Option<u64>, account: Option<&UserRow>) -> Option<u64> {
+    if planted::on(Fault::LogOutUnread) {
+        return Some(epoch.unwrap_or(0));
+    }
+    let stored = account?.epoch;
+    let epoch = epoch.unwrap_or(stored);
+    (stored <= epoch).then_some(epoch)
 }
 
 impl Handler<LogOut> for Session {
     type Result = ();
 
     fn handle(&mut self, log_out: LogOut, ctx: &mut Self::Context) {
-        if self.log_in.epoch < log_out.epoch {
+        // One that is not known yet may be of before.
+        if self.log_in.epoch.is_none_or(|epoch| epoch < log_out.epoch) {
             self.log_in_is_over(ctx);
         }
     }
@@ -78,12 +86,14 @@ impl Session {
         None
     }
 
-    /// Takes what came early, and reads on: the log-in holds.
-    pub(super) fn confirm_log_in(&mut self, ctx: &mut Context<Self>) {
+    /// Takes what came early, and reads on: the log-in holds, and is of this epoch.
+    pub(super) fn confirm_log_in(&mut self, epoch: u64, ctx: &mut Context<Self>) {
+        self.log_in.epoch = Some(epoch);
         self.log_in.confirmed = true;
         if let Some(early) = self.log_in.early.take()
             && !self.ended
         {
+            self.io.heard_ms.set(self.now_us() / 1_000);
             self.io.pause(Pause::LogIn, false);
             let (frame, received_us) = *early;
             self.take_frame(frame, received_us, ctx);

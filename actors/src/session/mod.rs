@@ -2,7 +2,7 @@
 //!
 //! It owns the client's socket (by [`Io`]), decodes frames, and writes what the router
 //! hands it. What it stores goes through the committer; what it reads it reads from the
-//! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs` and `catching_up.rs`
+//! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs`, `watching.rs` and `catching_up.rs`
 //! beside this file hold what each kind of frame means; `log_in.rs`, whether any may come.
 //!
 //! Mailbox: bounded (64 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
@@ -18,6 +18,7 @@ mod marking;
 mod peers;
 pub mod reader;
 mod sending;
+mod watching;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -31,15 +32,14 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     StreamHandler, WrapFuture as _,
 };
+use rally_cluster::pages;
 use rally_cluster::roles::Role;
-use rally_cluster::store::StoreError;
-use rally_cluster::{acquaintance, pages};
 use rally_schema::frame::{
     BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome,
 };
 use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
 use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::greet::Guest;
 use crate::io::{Io, Pause};
@@ -58,9 +58,6 @@ use reader::Reader;
 
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// How long a watch waits whose begin could not be read from the store.
-const WATCH_AGAIN: Duration = Duration::from_millis(700);
 
 /// How long a session that begins waits for the user's home elsewhere to count this node in.
 const COUNTED_IN: Duration = Duration::from_secs(2);
@@ -104,9 +101,7 @@ pub struct Session {
     peers: peers::Peers,
     marks: marking::Pending,
     questions: asking::Questions,
-    watches: Vec<UserId>,
-    /// A presence may have been dropped: they are asked for again once there is room.
-    watches_stale: bool,
+    watches: watching::Watches,
     ended: bool,
 }
 
@@ -132,8 +127,7 @@ impl Session {
             peers: peers::Peers::default(),
             marks: marking::Pending::default(),
             questions: asking::Questions::default(),
-            watches: Vec::new(),
-            watches_stale: false,
+            watches: watching::Watches::default(),
             ended: false,
             io,
             worker,
@@ -283,61 +277,6 @@ impl Session {
             }
         }));
     }
-
-    fn watch(&mut self, user: UserId, ctx: &mut Context<Self>) {
-        if !self.watches.contains(&user) {
-            if self.watches.len() >= WATCHES_PER_SESSION {
-                let text = format!("{WATCHES_PER_SESSION} users are watched: unwatch one first");
-                return self.refuse(ErrorFrame::new(ErrorCode::TooManyWatches, text));
-            }
-            self.watches.push(user);
-        }
-        let (store, me) = (self.worker.node.store.clone(), self.user);
-        let presence = self.worker.node.presence.clone();
-        let (number, session) = (self.number, ctx.address());
-        let watches = self.worker.node.metrics.watches.clone();
-        let watching = async move {
-            let acquainted = acquaintance::acquainted(&*store, me, user).await?;
-            let of = if acquainted { "acquainted" } else { "stranger" };
-            count(&watches, of);
-            let watch =
-                crate::presence_watch::WatchUser { user, watcher: me, acquainted, number, session };
-            let _ = presence.send(watch).await;
-            Ok::<_, StoreError>(())
-        };
-        ctx.spawn(watching.into_actor(self).map(move |began, _, ctx| {
-            // Not to know whether they are acquainted is no reason to show him offline.
-            if let Err(error) = began {
-                warn!(%error, "a watch could not begin yet");
-                ctx.run_later(WATCH_AGAIN, move |session, ctx| {
-                    if session.watches.contains(&user) {
-                        session.watch(user, ctx);
-                    }
-                });
-            }
-        }));
-    }
-
-    /// Asks for every watched presence again when one was dropped and there is room now.
-    fn refresh_watches(&mut self, ctx: &mut Context<Self>) {
-        if self.watches_stale && !self.ended && !self.io.is_congested() {
-            self.watches_stale = false;
-            self.watches.clone().into_iter().for_each(|user| self.watch(user, ctx));
-        }
-    }
-
-    fn unwatch(&mut self, user: UserId) {
-        self.watches.retain(|watched| *watched != user);
-        self.leave_watch(Some(user));
-    }
-
-    fn leave_watch(&self, user: Option<UserId>) {
-        let presence = self.worker.node.presence.clone();
-        let unwatch = crate::presence_watch::UnwatchUser { user, number: self.number };
-        actix::spawn(async move {
-            let _ = presence.send(unwatch).await;
-        });
-    }
 }
 
 fn end_name(reason: ByeReason) -> &'static str {
@@ -411,9 +350,7 @@ impl Actor for Session {
         actix::spawn(async move {
             let _ = router.send(detach).await;
         });
-        if !self.watches.is_empty() {
-            self.leave_watch(None);
-        }
+        self.leave_watches();
         debug!(user = %self.user, client = %self.client, "session closed");
     }
 }
@@ -459,7 +396,7 @@ impl Handler<Push> for Session {
             match push.weight {
                 Weight::Stored => self.take_push(push, ctx),
                 Weight::Passing if self.io.is_congested() || !self.log_in.is_confirmed() => {
-                    self.watches_stale = true;
+                    self.watches.stale = true;
                     count(&self.worker.node.metrics.pushes_refused, "passing");
                 }
                 Weight::Passing => self.io.answer(push.bytes),

@@ -5,20 +5,21 @@
 //! later ones are answered `held` until it comes again or is forgotten.
 //!
 //! A lane holds at most [`WAITING_SENDS`]; beyond that the session stops reading, and the
-//! client waits in its own kernel.
+//! client waits in its own kernel. There are at most [`OPEN_CONVERSATIONS`] of them: the session of
+//! a client that leaves more open ends, and what it has not been told comes again in the next one.
 
 use std::collections::BTreeMap;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use rally_cluster::planted::{self, Fault};
-use rally_schema::frame::{Delete, Edit, ErrorFrame, Forget, Send};
+use rally_schema::frame::{ByeReason, Delete, Edit, ErrorFrame, Forget, Send};
 use rally_schema::ids::MAX_N;
-use rally_schema::limits::WAITING_SENDS;
+use rally_schema::limits::{OPEN_CONVERSATIONS, WAITING_SENDS};
 use rally_schema::{ConversationId, ErrorCode, Ref, text};
 use tracing::info_span;
 
-use super::Session;
 use super::batch::{Batch, Outcome, Queued, What, Written};
+use super::{End, Session};
 use crate::io::Pause;
 use crate::outlive::outlive;
 
@@ -35,6 +36,15 @@ struct Lane {
 #[derive(Default)]
 pub(super) struct Lanes(BTreeMap<ConversationId, Lane>);
 
+impl Lanes {
+    fn have_room_for(&self, conversation: ConversationId) -> bool {
+        self.0.len() < OPEN_CONVERSATIONS || self.0.contains_key(&conversation)
+    }
+}
+
+/// How long a client stays away that left too many conversations open.
+const AWAY_MS: u64 = 1_000;
+
 impl Session {
     pub(super) fn take_send(&mut self, send: Send, received_us: u64, ctx: &mut Context<Self>) {
         let span = info_span!(target: "rally_path", "send", conversation = %send.conversation);
@@ -44,6 +54,12 @@ impl Session {
         if let Err(error) = check_send(&send) {
             return self.refuse(error);
         }
+        if !self.lanes.have_room_for(send.conversation) {
+            let text = format!("{OPEN_CONVERSATIONS} conversations wait for a send to come again");
+            self.refuse(ErrorFrame::new(ErrorCode::Busy, text).about(send.r#ref).after_ms(AWAY_MS));
+            let end = End { reason: ByeReason::Refused, after_ms: Some(AWAY_MS) };
+            return self.end(end, 1008, ctx);
+        }
         let lane = self.lanes.0.entry(send.conversation).or_default();
         match lane.held_by {
             Some(by) if by != send.r#ref => {
@@ -52,7 +68,7 @@ impl Session {
             }
             _ => lane.held_by = None,
         }
-        if let Err(error) = self.within_rate(send.r#ref, received_us) {
+        if let Err(error) = self.within_rate(send.r#ref) {
             self.hold(send.conversation, send.r#ref);
             return self.refuse(error);
         }
@@ -64,7 +80,7 @@ impl Session {
         let span = info_span!(target: "rally_path", "edit", conversation = %edit.conversation);
         let refused = check_stamp(edit.r#ref, edit.n)
             .and_then(|()| check_text(edit.r#ref, &edit.text))
-            .and_then(|()| self.within_rate(edit.r#ref, received_us));
+            .and_then(|()| self.within_rate(edit.r#ref));
         match refused {
             Err(error) => self.refuse(error),
             Ok(()) => {
@@ -82,7 +98,7 @@ impl Session {
         ctx: &mut Context<Self>,
     ) {
         let span = info_span!(target: "rally_path", "delete", conversation = %delete.conversation);
-        if let Err(error) = self.within_rate(delete.r#ref, received_us) {
+        if let Err(error) = self.within_rate(delete.r#ref) {
             return self.refuse(error);
         }
         let conversation = delete.conversation;
@@ -99,9 +115,10 @@ impl Session {
         }
     }
 
-    /// Takes one of what the user may send, over all his sessions.
-    fn within_rate(&self, r#ref: Ref, now_us: u64) -> Result<(), ErrorFrame> {
-        let taken = self.router.shared.sends.take(self.worker.node.sends, now_us);
+    /// Takes one of what the user may send now, over all his sessions: it may have been received
+    /// long ago.
+    fn within_rate(&self, r#ref: Ref) -> Result<(), ErrorFrame> {
+        let taken = self.router.shared.sends.take(self.worker.node.sends, self.now_us());
         taken.map_err(|wait_ms| {
             let text = format!("you send faster than is allowed: wait {wait_ms} ms");
             ErrorFrame::new(ErrorCode::Rate, text).about(r#ref).after_ms(wait_ms)

@@ -75,44 +75,37 @@ pub fn life(node: &str) -> Life {
     Life { node: node.parse().unwrap(), generation: 1 }
 }
 
-impl TestNode {
-    /// Starts a node on a store and a broker.
-    pub fn start(name: &str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
-        Self::start_as(Roles::all(), name, store, peers, settings)
+/// How a node is to be; [`TestNode::start`] does for most.
+pub struct Plan<'a> {
+    name: &'a str,
+    store: Arc<dyn Store>,
+    peers: &'a Peers,
+    settings: Settings,
+    roles: Roles,
+    clock: Clock,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans a node that does all, by the machine's clock.
+    pub fn new(name: &'a str, store: Arc<dyn Store>, peers: &'a Peers, settings: Settings) -> Self {
+        let clock = clock(MachineTime::new(), name, &settings);
+        Self { name, store, peers, settings, roles: Roles::all(), clock }
     }
 
-    /// Starts a node that reads the time from somewhere else.
-    pub fn start_by(
-        time: impl TimeSource,
-        name: &str,
-        store: Arc<dyn Store>,
-        peers: &Peers,
-        settings: Settings,
-    ) -> Self {
-        let clock = Clock::new(time, 0, name.len() as u64, settings.overlap.clock_step_ms());
-        Self::start_with(clock, Roles::all(), name, store, peers, settings)
+    /// Has it read the time from somewhere else.
+    pub fn by(self, time: impl TimeSource) -> Self {
+        let clock = clock(time, self.name, &self.settings);
+        Self { clock, ..self }
     }
 
-    /// Starts a node that has some roles.
-    pub fn start_as(
-        roles: Roles,
-        name: &str,
-        store: Arc<dyn Store>,
-        peers: &Peers,
-        settings: Settings,
-    ) -> Self {
-        let clock = Clock::new(MachineTime::new(), 0, name.len() as u64, 1_875);
-        Self::start_with(clock, roles, name, store, peers, settings)
+    /// Has it do less.
+    pub fn with(self, roles: Roles) -> Self {
+        Self { roles, ..self }
     }
 
-    fn start_with(
-        clock: Clock,
-        roles: Roles,
-        name: &str,
-        store: Arc<dyn Store>,
-        peers: &Peers,
-        settings: Settings,
-    ) -> Self {
+    /// Starts it.
+    pub fn start(self) -> TestNode {
+        let Self { name, store, peers, settings, roles, clock } = self;
         let past = store.nodes().now_or_never().expect("these stores answer at once");
         let node = Node::start(Parts {
             life: life(name),
@@ -131,7 +124,32 @@ impl TestNode {
         });
         node.set_ready();
         let worker = Worker::start(node.clone());
-        Self { node, worker }
+        TestNode { node, worker }
+    }
+}
+
+fn clock(time: impl TimeSource, name: &str, settings: &Settings) -> Clock {
+    Clock::new(time, 0, name.len() as u64, settings.overlap.clock_step_ms())
+}
+
+/// Starts two nodes, `one` and `other`, that know each other.
+pub async fn two(
+    store: impl Store + Clone,
+    peers: &Peers,
+    settings: impl Fn() -> Settings,
+) -> (TestNode, TestNode) {
+    let start = |name| TestNode::start(name, Arc::new(store.clone()), peers, settings());
+    let (one, other) = (start("one"), start("other"));
+    for node in [&one, &other] {
+        node.knows(&["one", "other"]).await;
+    }
+    (one, other)
+}
+
+impl TestNode {
+    /// Starts a node that does all, by the machine's clock.
+    pub fn start(name: &str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
+        Plan::new(name, store, peers, settings).start()
     }
 
     /// Waits until the node takes exactly these for those that take users.
@@ -164,8 +182,9 @@ impl TestNode {
         client
     }
 
-    /// Lets a user in by a ticket of this epoch, with a new client.
-    pub async fn admit(&self, user: &str, epoch: u64) -> Client {
+    /// Lets a user in by a ticket of this epoch, or that names none, with a new client.
+    pub async fn admit(&self, user: &str, epoch: impl Into<Option<u64>>) -> Client {
+        let epoch = epoch.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -1,17 +1,30 @@
-//! What is done to the cluster meanwhile: commands, one plan after the other.
+//! What is done to the cluster meanwhile: commands, one fault after the other.
 //!
 //! Without hooks the commands are those of a checkout's own cluster (`cargo xtask cluster up`).
-//! Everything else is an operator's: a command that breaks something, and one that mends it.
+//! Everything else is an operator's: a command that breaks something, and one that mends it. What
+//! was broken is mended, also when the run is stopped.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use actix_rt::time::sleep;
+use actix_rt::time::{sleep, timeout};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use rally_proof::Span;
 
+use tokio::process::Command;
+
 use super::line::Record;
+use super::tell;
+use crate::stop::Stop;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether the run is stopped.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,7 +35,8 @@ pub enum Fault {
     PauseNode,
     /// A broker dies, and is started again.
     KillBroker,
-    /// A node of the store dies, and is started again.
+    /// A node of the store dies, and is started again. A store that keeps one copy of each row loses
+    /// acknowledged messages by it, unless it syncs each write.
     KillStore,
     /// Every node is restarted, one after the other.
     RestartAll,
@@ -36,14 +50,15 @@ pub struct Hook {
     mends: String,
 }
 
-/// Reads `kill-node=COMMAND` or `kill-node=COMMAND;;COMMAND`, the second of which mends it.
+/// Reads `kill-node=COMMAND;;COMMAND`, the second of which mends it, or `restart-all=COMMAND`.
 pub fn hook(text: &str) -> Result<Hook, String> {
     let bad = || format!("{text:?}: write FAULT=COMMAND;;COMMAND, the second of which mends it");
     let (name, commands) = text.split_once('=').ok_or_else(bad)?;
     let fault = Fault::from_str(name, false)?;
     let (breaks, mends) = commands.split_once(";;").unwrap_or((commands, ""));
     let (breaks, mends) = (breaks.trim().to_owned(), mends.trim().to_owned());
-    if breaks.is_empty() { Err(bad()) } else { Ok(Hook { fault, breaks, mends }) }
+    let is_whole = !breaks.is_empty() && (fault == Fault::RestartAll) == mends.is_empty();
+    if is_whole { Ok(Hook { fault, breaks, mends }) } else { Err(bad()) }
 }
 
 impl Fault {
@@ -86,56 +101,89 @@ pub struct Counts {
     pub stores: usize,
 }
 
-/// Does one after the other, with some calm before each; gives when something was broken.
-pub async fn run(
-    faults: &[Fault],
-    hooks: &[Hook],
-    counts: Counts,
-    calm: Duration,
-    record: &Record,
-) -> Result<Vec<Span>> {
-    let mut spans = Vec::new();
-    for (nth, fault) in faults.iter().enumerate() {
-        sleep(calm).await;
-        let own = hooks.iter().find(|hook| hook.fault == *fault).cloned();
-        let hook = own.unwrap_or_else(|| fault.usual());
-        let of = match fault {
-            Fault::KillBroker => counts.brokers,
-            Fault::KillStore => counts.stores,
-            Fault::KillNode | Fault::PauseNode | Fault::RestartAll => counts.nodes,
+/// What is done: which hook, to whom, one after the other.
+pub struct Plan(Vec<(Fault, Hook, Vec<usize>)>);
+
+impl Plan {
+    /// Plans faults, each to the next of those that it may befall.
+    ///
+    /// # Errors
+    ///
+    /// A fault has nothing to befall.
+    pub fn new(faults: &[Fault], hooks: &[Hook], counts: Counts) -> Result<Self> {
+        let plan = |(nth, fault): (usize, &Fault)| {
+            let own = hooks.iter().find(|hook| hook.fault == *fault).cloned();
+            let of = match fault {
+                Fault::KillBroker => counts.brokers,
+                Fault::KillStore => counts.stores,
+                Fault::KillNode | Fault::PauseNode | Fault::RestartAll => counts.nodes,
+            };
+            ensure!(of > 0, "--faults: {fault:?} has nothing to befall: say how many there are");
+            let victims = match fault {
+                Fault::RestartAll => (1..=of).collect(),
+                _ => vec![nth % of + 1],
+            };
+            Ok((*fault, own.unwrap_or_else(|| fault.usual()), victims))
         };
-        ensure!(of > 0, "{fault:?} has nothing to befall");
-        let victims = match fault {
-            Fault::RestartAll => 1..=of,
-            _ => nth % of + 1..=nth % of + 1,
-        };
-        let from_ms = record.now_ms();
-        for victim in victims {
-            command(&hook.breaks, victim).await?;
-            sleep(fault.lasts()).await;
-            command(&hook.mends, victim).await?;
-        }
-        spans.push(Span { from_ms, to_ms: record.now_ms() });
+        faults.iter().enumerate().map(plan).collect::<Result<_>>().map(Self)
     }
-    sleep(calm).await;
-    Ok(spans)
+
+    /// Does all of it, with some calm before each and after the last; gives when something was
+    /// broken. Stopped, it mends what is broken and does no more.
+    pub async fn run(&self, calm: Duration, record: &Record, stop: &Stop) -> Result<Vec<Span>> {
+        let mut spans = Vec::new();
+        for (fault, hook, victims) in &self.0 {
+            pause(calm, stop).await;
+            let from_ms = record.now_ms();
+            for victim in victims {
+                if stop.asked() {
+                    break;
+                }
+                command(&hook.breaks, *victim).await?;
+                pause(fault.lasts(), stop).await;
+                command(&hook.mends, *victim).await?;
+            }
+            spans.push(Span { from_ms, to_ms: record.now_ms() });
+        }
+        pause(calm, stop).await;
+        Ok(spans)
+    }
 }
 
-/// Runs a command, and waits for it.
+/// Waits, unless the run is stopped.
+async fn pause(most: Duration, stop: &Stop) {
+    let begun = Instant::now();
+    while begun.elapsed() < most && !stop.asked() {
+        sleep(LOOK.min(most)).await;
+    }
+}
+
+/// Runs a command, and waits for it, though not for what it leaves behind.
 async fn command(text: &str, victim: usize) -> Result<()> {
     if text.is_empty() {
         return Ok(());
     }
     let text = text.replace("{n}", &victim.to_string());
-    println!("$ {text}");
-    let run = text.clone();
-    let output = actix_rt::task::spawn_blocking(move || {
-        Command::new("sh").args(["-c", &run]).stdin(Stdio::null()).output()
-    });
-    let output = output.await?.with_context(|| format!("running {text}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{text} ended with {}: {}", output.status, said.trim());
+    tell(&format!("$ {text}"));
+    // Not a pipe, which whatever the command starts would keep open.
+    let mut said: File = tempfile::tempfile().context("making a file for what a command says")?;
+    let mut child = Command::new("sh")
+        .args(["-c", &text])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone()?)
+        // Ctrl-C is for the run, which then has it mended.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("running {text}"))?;
+    let ended = timeout(PATIENCE, child.wait()).await;
+    let status = ended.with_context(|| format!("{text} took more than {PATIENCE:?}"))??;
+    if !status.success() {
+        let mut words = String::new();
+        said.rewind()?;
+        said.read_to_string(&mut words)?;
+        bail!("{text} ended with {status}: {}", words.trim());
     }
     Ok(())
 }
@@ -149,8 +197,9 @@ mod tests {
         let read = hook("kill-node=ssh n{n} reboot ;; sleep 30").unwrap();
         assert_eq!((read.fault, &*read.mends), (Fault::KillNode, "sleep 30"));
         assert_eq!(read.breaks, "ssh n{n} reboot");
-        assert_eq!(hook("pause-node=x").unwrap().mends, "");
-        for bad in ["", "kill-node", "kill-node=", "kill-all=x"] {
+        assert_eq!(hook("restart-all=x").unwrap().mends, "");
+        for bad in ["", "kill-node", "kill-node=", "kill-node=x", "restart-all=x;;y", "kill-all=x"]
+        {
             assert!(hook(bad).is_err(), "{bad}");
         }
     }

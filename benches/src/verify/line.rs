@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_rt::time::{sleep, timeout};
+use anyhow::Result;
 use awc::ws::{Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
-use rally_proof::history::{Device, Entry, Event};
+use rally_proof::history::{Device, Entry};
 use rally_proof::phone::{Host, Phone, Wish};
-use rally_schema::ServerFrame;
-use rally_schema::frame::{Beat, ClientFrame, Hello};
+use rally_schema::frame::{Beat, ClientFrame};
+use rally_schema::{ServerFrame, UserId};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -24,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// How often it asks for the time, so that there is something to hear.
 const BEAT: Duration = Duration::from_secs(5);
+
+/// For how long a socket stays open that a device left without a word.
+const HALF_OPEN: Duration = Duration::from_secs(60);
 
 /// The longest wait before the first attempt to come back; it doubles with each that fails.
 const FIRST_MS: u64 = 500;
@@ -70,14 +74,12 @@ pub struct Line {
     token: String,
     site: Rc<Site>,
     record: Rc<Record>,
-    /// Whether it has a network, and whether it reads its socket.
+    /// Whether it has a network.
     online: Cell<bool>,
-    reads: Cell<bool>,
-    /// Whether it is connected, and has caught up since it is.
-    caught_up: Cell<bool>,
-    /// Whether it goes without closing its socket, and the sockets that it left so.
+    /// Whether it goes without closing its socket.
     rude: Cell<bool>,
-    left: RefCell<Vec<Wire>>,
+    /// Why it could not connect the last time.
+    trouble: RefCell<Option<String>>,
     news: Notify,
 }
 
@@ -96,10 +98,8 @@ impl Line {
             site,
             record,
             online: Cell::new(true),
-            reads: Cell::new(true),
-            caught_up: Cell::new(false),
             rude: Cell::new(false),
-            left: RefCell::default(),
+            trouble: RefCell::default(),
             news: Notify::new(),
         }
     }
@@ -107,12 +107,16 @@ impl Line {
     /// Says what is waited for, for people; `None` while it is connected and nothing is left to do.
     pub fn wants(&self) -> Option<String> {
         let phone = self.phone.borrow();
-        let wants = match self.caught_up.get() {
-            true if phone.is_quiet() => return None,
-            true => phone.wants().unwrap_or_default(),
-            false => "is away".to_owned(),
-        };
-        Some(format!("{} {wants}", phone.device))
+        let wants = phone.wants()?;
+        Some(match &*self.trouble.borrow() {
+            Some(trouble) => format!("{} {wants}: {trouble}", phone.device),
+            None => format!("{} {wants}", phone.device),
+        })
+    }
+
+    /// Gives whose it is.
+    pub fn user(&self) -> UserId {
+        self.phone.borrow().device.user
     }
 
     /// Has the user want something.
@@ -122,13 +126,24 @@ impl Line {
         self.news.notify_one();
     }
 
+    /// Blocks another user for a while. What the cluster does not answer is asked again.
+    pub async fn block(&self, user: UserId, lasts: Duration) {
+        self.phone.borrow_mut().blocks(user, true);
+        self.note();
+        let _ = self.site.block(&self.token, user, true).await;
+        sleep(lasts).await;
+        while self.site.block(&self.token, user, false).await.is_err() {
+            sleep(TICK).await;
+        }
+        self.phone.borrow_mut().blocks(user, false);
+        self.note();
+    }
+
     /// Stops reading the socket, which stays open, or reads again.
     pub fn set_reads(&self, reads: bool) {
-        if self.reads.replace(reads) != reads {
-            self.phone.borrow_mut().note(if reads { Event::Reads } else { Event::StopsReading });
-            self.note();
-            self.news.notify_one();
-        }
+        self.phone.borrow_mut().set_reads(reads);
+        self.note();
+        self.news.notify_one();
     }
 
     /// Takes the network away so that the node does not see it: the socket stays half open.
@@ -152,9 +167,7 @@ impl Line {
 
     fn note(&self) {
         let mut phone = self.phone.borrow_mut();
-        let (device, at_ms) = (phone.device, self.record.now_ms());
-        let entry = |event| Entry { at_ms, device, event };
-        self.record.entries.borrow_mut().extend(phone.take_events().into_iter().map(entry));
+        self.record.entries.borrow_mut().extend(phone.take_entries(self.record.now_ms()));
     }
 
     /// Connects for ever.
@@ -165,13 +178,14 @@ impl Line {
                 self.news.notified().await;
             }
             failures += 1;
-            if let Some((wire, place)) = self.dial().await {
+            let dialled = self.dial().await;
+            *self.trouble.borrow_mut() = dialled.as_ref().err().map(|error| format!("{error:#}"));
+            if let Ok((wire, place)) = dialled {
                 let talked = self.talk(wire, place, &mut failures).await;
-                self.caught_up.set(false);
                 if let Some(wire) = talked.filter(|_| self.rude.take()) {
-                    self.left.borrow_mut().push(wire);
+                    actix_rt::spawn(leave(wire));
                 }
-                self.phone.borrow_mut().note(Event::Disconnected);
+                self.phone.borrow_mut().disconnected();
                 self.note();
             }
             // Full jitter.
@@ -180,39 +194,27 @@ impl Line {
         }
     }
 
-    /// Opens a socket to the node that the cluster names; `None` when that fails.
-    async fn dial(&self) -> Option<(Wire, Place)> {
+    /// Opens a socket to the node that the cluster names.
+    async fn dial(&self) -> Result<(Wire, Place)> {
         let client = self.phone.borrow().client;
         let place = self.site.place(&self.token, client).await?;
-        let wire = self.site.open(&place).await.ok()?;
-        Some((wire, place))
-    }
-
-    /// Begins anew on a fresh connection; gives what is to be said first.
-    fn greet(&self, place: Place) -> ClientFrame {
-        let mut phone = self.phone.borrow_mut();
-        phone.connected();
-        phone.note(Event::Connects { node: place.node });
-        let (client, cursor) = (phone.client, phone.cursor.clone());
-        Hello { ticket: place.ticket, client, cursor }.into()
+        let wire = self.site.open(&place).await?;
+        Ok((wire, place))
     }
 
     /// Talks until the connection is over; gives it back when the device went by itself.
     async fn talk(&self, mut wire: Wire, place: Place, failures: &mut u32) -> Option<Wire> {
-        let hello = self.greet(place);
+        let hello = self.phone.borrow_mut().connects(place.node, place.ticket);
         self.note();
-        say(&mut wire, hello).await?;
+        say(&mut wire, hello.into()).await?;
         let (mut heard, mut beat) = (Instant::now(), Instant::now());
-        let mut synced = false;
         while self.online.get() {
-            if !synced && self.phone.borrow().is_synced() {
-                (synced, *failures) = (true, 0);
-                self.caught_up.set(true);
-                self.phone.borrow_mut().note(Event::Synced);
+            if self.phone.borrow().is_synced() {
+                *failures = 0;
             }
             self.phone.borrow_mut().work();
             self.note();
-            let reads = self.reads.get();
+            let reads = self.phone.borrow().reads();
             if !reads {
                 heard = Instant::now();
             } else if heard.elapsed() > SILENCE {
@@ -251,6 +253,12 @@ impl Line {
         }
         Some(wire)
     }
+}
+
+/// Leaves a socket open without a word, for longer than a node waits for one.
+async fn leave(wire: Wire) {
+    sleep(HALF_OPEN).await;
+    drop(wire);
 }
 
 /// Sends a frame; `None` when the connection does not take it.

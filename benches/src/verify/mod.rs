@@ -1,51 +1,61 @@
 //! `verify`: a verdict for each promise, from outside.
 //!
 //! Users register at a running cluster, and their devices write, read, reload, go offline and stop
-//! reading, while faults are done to the cluster. When all is quiet again, everything is read back by a device that knew nothing, and
-//! what happened is judged by the judges that the simulation has.
+//! reading, while faults are done to the cluster. When all is quiet again, everything is read back
+//! by a device that knew nothing, and what happened is judged by the judges that the simulation
+//! has.
 
+mod accounts;
 mod faults;
 mod line;
+mod rest;
 mod site;
 mod verdict;
 mod workload;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_rt::time::sleep;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rally_proof::history::Device;
-use rally_proof::{History, View, file};
+use rally_proof::{History, Span, file};
 use rally_schema::UserId;
 use uuid::Uuid;
 
 use crate::dice::Dice;
+use crate::proc::room_for;
 use crate::stop::Stop;
-use faults::{Counts, Fault, Hook};
+use accounts::Account;
+use faults::{Counts, Fault, Hook, Plan};
 use line::{Line, Record};
 use site::Site;
+use workload::{Load, Mishaps};
 
 /// Checks what a running cluster promises, from outside: real sockets, many devices, and a verdict
 /// for each promise.
 ///
-/// Registers users of its own, which stay. Ends with status 0 when every promise was kept, with 1
-/// when one was broken, and with 2 when it could not check.
+/// Registers users of its own, which stay, unless it is told some. Ends with status 0 when every promise was kept that
+/// could be judged, with 1 when one was broken, and with 2 when it could not check. Ctrl-C ends the
+/// load: what was broken is mended, and what happened is judged; a second one ends at once.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Addresses of nodes, as browsers open them: http://host:port
+    /// Addresses of nodes, as browsers open them: https://host, or http://host:port
     #[arg(required = true)]
     urls: Vec<String>,
 
     /// Users
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=10_000))]
     users: u64,
+
+    /// Users that exist, instead of registering some: a line each, {"user": "…", "password": "…"}
+    #[arg(long, value_name = "FILE", conflicts_with = "users")]
+    accounts: Option<PathBuf>,
 
     /// Devices of each user
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
@@ -55,9 +65,14 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
 
-    /// For how many seconds they want something
-    #[arg(long, default_value_t = 60)]
+    /// For how many seconds they want something while devices come and go
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     seconds: u64,
+
+    /// For how many seconds they do before that while nothing happens but that some devices do not
+    /// read: what is written then must be everywhere within 5 s (promise 10)
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    calm_seconds: u64,
 
     /// Draws what they want; the same number draws the same. [default: drawn, and printed]
     #[arg(long)]
@@ -68,7 +83,8 @@ pub struct VerifyArgs {
     faults: Vec<Fault>,
 
     /// How a fault is done, and mended: FAULT=COMMAND;;COMMAND. `{n}` is the number of the node,
-    /// broker or node of the store that it befalls. By default `cargo xtask` does it
+    /// broker or node of the store that it befalls. The second one ends once all is as it was; for
+    /// restart-all, whose first one does all, there is none. By default `cargo xtask` does it
     #[arg(long = "hook", value_parser = faults::hook)]
     hooks: Vec<Hook>,
 
@@ -95,23 +111,27 @@ pub struct JudgeArgs {
 /// How long nothing is done to the cluster before the first fault, between two, and after the last.
 const CALM: Duration = Duration::from_secs(8);
 
-/// How long all may take to come to rest.
-const REST: Duration = Duration::from_secs(180);
-
-/// For how long nothing may happen at any device until it is at rest.
-const QUIET: Duration = Duration::from_secs(3);
-
 /// How often it is told what is waited for.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// The number of the device that reads everything back.
-const READER: u8 = u8::MAX;
-
 /// Runs `verify`.
 pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
-    let history = actix_rt::System::new().block_on(run(args, stop))?;
-    if let Some(path) = &args.history {
-        let out = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    let counts = Counts { nodes: args.urls.len(), brokers: args.brokers, stores: args.stores };
+    let plan = Plan::new(&args.faults, &args.hooks, counts)?;
+    // For https. Nothing else in this process has chosen one before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let accounts = args.accounts.as_deref().map(accounts::read).transpose()?;
+    let users = accounts.as_ref().map_or(args.users as usize, Vec::len);
+    let devices = users * usize::from(args.devices);
+    // What a device left without a word stays open for a while.
+    room_for(2 * devices)?;
+    let kept = args.history.as_ref().map(|path| {
+        let made = File::create(path);
+        made.with_context(|| format!("making {}", path.display())).map(|out| (path, out))
+    });
+    let kept = kept.transpose()?;
+    let history = actix_rt::System::new().block_on(run(args, accounts, &plan, stop))?;
+    if let Some((path, out)) = kept {
         file::write(&history, BufWriter::new(out))
             .with_context(|| format!("writing {}", path.display()))?;
     }
@@ -126,12 +146,22 @@ pub fn judge(args: &JudgeArgs) -> Result<ExitCode> {
     Ok(verdict::say(&history)?)
 }
 
-async fn run(args: &VerifyArgs, stop: &Stop) -> Result<History> {
+/// Says how it goes on. Whoever does not read it any more still wants the verdict.
+fn tell(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+async fn run(
+    args: &VerifyArgs,
+    accounts: Option<Vec<Account>>,
+    plan: &Plan,
+    stop: &Stop,
+) -> Result<History> {
     let seed = args.seed.unwrap_or_else(|| u64::from(Uuid::new_v4().as_fields().0));
-    println!("seed {seed} (again: --seed {seed})");
+    tell(&format!("seed {seed} (again: --seed {seed})"));
     let (site, record) = (Rc::new(Site::new(&args.urls)), Rc::new(Record::new()));
     let mut dice = Dice::new(seed);
-    let people = register(args, &site, stop).await?;
+    let people = accounts::log_in(accounts, args.users, &site, stop).await?;
     let users: Vec<UserId> = people.iter().map(|(user, _)| *user).collect();
     let mut lines = Vec::new();
     for (user, token) in &people {
@@ -143,100 +173,37 @@ async fn run(args: &VerifyArgs, stop: &Stop) -> Result<History> {
         }
     }
     let tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
-    let counts = Counts { nodes: args.urls.len(), brokers: args.brokers, stores: args.stores };
-    let doing = faults::run(&args.faults, &args.hooks, counts, CALM, &record);
-    let done = Cell::new(args.faults.is_empty());
-    let load = workload::Load { rate: args.rate, seconds: args.seconds };
-    let wanting = workload::run(&lines, &users, load, &done, &mut dice, &record, stop);
+    if let Some(who) = rest::all(&lines, &record).await {
+        bail!("{who}, before anything was done");
+    }
+
+    let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate: args.rate };
+    let from_ms = record.now_ms();
+    load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
+    let calm = Span { from_ms, to_ms: record.now_ms() };
+    let done = Cell::new(false);
     let (stalls, ()) = futures_util::try_join!(
         async {
-            let stalls = doing.await;
+            let stalls = plan.run(CALM, &record, stop).await;
             done.set(true);
             stalls
         },
-        wanting
+        async {
+            load.run(args.seconds, Mishaps::All, &done, &mut dice).await;
+            Ok(())
+        }
     )?;
-    lines.iter().for_each(|line| {
-        line.set_reads(true);
-        line.set_online(true);
-    });
-    let restless = rest(&lines, &record, stop).await?;
-    let stored = read_back(&people, &site, stop).await?;
-    let history = History {
+    let restless = rest::all(&lines, &record).await;
+    let (stored, unread) = rest::read_back(&people, &site).await;
+    tasks.iter().for_each(|task| task.abort());
+    Ok(History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,
-        entries: record.entries.borrow().clone(),
+        entries: record.entries.take(),
+        calm: vec![calm],
         stalls,
-        restless,
+        restless: restless.or(unread),
         ended_ms: record.now_ms(),
         ..History::default()
-    };
-    tasks.iter().for_each(|task| task.abort());
-    Ok(history)
-}
-
-/// Makes users that nobody else has, and logs them in.
-async fn register(args: &VerifyArgs, site: &Site, stop: &Stop) -> Result<Vec<(UserId, String)>> {
-    let run = Uuid::new_v4().simple().to_string();
-    let password = Uuid::new_v4().to_string();
-    let mut people = Vec::new();
-    for nth in 0..args.users {
-        stop.check()?;
-        let user: UserId =
-            format!("verify-{}-{nth}", &run[..8]).parse().context("a user's name")?;
-        people.push((user, site.register(user, &password).await?));
-        println!("{} of {} users are registered", nth + 1, args.users);
-    }
-    Ok(people)
-}
-
-/// Waits until no device has anything left to do, and nothing happens any more; says what is waited
-/// for when that takes too long.
-async fn rest(lines: &[Rc<Line>], record: &Record, stop: &Stop) -> Result<Option<String>> {
-    let (begun, mut told) = (Instant::now(), Instant::now());
-    let (mut count, mut since) = (0, Instant::now());
-    while since.elapsed() < QUIET {
-        stop.check()?;
-        let busy = lines.iter().find_map(|line| line.wants());
-        let now = record.entries.borrow().len();
-        if busy.is_some() || now != count {
-            (count, since) = (now, Instant::now());
-        }
-        if begun.elapsed() > REST {
-            let busy = busy.unwrap_or_else(|| "something happens all the time".to_owned());
-            println!("not at rest after {} s: {busy}", REST.as_secs());
-            return Ok(Some(busy));
-        }
-        if told.elapsed() > PROGRESS {
-            told = Instant::now();
-            println!("waiting: {}", busy.as_deref().unwrap_or("for silence"));
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    println!("all is quiet after {:.1} s", begun.elapsed().as_secs_f64());
-    Ok(None)
-}
-
-/// Reads everything back, each user's by a device that knew nothing.
-async fn read_back(people: &[(UserId, String)], site: &Rc<Site>, stop: &Stop) -> Result<Vec<View>> {
-    let record = Rc::new(Record::new());
-    let mut stored = Vec::new();
-    for (user, token) in people {
-        let device = Device { user: *user, number: READER };
-        let reader = Rc::new(Line::new(device, 0, token.clone(), site.clone(), record.clone()));
-        let task = actix_rt::spawn(reader.clone().run());
-        let begun = Instant::now();
-        while let Some(wants) = reader.wants() {
-            stop.check()?;
-            if begun.elapsed() > REST {
-                bail!("{wants}, when all of {user} was read back for {} s", REST.as_secs());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        task.abort();
-        let views = reader.phone.borrow().views();
-        stored.extend(views.into_iter().map(|view| View { device: None, ..view }));
-    }
-    println!("{} conversations are read back", stored.len());
-    Ok(stored)
+    })
 }

@@ -13,8 +13,13 @@ pub fn say(history: &History) -> io::Result<ExitCode> {
     for promise in &PROMISES {
         let Promise { number, words, .. } = promise;
         let breach = breaches.iter().find(|breach| breach.number == *number);
-        let verdict = if breach.is_some() { "BROKEN" } else { "kept" };
-        let _ = writeln!(text, "{number:>2}  {verdict:7} {words} ({})", promise.counts(history));
+        let count = promise.count(history);
+        let verdict = match breach {
+            Some(_) => "BROKEN",
+            None if count.judged == 0 => "unseen",
+            None => "kept",
+        };
+        let _ = writeln!(text, "{number:>2}  {verdict:7} {words} ({})", count.words);
         if let Some(breach) = breach {
             let _ = writeln!(text, "            {}", breach.values);
         }

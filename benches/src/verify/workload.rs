@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_rt::time::sleep;
-use anyhow::Result;
 use rally_proof::phone::Wish;
 use rally_schema::UserId;
 
-use super::PROGRESS;
 use super::line::{Line, Record};
+use super::{PROGRESS, tell};
 use crate::dice::Dice;
 use crate::stop::Stop;
 
@@ -32,60 +31,79 @@ pub fn wrong_clock(dice: &mut Dice) -> i64 {
     }
 }
 
-/// How much is wanted.
-#[derive(Debug, Clone, Copy)]
-pub struct Load {
-    /// What all users want together, a second.
-    pub rate: u64,
-    /// For how many seconds, at least.
-    pub seconds: u64,
+/// What befalls devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishaps {
+    /// They stop reading their sockets for a while.
+    SlowReaders,
+    /// They also lose the network, with and without a word, and what they kept; and users block
+    /// each other.
+    All,
 }
 
-/// Has users want things, and their devices suffer, for some seconds and until all is done that is
-/// done to the cluster.
-pub async fn run(
-    lines: &[Rc<Line>],
-    users: &[UserId],
-    Load { rate, seconds }: Load,
-    done: &Cell<bool>,
-    dice: &mut Dice,
-    record: &Record,
-    stop: &Stop,
-) -> Result<()> {
-    let dice = RefCell::new(dice);
-    let below = |limit: u64| dice.borrow_mut().roll() % limit;
-    let (begun, mut told) = (Instant::now(), Instant::now());
-    let least = rate * seconds;
-    for nth in 0.. {
-        if nth >= least && done.get() {
-            break;
+/// What users want, and on what.
+pub struct Load<'a> {
+    /// Their devices.
+    pub lines: &'a [Rc<Line>],
+    /// Who they are.
+    pub users: &'a [UserId],
+    /// What happens.
+    pub record: &'a Record,
+    /// Ends it before its time.
+    pub stop: &'a Stop,
+    /// What all users want together, a second.
+    pub rate: u64,
+}
+
+impl Load<'_> {
+    /// Has users want things, and their devices suffer, for some seconds and until all is done that
+    /// is done to the cluster. Every device is well again when it ends.
+    pub async fn run(&mut self, seconds: u64, which: Mishaps, done: &Cell<bool>, dice: &mut Dice) {
+        let Self { lines, users, record, stop, rate } = *self;
+        let dice = RefCell::new(dice);
+        let below = |limit: u64| dice.borrow_mut().roll() % limit;
+        let (begun, mut told) = (Instant::now(), Instant::now());
+        let mut mishaps = Vec::new();
+        for nth in 0.. {
+            let is_over = nth >= rate * seconds && done.get();
+            if is_over || stop.asked() {
+                break;
+            }
+            let due = Duration::from_secs_f64(nth as f64 / rate as f64);
+            sleep(due.saturating_sub(begun.elapsed())).await;
+            let line = &lines[below(lines.len() as u64) as usize];
+            line.wish(Wish::draw(below, users, nth as usize));
+            // So that each device has its share.
+            if below(rate * MISHAPS_S) < lines.len() as u64 {
+                let unlucky = lines[below(lines.len() as u64) as usize].clone();
+                let lasts = Duration::from_millis(below(MISHAP_MS));
+                let other = users[below(users.len() as u64) as usize];
+                mishaps.push(actix_rt::spawn(mishap(unlucky, which, below(5), lasts, other)));
+                mishaps.retain(|mishap| !mishap.is_finished());
+            }
+            if told.elapsed() > PROGRESS {
+                told = Instant::now();
+                let events = record.entries.borrow().len();
+                let busy = lines.iter().filter(|line| line.wants().is_some()).count();
+                tell(&format!(
+                    "{nth} operations, {events} events, {busy} devices are away or busy"
+                ));
+            }
         }
-        stop.check()?;
-        let due = Duration::from_secs_f64(nth as f64 / rate as f64);
-        sleep(due.saturating_sub(begun.elapsed())).await;
-        let line = &lines[below(lines.len() as u64) as usize];
-        line.wish(Wish::draw(below, users, nth as usize));
-        // So that each device has its share.
-        if below(rate * MISHAPS_S) < lines.len() as u64 {
-            let unlucky = lines[below(lines.len() as u64) as usize].clone();
-            actix_rt::spawn(mishap(unlucky, below(4), Duration::from_millis(below(MISHAP_MS))));
-        }
-        if told.elapsed() > PROGRESS {
-            told = Instant::now();
-            let events = record.entries.borrow().len();
-            let busy = lines.iter().filter(|line| line.wants().is_some()).count();
-            println!("{nth} operations, {events} events, {busy} devices are away or busy");
+        for mishap in mishaps {
+            let _ = mishap.await;
         }
     }
-    Ok(())
 }
 
 /// Something befalls a device, and passes.
-async fn mishap(line: Rc<Line>, which: u64, lasts: Duration) {
-    match which {
+async fn mishap(line: Rc<Line>, which: Mishaps, nth: u64, lasts: Duration, other: UserId) {
+    match nth {
+        _ if which == Mishaps::SlowReaders => line.set_reads(false),
         0 => line.set_online(false),
         1 => line.vanish(),
         2 => line.forget(),
+        3 if other != line.user() => return line.block(other, lasts).await,
         _ => line.set_reads(false),
     }
     sleep(lasts).await;

@@ -21,6 +21,10 @@ export interface Config {
   readonly discovery: readonly string[];
 }
 
+/** How long an answer may take, and how long while another node may do better. */
+const ANSWER_MS = 15_000;
+const NEXT_MS = 4_000;
+
 /** Who is logged in. */
 export interface Me {
   readonly user: UserId;
@@ -113,9 +117,11 @@ export class Api {
   /** Asks one after the other until one serves it: each request may be made twice. */
   async #ask<T>(method: string, path: string, body?: unknown, skipped = 0): Promise<T> {
     let unserved: unknown;
-    for (const base of this.#order(skipped)) {
+    const order = this.#order(skipped);
+    for (const [nth, base] of order.entries()) {
+      const patience = nth + 1 < order.length ? NEXT_MS : ANSWER_MS;
       try {
-        const answer = await this.#askAt<T>(base, method, path, body);
+        const answer = await this.#askAt<T>(base, patience, method, path, body);
         this.#base = base;
         return answer;
       } catch (error) {
@@ -126,7 +132,13 @@ export class Api {
     throw unserved;
   }
 
-  async #askAt<T>(base: string, method: string, path: string, body?: unknown): Promise<T> {
+  async #askAt<T>(
+    base: string,
+    patience: number,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<T> {
     const headers: Record<string, string> = { accept: 'application/json' };
     // A page of another site cannot set this without being asked first.
     if (method !== 'GET') headers['x-rally-csrf'] = '1';
@@ -137,7 +149,7 @@ export class Api {
         method,
         headers,
         credentials: base === '' ? 'same-origin' : 'include',
-        signal: AbortSignal.timeout(15_000),
+        signal: AbortSignal.timeout(patience),
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
     } catch {

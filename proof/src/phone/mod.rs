@@ -12,14 +12,14 @@ mod wish;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::frame::{
-    ClientFrame, Delivered, InboxEntry, InboxQuery, Mark, Message, Presence, Read, Receipt,
-    ServerFrame, Watch,
+    ClientFrame, Delivered, Hello, InboxEntry, Mark, Message, Presence, Read, Receipt, ServerFrame,
+    Watch,
 };
 use rally_schema::ids::Stamp;
-use rally_schema::{ClientId, ConversationId, MessageId, Ref, UserId};
+use rally_schema::{ClientId, ConversationId, MessageId, NodeId, Ref, UserId};
 use uuid::Uuid;
 
-use crate::history::{Device, Event, Shown, View};
+use crate::history::{Device, Entry, Event, Shown, View};
 use outbox::Intent;
 use thread::{Change as _, Thread};
 pub use wish::Wish;
@@ -48,6 +48,9 @@ pub struct Phone<H> {
     last_stamp: Stamp,
     /// The server's clock minus this world's.
     offset_ms: i64,
+    /// Whether it has a connection, whether it reads it, and whether it has caught up over it.
+    connected: bool,
+    reads: bool,
     synced: bool,
     /// Questions that are not answered, and when they may be asked again.
     loads: BTreeMap<Ref, (ClientFrame, Option<u64>)>,
@@ -80,6 +83,8 @@ impl<H: Host> Phone<H> {
             threads: BTreeMap::new(),
             last_stamp: Stamp { at: 0, n: 0 },
             offset_ms: 0,
+            connected: false,
+            reads: true,
             synced: false,
             loads: BTreeMap::new(),
             next_cursor: None,
@@ -98,40 +103,63 @@ impl<H: Host> Phone<H> {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes what happened.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    /// Takes what happened until now, for the record.
+    pub fn take_entries(&mut self, at_ms: u64) -> impl Iterator<Item = Entry> {
+        let (device, events) = (self.device, std::mem::take(&mut self.events));
+        events.into_iter().map(move |event| Entry { at_ms, device, event })
     }
 
-    /// Tells whether nothing is left to do: all is acknowledged, caught up and marked.
-    pub fn is_quiet(&self) -> bool {
-        self.synced && self.intents.is_empty() && self.loads.is_empty()
-    }
-
-    /// Says what is waited for, for people; `None` when nothing is left to do.
+    /// Says what is waited for, for people; `None` when nothing is left to do: it is connected, and
+    /// all is acknowledged, caught up and marked.
     pub fn wants(&self) -> Option<String> {
-        if !self.synced {
-            return Some("has not caught up".to_owned());
+        if !self.connected || !self.reads || !self.synced {
+            let what = match (self.connected, self.reads) {
+                (false, _) => "is away",
+                (true, false) => "does not read",
+                (true, true) => "has not caught up",
+            };
+            return Some(what.to_owned());
         }
-        let open = self.intents.first().map(Intent::describe);
-        open.or_else(|| {
-            let (_, (frame, _)) = self.loads.first_key_value()?;
-            Some(format!("waits for an answer to {}", frame.encode()))
-        })
+        if let Some(intent) = self.intents.first() {
+            return Some(intent.describe());
+        }
+        if let Some((_, (frame, _))) = self.loads.first_key_value() {
+            return Some(format!("waits for an answer to {}", frame.encode()));
+        }
+        if self.hole {
+            return Some("waits for what a message comes after".to_owned());
+        }
+        let marks = |(_, thread): &(_, &Thread)| thread.wants[1] > thread.read_up_to;
+        let (conversation, _) = self.threads.iter().find(marks)?;
+        Some(format!("has read more of {conversation} than it was told is marked"))
     }
 
-    /// Tells whether the session has caught up at least once.
+    /// Tells whether it has caught up over this connection.
     pub fn is_synced(&self) -> bool {
         self.synced
     }
 
-    /// Notes something that the line saw.
-    pub fn note(&mut self, event: Event) {
-        self.events.push(event);
+    /// Stops reading its connection, or reads it again.
+    pub fn set_reads(&mut self, reads: bool) {
+        if std::mem::replace(&mut self.reads, reads) != reads {
+            self.events.push(if reads { Event::Reads } else { Event::StopsReading });
+        }
     }
 
-    /// Begins anew on a fresh connection.
-    pub fn connected(&mut self) {
+    /// Notes that its user is about to block another one, or has stopped.
+    pub fn blocks(&mut self, user: UserId, blocked: bool) {
+        self.events.push(Event::Blocks { user, blocked });
+    }
+
+    /// Tells whether it reads its connection.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// Begins anew on a fresh connection; the answer is said first.
+    pub fn connects(&mut self, node: NodeId, ticket: String) -> Hello {
+        self.connected = true;
+        self.events.push(Event::Connects { node });
         // What waited for the last connection went nowhere.
         self.out.clear();
         self.loads.clear();
@@ -144,10 +172,19 @@ impl<H: Host> Phone<H> {
         for thread in self.threads.values_mut() {
             (thread.wait_until_ms, thread.has_delivered, thread.wants[0]) = (0, None, None);
         }
+        Hello { ticket, client: self.client, cursor: self.cursor.clone() }
     }
 
-    /// Forgets what it showed, as a browser whose storage was cleared; the outbox stays.
+    /// Its connection is over.
+    pub fn disconnected(&mut self) {
+        (self.connected, self.synced) = (false, false);
+        self.events.push(Event::Disconnected);
+    }
+
+    /// Forgets what it showed, as a browser whose storage was cleared; the outbox stays. What its
+    /// connection still brings is for nobody.
     pub fn forget(&mut self) {
+        (self.connected, self.synced) = (false, false);
         self.drop_all();
     }
 
@@ -214,6 +251,9 @@ impl<H: Host> Phone<H> {
 
     /// Takes what the server says.
     pub fn hear(&mut self, frame: ServerFrame) {
+        if !self.connected {
+            return;
+        }
         match frame {
             ServerFrame::Welcome(welcome) => self.learn_time(welcome.now),
             ServerFrame::Beat(beat) => self.learn_time(beat.now),
@@ -235,6 +275,10 @@ impl<H: Host> Phone<H> {
             ServerFrame::Receipt(receipt) => self.receipt(receipt),
             ServerFrame::Inbox(inbox) => {
                 let asked = inbox.r#ref.is_some_and(|r#ref| self.loads.remove(&r#ref).is_some());
+                let oldest = inbox.entries.last().map(|entry| entry.head.id);
+                if asked && inbox.more && oldest.is_some() {
+                    self.load_inbox(oldest);
+                }
                 for entry in inbox.entries {
                     self.entry(&entry, !asked);
                     // After a reset everything is loaded, so that everything can be judged.
@@ -260,21 +304,27 @@ impl<H: Host> Phone<H> {
                 self.keep_cursor(None);
             }
             ServerFrame::Synced(synced) => {
-                (self.synced, self.hole) = (true, false);
+                self.has_synced();
                 self.keep_cursor(Some(synced.cursor));
             }
             ServerFrame::Reset(reset) => {
                 self.drop_all();
                 self.next_cursor = Some(reset.cursor);
-                (self.synced, self.hole) = (true, false);
-                let r#ref = self.new_ref();
-                self.ask(r#ref, InboxQuery { r#ref, before: None, limit: Some(100) });
+                self.has_synced();
+                self.load_inbox(None);
             }
             ServerFrame::Error(error) => self.refused(&error),
             ServerFrame::Presence(Presence { user, online, .. }) => {
                 self.events.push(Event::Presence { user, online });
             }
             ServerFrame::Typing(_) | ServerFrame::Bye(_) => {}
+        }
+    }
+
+    fn has_synced(&mut self) {
+        self.hole = false;
+        if !std::mem::replace(&mut self.synced, true) {
+            self.events.push(Event::Synced);
         }
     }
 
@@ -316,6 +366,7 @@ impl<H: Host> Phone<H> {
     fn entry(&mut self, entry: &InboxEntry, caught_up: bool) {
         let thread = self.thread(entry.conversation);
         thread.read_up_to = thread.read_up_to.max(entry.read_up_to);
+        thread.counted = Some(entry.unread);
         let (delivered, read) = (entry.peer_delivered_up_to, entry.peer_read_up_to);
         self.tick(entry.conversation, caught_up, delivered, read);
     }
@@ -344,7 +395,8 @@ impl<H: Host> Phone<H> {
             let above = |id| thread.read_up_to.is_none_or(|read| id > read);
             let unread = |m: &&Shown| m.sender != me && above(m.id);
             View {
-                device: Some(self.device),
+                user: me,
+                number: Some(self.device.number),
                 conversation: *conversation,
                 messages: thread.messages.values().cloned().collect(),
                 unread: thread.messages.values().filter(unread).count() as u32,
@@ -354,6 +406,17 @@ impl<H: Host> Phone<H> {
             }
         };
         self.threads.iter().map(view).collect()
+    }
+
+    /// Gives what the store holds, as a device knows it that knew nothing before: with the server's
+    /// own count of what is unread.
+    pub fn read_back(&self) -> Vec<View> {
+        let counted = |view: &View| self.threads.get(&view.conversation)?.counted;
+        let stored = |view: View| {
+            let unread = counted(&view).unwrap_or(view.unread);
+            View { number: None, unread, ..view }
+        };
+        self.views().into_iter().map(stored).collect()
     }
 
     fn thread(&mut self, conversation: ConversationId) -> &mut Thread {

@@ -1,6 +1,6 @@
 //! What a device asks of the server, and the cursor that it keeps once all is answered.
 
-use rally_schema::frame::{ClientFrame, HistoryQuery, Sync};
+use rally_schema::frame::{ClientFrame, HistoryQuery, InboxQuery, Sync};
 use rally_schema::{ConversationId, MessageId, Ref};
 
 use super::{Host, Phone};
@@ -9,6 +9,11 @@ impl<H: Host> Phone<H> {
     pub(super) fn load(&mut self, conversation: ConversationId, before: Option<MessageId>) {
         let (r#ref, limit) = (self.new_ref(), Some(100));
         self.ask(r#ref, HistoryQuery { r#ref, conversation, before, limit });
+    }
+
+    pub(super) fn load_inbox(&mut self, before: Option<MessageId>) {
+        let (r#ref, limit) = (self.new_ref(), Some(100));
+        self.ask(r#ref, InboxQuery { r#ref, before, limit });
     }
 
     pub(super) fn ask(&mut self, r#ref: Ref, question: impl Into<ClientFrame>) {

@@ -13,6 +13,8 @@ pub(super) struct Thread {
     /// The other member, once something of him or to him is shown.
     pub(super) peer: Option<UserId>,
     pub(super) read_up_to: Option<MessageId>,
+    /// How many are unread, as the server last counted.
+    pub(super) counted: Option<u32>,
     pub(super) peer_delivered: Option<MessageId>,
     pub(super) peer_read: Option<MessageId>,
     /// How far the read mark was sent on this connection, and how far it has to go.

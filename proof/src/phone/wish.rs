@@ -62,7 +62,7 @@ impl<H: Host> Phone<H> {
         match wish {
             Wish::Write { to, text } => {
                 let (r#ref, conversation) = (self.new_ref(), ConversationId::direct(me, to));
-                self.events.push(Event::Wrote { r#ref, conversation, text: text.clone() });
+                self.events.push(Event::Wrote { r#ref, conversation, to, text: text.clone() });
                 self.intend(r#ref, conversation, What::Send { to, text });
             }
             Wish::Edit { to, text } => {

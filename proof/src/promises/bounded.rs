@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::{ConversationId, MessageId, Ref};
 
+use super::Count;
 use crate::history::{Device, Event, History, Span};
 
 /// How long a message may take to every device that reads, while all is calm.
@@ -18,7 +19,8 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     if let Some(queue) = history.queues.iter().find(|queue| queue.most > queue.bound) {
         return Err(format!("{} held {} of at most {}", queue.name, queue.most, queue.bound));
     }
-    let facts = Facts::of(history);
+    let Some(last_ms) = history.calm.iter().map(|calm| calm.to_ms).max() else { return Ok(()) };
+    let facts = Facts::of(history, last_ms);
     for calm in &history.calm {
         for entry in &history.entries {
             let Event::Wrote { r#ref, conversation, .. } = &entry.event else { continue };
@@ -38,16 +40,19 @@ struct Facts {
     acked: BTreeMap<(Device, Ref), (u64, MessageId)>,
     appeared: BTreeMap<(Device, MessageId), u64>,
     members: BTreeMap<ConversationId, BTreeSet<Device>>,
-    deaf: Vec<(Device, Span)>,
+    deaf: BTreeMap<Device, Vec<Span>>,
 }
 
 impl Facts {
-    fn of(history: &History) -> Self {
+    /// Collects what is said until a moment.
+    fn of(history: &History, last_ms: u64) -> Self {
         let mut facts = Self::default();
-        for view in &history.views {
-            facts.members.entry(view.conversation).or_default().extend(view.device);
+        let devices = super::devices(history);
+        for view in &history.stored {
+            let his = devices.get(&view.user).into_iter().flatten();
+            facts.members.entry(view.conversation).or_default().extend(his);
         }
-        for entry in &history.entries {
+        for entry in history.entries.iter().take_while(|entry| entry.at_ms <= last_ms) {
             let (device, at_ms) = (entry.device, entry.at_ms);
             match &entry.event {
                 Event::Acked { r#ref, id } => {
@@ -57,11 +62,12 @@ impl Facts {
                     facts.appeared.entry((device, *id)).or_insert(at_ms);
                 }
                 Event::StopsReading => {
-                    facts.deaf.push((device, Span { from_ms: at_ms, to_ms: history.ended_ms }));
+                    let span = Span { from_ms: at_ms, to_ms: history.ended_ms };
+                    facts.deaf.entry(device).or_default().push(span);
                 }
                 Event::Reads => {
-                    let last = facts.deaf.iter_mut().rev().find(|(deaf, _)| *deaf == device);
-                    if let Some((_, span)) = last {
+                    let last = facts.deaf.get_mut(&device).and_then(|spans| spans.last_mut());
+                    if let Some(span) = last {
                         span.to_ms = at_ms;
                     }
                 }
@@ -73,9 +79,8 @@ impl Facts {
 
     /// Tells whether a device did not read all through a span of time.
     fn is_deaf(&self, device: Device, span: Span) -> bool {
-        self.deaf.iter().any(|(deaf, during)| {
-            *deaf == device && during.from_ms < span.to_ms && span.from_ms < during.to_ms
-        })
+        let spans = self.deaf.get(&device).into_iter().flatten();
+        spans.into_iter().any(|deaf| deaf.from_ms < span.to_ms && span.from_ms < deaf.to_ms)
     }
 
     fn flowed(
@@ -108,10 +113,9 @@ impl Facts {
     }
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!(
-        "{} queues, {} ms of calm",
-        history.queues.len(),
-        history.calm.iter().map(|span| span.to_ms - span.from_ms).sum::<u64>()
-    )
+pub(super) fn count(history: &History) -> Count {
+    let queues = history.queues.len();
+    let calm_ms: u64 = history.calm.iter().map(|span| span.to_ms - span.from_ms).sum();
+    let words = format!("{queues} queues, {calm_ms} ms of calm");
+    Count { judged: queues + calm_ms as usize, words }
 }

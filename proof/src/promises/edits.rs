@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::{EditId, MessageId};
 
+use super::Count;
 use crate::history::{Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
@@ -24,7 +25,8 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         }
     }
     for view in history.stored.iter().chain(&history.views) {
-        let whose = view.device.map_or_else(|| "the store".to_owned(), |device| device.to_string());
+        let whose =
+            view.device().map_or_else(|| "the store".to_owned(), |device| device.to_string());
         for message in &view.messages {
             if deleted.contains(&message.id) && !(message.deleted && message.text.is_empty()) {
                 return Err(format!("{} was deleted, and {whose} shows it", message.id));
@@ -44,10 +46,9 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!(
-        "{} edits, {} deletions",
-        super::events(history, |event| matches!(event, Event::Edited { .. })),
-        super::events(history, |event| matches!(event, Event::Deleted { .. }))
-    )
+pub(super) fn count(history: &History) -> Count {
+    let edits = super::events(history, |event| matches!(event, Event::Edited { .. }));
+    let deletions = super::events(history, |event| matches!(event, Event::Deleted { .. }));
+    let words = format!("{edits} edits, {deletions} deletions");
+    Count { judged: edits + deletions, words }
 }

@@ -11,9 +11,12 @@ mod ticks;
 mod unknown;
 mod unread;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use rally_schema::UserId;
 use thiserror::Error;
 
-use crate::history::{Event, History, View};
+use crate::history::{Device, Event, History};
 
 pub use bounded::FLOW_MS;
 
@@ -24,13 +27,22 @@ pub struct Promise {
     /// Its words.
     pub words: &'static str,
     judge: fn(&History) -> Result<(), String>,
-    counts: fn(&History) -> String,
+    count: fn(&History) -> Count,
+}
+
+/// How much a promise was judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// 0: nothing was there by which it could have been found broken.
+    pub judged: usize,
+    /// What there was, for people.
+    pub words: String,
 }
 
 impl Promise {
     /// Says how much of a history it was judged by.
-    pub fn counts(&self, history: &History) -> String {
-        (self.counts)(history)
+    pub fn count(&self, history: &History) -> Count {
+        (self.count)(history)
     }
 }
 
@@ -52,61 +64,61 @@ pub const PROMISES: [Promise; 10] = [
         number: 1,
         words: "acknowledged means readable",
         judge: acknowledged::judge,
-        counts: acknowledged::counts,
+        count: acknowledged::count,
     },
     Promise {
         number: 2,
         words: "every device of every member shows each message exactly once",
         judge: once::judge,
-        counts: once::counts,
+        count: once::count,
     },
     Promise {
         number: 3,
         words: "all devices show a conversation in one order, and a sender's own order is kept",
         judge: order::judge,
-        counts: order::counts,
+        count: order::count,
     },
     Promise {
         number: 4,
         words: "the same reference with the same text is the same message",
         judge: reference::judge,
-        counts: reference::counts,
+        count: reference::count,
     },
     Promise {
         number: 5,
         words: "ticks only move forward, and only over what is stored",
         judge: ticks::judge,
-        counts: ticks::counts,
+        count: ticks::count,
     },
     Promise {
         number: 6,
         words: "unread is a function of marks and messages, equal on every device",
         judge: unread::judge,
-        counts: unread::counts,
+        count: unread::count,
     },
     Promise {
         number: 7,
         words: "offline shows in time, and nobody shows offline while a session of his lives",
         judge: presence::judge,
-        counts: presence::counts,
+        count: presence::count,
     },
     Promise {
         number: 8,
         words: "an edit or deletion is never undone",
         judge: edits::judge,
-        counts: edits::counts,
+        count: edits::count,
     },
     Promise {
         number: 9,
         words: "an unknown outcome is reported as unknown, and resolved by a retry",
         judge: unknown::judge,
-        counts: unknown::counts,
+        count: unknown::count,
     },
     Promise {
         number: 10,
         words: "every queue is bounded, and no client can make another one wait",
         judge: bounded::judge,
-        counts: bounded::counts,
+        count: bounded::count,
     },
 ];
 
@@ -125,7 +137,11 @@ fn events(history: &History, which: impl Fn(&Event) -> bool) -> usize {
     history.entries.iter().filter(|entry| which(&entry.event)).count()
 }
 
-/// Finds what the store holds of a view's conversation.
-fn stored<'a>(history: &'a History, view: &View) -> Option<&'a View> {
-    history.stored.iter().find(|stored| stored.conversation == view.conversation)
+/// Lists the devices of each user that ever did anything.
+fn devices(history: &History) -> BTreeMap<UserId, BTreeSet<Device>> {
+    let mut devices: BTreeMap<UserId, BTreeSet<Device>> = BTreeMap::new();
+    for device in history.entries.iter().map(|entry| entry.device) {
+        devices.entry(device.user).or_default().insert(device);
+    }
+    devices
 }

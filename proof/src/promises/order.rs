@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use rally_schema::{ConversationId, MessageId, Ref};
 
+use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut orders: HashMap<ConversationId, (Device, Vec<MessageId>)> = HashMap::new();
     for view in &history.views {
-        let Some(device) = view.device else { continue };
+        let Some(device) = view.device() else { continue };
         let order: Vec<MessageId> = view.messages.iter().map(|message| message.id).collect();
         match orders.get(&view.conversation) {
             None => {
@@ -53,10 +54,10 @@ fn common(some: &[MessageId], others: &[MessageId]) -> Vec<MessageId> {
     some.iter().filter(|id| others.contains(id)).copied().collect()
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!(
-        "{} views, {} conversations",
-        history.views.len(),
-        history.stored.iter().map(|view| view.conversation).collect::<HashSet<_>>().len()
-    )
+pub(super) fn count(history: &History) -> Count {
+    let views = history.views.len();
+    let conversations: HashSet<ConversationId> =
+        history.stored.iter().map(|view| view.conversation).collect();
+    let words = format!("{views} views, {} conversations", conversations.len());
+    Count { judged: views, words }
 }

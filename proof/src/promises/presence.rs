@@ -7,6 +7,8 @@
 //! whoever else goes or dies. To both bounds comes as long as some node stood still meanwhile, did
 //! not reach the broker, or could not be told from one that is dead: gossip and broker were bad at
 //! once, or a life began while gossip was; and as long as the store failed.
+//! Who blocks whom, or did a moment ago, tells him nothing, and is told nothing by him; what is shown
+//! then stays until something else is told.
 //! A session whose client does not read for a while proves nothing: it is shown nothing new, and
 //! its node may take it for silent.
 
@@ -14,13 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::UserId;
 
-use crate::history::{Device, Event, History, Span};
+use super::Count;
+use crate::history::{Device, Entry, Event, History, Span};
 
 /// How long after the end of his last session a user may be shown online.
 pub const OFFLINE_MS: u64 = 25_000 + 2_000 + 5_000 + 2_000;
 
 /// How long after the begin of a session its user may be shown offline.
 pub const ONLINE_MS: u64 = 5_000;
+
+/// How long after its end a block may be felt: for as long as a node may keep one in mind, and until
+/// what it hid is told.
+const BLOCK_MS: u64 = 10_000 + 5_000;
 
 /// One session of a device, as far as the device knows.
 struct Session {
@@ -36,9 +43,18 @@ struct Session {
 }
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let sessions = sessions(history);
+    let (sessions, blocks) = (sessions(history), blocks(history));
     for watcher in sessions.iter().filter(|watcher| watcher.reads) {
         for (user, online, shown) in &watcher.shown {
+            let between = [watcher.device.user, *user];
+            let hidden = |(pair, span): &([UserId; 2], Span)| {
+                (*pair == between || [pair[1], pair[0]] == between)
+                    && span.from_ms < shown.to_ms
+                    && shown.from_ms < span.to_ms + BLOCK_MS
+            };
+            if blocks.iter().any(hidden) {
+                continue;
+            }
             let his = sessions.iter().filter(|other| other.device.user == *user);
             let wrong = if *online {
                 let perhaps: Vec<Span> = his.map(|session| session.span).collect();
@@ -88,6 +104,22 @@ fn stood_still(history: &History, from: u64, to: u64) -> u64 {
     history.stalls.iter().map(within).sum()
 }
 
+/// Gives when who blocked whom.
+fn blocks(history: &History) -> Vec<([UserId; 2], Span)> {
+    let mut blocks = Vec::<([UserId; 2], Span)>::new();
+    for entry in &history.entries {
+        let Event::Blocks { user, blocked } = &entry.event else { continue };
+        let pair = [entry.device.user, *user];
+        if *blocked {
+            let span = Span { from_ms: entry.at_ms, to_ms: history.ended_ms };
+            blocks.push((pair, span));
+        } else if let Some((_, span)) = blocks.iter_mut().rev().find(|(other, _)| *other == pair) {
+            span.to_ms = entry.at_ms;
+        }
+    }
+    blocks
+}
+
 fn sessions(history: &History) -> Vec<Session> {
     let mut over = Vec::new();
     let mut open: BTreeMap<Device, Session> = BTreeMap::new();
@@ -117,12 +149,9 @@ fn sessions(history: &History) -> Vec<Session> {
                 }
             }
             Event::Reads => drop(deaf.remove(&device)),
+            Event::Watches { user } => shows(&mut open, entry, *user, false, history.ended_ms),
             Event::Presence { user, online } => {
-                if let Some(session) = open.get_mut(&device) {
-                    session.told(*user, at_ms);
-                    let span = Span { from_ms: at_ms, to_ms: history.ended_ms };
-                    session.shown.push((*user, *online, span));
-                }
+                shows(&mut open, entry, *user, *online, history.ended_ms);
             }
             _ => {}
         }
@@ -147,6 +176,21 @@ impl Session {
     }
 }
 
+/// Notes what a device shows of a user from now on: nothing but that he is offline, until it is told.
+fn shows(
+    open: &mut BTreeMap<Device, Session>,
+    entry: &Entry,
+    user: UserId,
+    online: bool,
+    ended_ms: u64,
+) {
+    if let Some(session) = open.get_mut(&entry.device) {
+        session.told(user, entry.at_ms);
+        let span = Span { from_ms: entry.at_ms, to_ms: ended_ms };
+        session.shown.push((user, online, span));
+    }
+}
+
 fn end(mut session: Session, at_ms: u64) -> Session {
     session.span.to_ms = at_ms;
     for (_, _, span) in &mut session.shown {
@@ -155,6 +199,8 @@ fn end(mut session: Session, at_ms: u64) -> Session {
     session
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!("{} told", super::events(history, |event| matches!(event, Event::Presence { .. })))
+pub(super) fn count(history: &History) -> Count {
+    let watched = super::events(history, |event| matches!(event, Event::Watches { .. }));
+    let told = super::events(history, |event| matches!(event, Event::Presence { .. }));
+    Count { judged: watched, words: format!("{watched} watched, {told} told") }
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rally_schema::{MessageId, Ref, UserId};
 
+use super::Count;
 use crate::history::{Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
@@ -34,9 +35,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!(
-        "{} contradicted",
-        super::events(history, |event| matches!(event, Event::Contradicted { .. }))
-    )
+pub(super) fn count(history: &History) -> Count {
+    let contradicted = super::events(history, |event| matches!(event, Event::Contradicted { .. }));
+    Count { judged: contradicted, words: format!("{contradicted} contradicted") }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rally_schema::{ConversationId, MessageId};
 
+use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
@@ -44,6 +45,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!("{} told", super::events(history, |event| matches!(event, Event::Ticked { .. })))
+pub(super) fn count(history: &History) -> Count {
+    let told = super::events(history, |event| matches!(event, Event::Ticked { .. }));
+    Count { judged: told, words: format!("{told} told") }
 }

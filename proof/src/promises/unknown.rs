@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rally_schema::Ref;
 
+use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
@@ -55,11 +56,10 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
 }
 
-pub(super) fn counts(history: &History) -> String {
-    format!(
-        "{} written, {} unsure, {} refused",
-        super::events(history, |event| matches!(event, Event::Wrote { .. })),
-        super::events(history, |event| matches!(event, Event::Unsure { .. })),
-        super::events(history, |event| matches!(event, Event::Refused { .. }))
-    )
+pub(super) fn count(history: &History) -> Count {
+    let wrote = super::events(history, |event| matches!(event, Event::Wrote { .. }));
+    let unsure = super::events(history, |event| matches!(event, Event::Unsure { .. }));
+    let refused = super::events(history, |event| matches!(event, Event::Refused { .. }));
+    let words = format!("{wrote} written, {unsure} unsure, {refused} refused");
+    Count { judged: wrote, words }
 }

@@ -30,7 +30,7 @@ pub async fn presence(
     // Read in any order: nothing of it is shown unless all of it allows.
     let rows = store.presence(user).await?;
     let acquainted = acquaintance::acquainted(store, asker, user).await?;
-    let let_know = !acquaintance::let_know(store, user, vec![asker]).await?.is_empty();
+    let let_know = !acquaintance::let_know(store, user, [asker].into()).await?.is_empty();
     let Seen { online, last_seen } = match acquainted && let_know {
         true => state.node.seen(user, &rows),
         false => Seen::default(),

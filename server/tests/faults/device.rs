@@ -1,13 +1,12 @@
 //! One device that stays connected: asks any node for a place, comes back when it loses it, and
 //! keeps what it was told, as the browser client does.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rally_schema::frame::ServerFrame;
-use rally_schema::{ClientId, Ref};
-use serde_json::json;
+use rally_schema::ClientId;
+use rally_schema::frame::{Beat, ServerFrame};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -20,6 +19,13 @@ const FIRST_MS: u64 = 500;
 /// How long asking for a place and being welcomed may take.
 const WELCOME: Duration = Duration::from_secs(15);
 
+/// How long it hears nothing until it asks whether anybody is there, and until it gives up.
+const BEAT: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a node may take to name a place, as the browser has it.
+const NEXT: Duration = Duration::from_secs(4);
+
 /// A device between two connections.
 pub struct Device {
     user: String,
@@ -28,12 +34,24 @@ pub struct Device {
     cursor: Option<String>,
     nodes: Vec<SocketAddr>,
     failures: u32,
+    /// When it last heard anything, and whether it has asked since whether anybody is there.
+    heard: Instant,
+    asked: bool,
 }
 
 impl Device {
     pub fn new(user: &str, token: &str, nodes: &[SocketAddr]) -> Self {
         let (user, token, nodes) = (user.to_owned(), token.to_owned(), nodes.to_vec());
-        Self { user, token, client: Uuid::new_v4().into(), cursor: None, nodes, failures: 0 }
+        Self {
+            user,
+            token,
+            client: Uuid::new_v4().into(),
+            cursor: None,
+            nodes,
+            failures: 0,
+            heard: Instant::now(),
+            asked: false,
+        }
     }
 
     /// Connects, and gives the node's name: as often as it takes.
@@ -41,7 +59,7 @@ impl Device {
         loop {
             match timeout(WELCOME, self.try_connect()).await {
                 Ok(Some(connected)) => {
-                    self.failures = 0;
+                    (self.failures, self.heard, self.asked) = (0, Instant::now(), false);
                     return connected;
                 }
                 Ok(None) | Err(_) => {
@@ -54,16 +72,7 @@ impl Device {
     }
 
     async fn try_connect(&self) -> Option<(Client, String)> {
-        let asked = self.who_answers().await?;
-        let body = json!({ "client": self.client }).to_string();
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [("content-type", "application/json"), ("authorization", &bearer)];
-        let answer =
-            http::try_exchange(asked, "POST", "/api/discover", &headers, Some(&body)).await?;
-        if answer.status != 200 {
-            return None;
-        }
-        let place = answer.json();
+        let place = self.place().await?;
         let address = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?;
         let (address, ticket) = (address.parse().ok()?, place["ticket"].as_str()?.to_owned());
         let client =
@@ -72,71 +81,39 @@ impl Device {
         Some((client, place["node"].as_str()?.to_owned()))
     }
 
-    /// Finds a node that is there, going on with the next one at once when one is not.
-    async fn who_answers(&self) -> Option<SocketAddr> {
+    /// Asks for a place, and goes on with the next node when one is not there or says nothing.
+    async fn place(&self) -> Option<Value> {
+        let body = json!({ "client": self.client }).to_string();
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("content-type", "application/json"), ("authorization", &bearer)];
         let first = self.failures as usize % self.nodes.len();
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
-            if tokio::net::TcpStream::connect(node).await.is_ok() {
-                return Some(*node);
+            let asked = http::try_exchange(*node, "POST", "/api/discover", &headers, Some(&body));
+            if let Ok(Some(answer)) = timeout(NEXT, asked).await {
+                return (answer.status == 200).then(|| answer.json());
             }
         }
         None
     }
 
+    /// Gives when it should ask whether anybody is there, or has waited for an answer for too long.
+    pub fn due(&self) -> Instant {
+        self.heard + if self.asked { SILENCE } else { BEAT }
+    }
+
+    /// Does what is due: asks, or gives the connection up.
+    pub async fn ask(&mut self, client: &mut Client) -> bool {
+        !std::mem::replace(&mut self.asked, true) && client.try_tell(Beat {}).await.is_ok()
+    }
+
     /// Keeps the cursor of a catch-up that ended.
     pub fn note(&mut self, frame: &ServerFrame) {
+        (self.heard, self.asked) = (Instant::now(), false);
         match frame {
             ServerFrame::Synced(synced) => self.cursor = Some(synced.cursor.clone()),
             ServerFrame::Reset(reset) => self.cursor = Some(reset.cursor.clone()),
             _ => {}
         }
-    }
-}
-
-/// What a writer knows of what it wrote.
-#[derive(Default)]
-pub struct Outbox {
-    pub acked: BTreeMap<Ref, rally_schema::MessageId>,
-    pub open: Vec<rally_schema::frame::Send>,
-    pub sent: u64,
-    /// How often what was refused.
-    pub refusals: BTreeMap<&'static str, u64>,
-}
-
-impl Outbox {
-    /// Takes an answer; gives what has to be sent again, after how long.
-    pub fn hear(&mut self, frame: &ServerFrame) -> Option<Duration> {
-        match frame {
-            ServerFrame::Ack(ack) => {
-                if let Some(at) = self.open.iter().position(|send| send.r#ref == ack.r#ref) {
-                    self.open.remove(at);
-                }
-                self.acked.insert(ack.r#ref, ack.id);
-                None
-            }
-            ServerFrame::Error(error) => {
-                let at = self.open.iter().position(|send| Some(send.r#ref) == error.r#ref)?;
-                assert!(error.retry, "{error:?}");
-                *self.refusals.entry(error.code.name()).or_default() += 1;
-                match error.code.name() {
-                    // This one and all after it have to sort after what was stored meanwhile.
-                    "clock" | "expired" => self.open[at..].iter_mut().for_each(|send| send.at = 0),
-                    "unknown" => self.open[at].retry = true,
-                    _ => {}
-                }
-                Some(Duration::from_millis(error.retry_after_ms.unwrap_or(200)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Gives all that is open, in order, stamped where that is needed.
-    pub fn again(&mut self, client: &mut Client) -> Vec<rally_schema::frame::Send> {
-        for send in self.open.iter_mut().filter(|send| send.at == 0) {
-            (send.at, send.n) = client.stamp();
-            send.retry = false;
-        }
-        self.open.clone()
     }
 }
 

@@ -10,13 +10,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::device::{Device, Outbox, micros};
+use super::device::{Device, micros};
 use super::harness::PATIENCE;
 use super::harness::client::new_ref;
 use super::harness::cluster::{Cluster, Person};
+use super::harness::outbox::Outbox;
 
 /// Pairs that write; each message goes one way.
 const PAIRS: usize = 10;
+
+/// A message that takes longer was delayed.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What a pair knows.
 #[derive(Default)]
@@ -28,6 +32,8 @@ struct Pair {
     got: Vec<(Duration, Duration)>,
     /// At which nodes writer and reader are.
     at: [String; 2],
+    /// How often they connected.
+    connects: usize,
 }
 
 impl Pair {
@@ -37,6 +43,11 @@ impl Pair {
 
     fn misses_something(&self) -> bool {
         !self.outbox.open.is_empty() || self.unshown().next().is_some()
+    }
+
+    fn arrived(&mut self, who: usize, node: String) {
+        self.at[who] = node;
+        self.connects += 1;
     }
 
     /// Says what is missing, for people.
@@ -102,9 +113,36 @@ impl Load {
         self.pairs.iter().map(|pair| pair.lock().unwrap().outbox.acked.len()).sum()
     }
 
-    /// Counts pairs with a device at a node.
-    pub fn concerned(&self, node: &str) -> usize {
+    /// Counts how often devices connected.
+    pub fn connects(&self) -> usize {
+        self.pairs.iter().map(|pair| pair.lock().unwrap().connects).sum()
+    }
+
+    /// Counts pairs with a device at a node, counted from 0.
+    pub fn concerned(&self, node: usize) -> usize {
+        let node = &*format!("node-{node}");
         self.pairs.iter().filter(|pair| pair.lock().unwrap().at.iter().any(|at| at == node)).count()
+    }
+
+    /// Gives the pairs that have nobody at a node, counted from 0.
+    pub fn elsewhere(&self, node: usize) -> Vec<usize> {
+        let node = &*format!("node-{node}");
+        let away =
+            |index: &usize| self.pairs[*index].lock().unwrap().at.iter().all(|at| at != node);
+        (0..self.pairs.len()).filter(away).collect()
+    }
+
+    /// Gives how long one in a hundred messages waited at least, of those that some pairs meant in a
+    /// span of time, in milliseconds.
+    pub fn p99_ms(&self, pairs: &[usize], from: Duration, to: Duration) -> f64 {
+        let mut waits: Vec<Duration> = Vec::new();
+        for index in pairs {
+            let pair = self.pairs[*index].lock().unwrap();
+            let meant = pair.got.iter().filter(|(meant, _)| (from..to).contains(meant));
+            waits.extend(meant.map(|(meant, got)| *got - *meant));
+        }
+        waits.sort_unstable();
+        waits.get(waits.len() * 99 / 100).map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
     }
 
     /// Waits until every pair got something that was meant after `since`; gives how long after
@@ -128,7 +166,7 @@ impl Load {
 
     /// Ends the writing, waits until everything open is answered and everything answered is
     /// shown, and judges.
-    pub async fn end_and_judge(self) {
+    pub async fn end_and_judge(&self) {
         self.stop.send(true).unwrap();
         let deadline = Instant::now() + 2 * PATIENCE;
         for (index, pair) in self.pairs.iter().enumerate() {
@@ -157,8 +195,10 @@ impl Load {
         waits.sort_unstable();
         let at =
             |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        let late = waits.iter().filter(|wait| **wait > LATE).count();
         println!(
-            "{acked} acknowledged, all shown, none twice; waited {:.1} ms (p50), {:.0} (p99), {:.0} (most)",
+            "{acked} acknowledged, all shown, none twice; waited {:.1} ms (p50), {:.0} (p99), {:.0} \
+             (most), {late} more than {LATE:?}",
             at(0.5),
             at(0.99),
             at(1.0)
@@ -179,7 +219,7 @@ async fn write(
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
         let (mut client, node) = device.connect().await;
-        pair.lock().unwrap().at[0] = node;
+        pair.lock().unwrap().arrived(0, node);
         pair.lock().unwrap().outbox.open.iter_mut().for_each(|send| send.retry = send.at > 0);
         // From a refusal until everything open was sent again, nothing new goes.
         let mut again_at = Some(Instant::now());
@@ -192,6 +232,11 @@ async fn write(
                     device.note(&frame);
                     if let Some(wait) = pair.lock().unwrap().outbox.hear(&frame) {
                         again_at = Some(Instant::now() + wait);
+                    }
+                }
+                () = sleep_until(device.due()) => {
+                    if !device.ask(&mut client).await {
+                        break;
                     }
                 }
                 () = sleep_until(due), if holds => {
@@ -244,9 +289,19 @@ async fn read(pair: Arc<Mutex<Pair>>, mut device: Device, begun: Instant) {
     let (mut lacks, mut of) = (false, None);
     loop {
         let (mut client, node) = device.connect().await;
-        pair.lock().unwrap().at[1] = node;
+        pair.lock().unwrap().arrived(1, node);
         let mut asked = false;
-        while let Some(frame) = client.next().await {
+        loop {
+            let frame = tokio::select! {
+                frame = client.next() => frame,
+                () = sleep_until(device.due()) => {
+                    if device.ask(&mut client).await {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let Some(frame) = frame else { break };
             device.note(&frame);
             let mut before = None;
             let messages = match &frame {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::client::Client;
+use super::relay::{self, Cut};
 use super::{Server, http};
 
 /// Processes that know each other.
@@ -18,6 +19,9 @@ pub struct Cluster {
     /// What tells this cluster, and its users, from all others.
     mark: String,
     home: TempDir,
+    /// Where each listens for gossip, and the one to which no way leads.
+    gossip: Vec<SocketAddr>,
+    cut: Cut,
 }
 
 /// Somebody who is logged in.
@@ -37,10 +41,28 @@ impl Cluster {
 
     /// The same, with further flags for each.
     pub fn with_flags(roles: &[&str], further: &[&str]) -> Self {
+        Self::over(roles, further, |gossip, _| gossip)
+    }
+
+    /// The same, with ways for gossip that can be cut.
+    pub fn behind_relays(roles: &[&str], further: &[&str]) -> Self {
+        Self::over(roles, further, relay::before)
+    }
+
+    fn over(
+        roles: &[&str],
+        further: &[&str],
+        reached_at: impl Fn(SocketAddr, &Cut) -> SocketAddr,
+    ) -> Self {
         let mark = Uuid::new_v4().simple().to_string()[..10].to_owned();
         let home = tempfile::tempdir().unwrap();
         let places = free(roles.len());
-        let gossip: Vec<String> = places.iter().map(|(_, gossip)| gossip.to_string()).collect();
+        let (gossip, cut): (Vec<SocketAddr>, _) =
+            (places.iter().map(|(_, gossip)| *gossip).collect(), Cut::default());
+        let reached: Vec<String> =
+            gossip.iter().map(|node| reached_at(*node, &cut).to_string()).collect();
+        let stores = std::env::var("RALLY_TEST_CASSANDRA");
+        let copies = stores.map_or(1, |places| places.split(',').count());
         let flags = |index: usize, roles: &str| {
             let (listen, gossip_listen) = places[index];
             let mut flags = vec![
@@ -48,19 +70,22 @@ impl Cluster {
                 format!("--roles={roles}"),
                 format!("--public-url=http://{listen}"),
                 format!("--gossip-listen={gossip_listen}"),
-                format!("--seeds={}", gossip.join(",")),
-                format!("--cluster=roles_{mark}"),
+                format!("--gossip-address={}", reached[index]),
+                format!("--seeds={}", reached.join(",")),
+                format!("--cluster={}", name(&mark)),
                 "--store=cassandra".to_owned(),
-                "--cassandra-keyspace=rally_server_tests".to_owned(),
-                "--cassandra-replication=1".to_owned(),
+                format!("--cassandra-keyspace=rally_server_tests_{copies}"),
+                format!("--cassandra-replication={copies}"),
                 "--broker=rabbitmq".to_owned(),
             ];
-            for (variable, flag) in
-                [("RALLY_TEST_AMQP", "amqp-url"), ("RALLY_TEST_CASSANDRA", "cassandra")]
-            {
-                flags.extend(std::env::var(variable).map(|value| format!("--{flag}={value}")));
-            }
             flags.extend(further.iter().map(|flag| (*flag).to_owned()));
+            for (variable, flag) in
+                [("RALLY_TEST_AMQP", "--amqp-url="), ("RALLY_TEST_CASSANDRA", "--cassandra=")]
+            {
+                if !further.iter().any(|further| further.starts_with(flag)) {
+                    flags.extend(std::env::var(variable).map(|value| format!("{flag}{value}")));
+                }
+            }
             flags
         };
         // Side by side: a process waits until it hears another one.
@@ -81,7 +106,26 @@ impl Cluster {
             });
             started.collect()
         });
-        Self { servers, mark, home }
+        Self { servers, mark, home, gossip, cut }
+    }
+
+    /// Gives what the nodes call their cluster.
+    pub fn name(&self) -> String {
+        name(&self.mark)
+    }
+
+    /// Cuts all ways for gossip to and from a node, counted from 0, or opens them again.
+    pub fn cut_gossip(&self, index: usize, cut: bool) {
+        *self.cut.lock().unwrap() = cut.then_some(self.gossip[index]);
+    }
+
+    /// Sums a metric up over all processes.
+    pub async fn sum(&self, metric: &str) -> f64 {
+        let mut all = 0.0;
+        for (_, server) in &self.servers {
+            all += server.metric(metric).await;
+        }
+        all
     }
 
     /// Gives the first process with exactly these roles.
@@ -141,6 +185,10 @@ impl Cluster {
         joined.caught_up().await;
         joined
     }
+}
+
+fn name(mark: &str) -> String {
+    format!("roles_{mark}")
 }
 
 /// Gives as many addresses for HTTP and for gossip as asked for, that nobody uses now.

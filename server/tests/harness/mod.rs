@@ -5,13 +5,17 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
 
+pub mod book;
 pub mod client;
 pub mod cluster;
 pub mod collector;
 pub mod http;
 pub mod measure;
 pub mod nodes;
+pub mod outbox;
 pub mod raw;
+pub mod relay;
+pub mod small_disk;
 pub mod writer;
 
 use std::io::{BufRead as _, BufReader};
@@ -37,6 +41,8 @@ pub struct Server {
     pub address: SocketAddr,
     flags: Vec<String>,
     home: PathBuf,
+    /// Variables that it is started with, from the next start on.
+    pub environment: Vec<(&'static str, String)>,
     log: Log,
     /// Removed with the server, if the folder was made for it.
     _temporary: Option<TempDir>,
@@ -77,6 +83,16 @@ impl Server {
 
     /// Starts a node on an address of its own, which may refuse its data.
     pub fn try_at(listen: &str, home: &Path, flags: &[&str]) -> Result<Self, Refused> {
+        Self::try_under(Vec::new(), listen, home, flags)
+    }
+
+    /// Starts a node with variables of the test's choice.
+    pub fn try_under(
+        environment: Vec<(&'static str, String)>,
+        listen: &str,
+        home: &Path,
+        flags: &[&str],
+    ) -> Result<Self, Refused> {
         let mut all: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         for flag in [
             "--demo",
@@ -95,8 +111,9 @@ impl Server {
             }
         }
         let log = Log::default();
-        let (child, address) = spawn(home, listen, &all, &log)?;
-        Ok(Self { child, address, flags: all, home: home.to_owned(), log, _temporary: None })
+        let (child, address) = spawn(&environment, home, listen, &all, &log)?;
+        let (flags, home) = (all, home.to_owned());
+        Ok(Self { child, address, flags, home, environment, log, _temporary: None })
     }
 
     /// Gives the folder of its data.
@@ -117,9 +134,15 @@ impl Server {
 
     /// Starts it again on the same address and data.
     pub fn restart(&mut self) {
+        self.try_restart().unwrap_or_else(|refused| panic!("{refused:?}"));
+    }
+
+    /// Starts it again on the same address and data, which it may refuse.
+    pub fn try_restart(&mut self) -> Result<(), Refused> {
         let address = self.address.to_string();
-        let started = spawn(&self.home, &address, &self.flags, &self.log);
-        (self.child, self.address) = started.unwrap_or_else(|refused| panic!("{refused:?}"));
+        (self.child, self.address) =
+            spawn(&self.environment, &self.home, &address, &self.flags, &self.log)?;
+        Ok(())
     }
 
     /// Tells it to leave, and gives its exit code.
@@ -247,6 +270,7 @@ pub fn program() -> Command {
 
 #[expect(clippy::zombie_processes, reason = "whoever gets the child waits for it")]
 fn spawn(
+    environment: &[(&'static str, String)],
     home: &Path,
     listen: &str,
     flags: &[String],
@@ -256,6 +280,7 @@ fn spawn(
         .args(["--listen", listen, "--data-dir"])
         .arg(home.join("data"))
         .args(flags)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

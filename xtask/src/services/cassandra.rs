@@ -147,6 +147,11 @@ pub fn service(checkout: &Checkout, home: &Path, index: u8) -> anyhow::Result<Se
     Ok(Service { process: Process::of(node), answers, command })
 }
 
+/// Where nodes 1 to `count` take connections.
+pub fn places(count: u8) -> String {
+    (1..=count).map(|index| format!("127.0.0.{index}:9042")).collect::<Vec<_>>().join(",")
+}
+
 /// Waits until every node sees every other.
 pub fn await_ring(checkout: &Checkout, home: &Path, count: u8) -> anyhow::Result<()> {
     let up = || -> anyhow::Result<usize> {

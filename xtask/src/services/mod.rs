@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::checkout::Checkout;
-use crate::process::Process;
+use crate::process::{Process, Signal, within};
 
 /// How long a service may take until it answers; a busy small machine takes a minute.
 const START: Duration = Duration::from_secs(180);
@@ -48,6 +48,24 @@ enum What {
         /// A name that `status` shows
         name: String,
     },
+    /// Have one service stand still (SIGSTOP): it keeps its connections and answers nothing
+    Pause {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Have a paused service go on (SIGCONT)
+    Resume {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Ask a node of RabbitMQ by its own tool, as in `rabbitmqctl rabbitmq-1 list_queues`
+    Rabbitmqctl {
+        /// A name that `status` shows
+        name: String,
+        /// What `rabbitmqctl` is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
     /// Start one service again with its data; one that runs is stopped first
     Restart {
         /// A name that `status` shows
@@ -56,7 +74,7 @@ enum What {
 }
 
 /// What to start.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Up {
     /// Nodes of RabbitMQ
     #[arg(long, default_value = "1", value_parser = ["0", "1", "3"])]
@@ -75,6 +93,16 @@ impl Up {
     /// What tests need, started soonest.
     pub fn for_tests() -> Self {
         Self { rabbitmq: "3".to_owned(), cassandra: "1".to_owned(), quick: true }
+    }
+
+    /// Three of each: every row has three copies.
+    pub fn three() -> Self {
+        Self { rabbitmq: "3".to_owned(), cassandra: "3".to_owned(), quick: false }
+    }
+
+    /// Where the nodes of Cassandra take connections, as `rally-server` is told it.
+    pub fn cassandras(&self) -> String {
+        cassandra::places(self.counts().1.max(1))
     }
 
     /// Where the nodes of RabbitMQ take connections, as `rally-server` is told it.
@@ -115,7 +143,8 @@ impl Service {
             println!("{name}: runs already, {at}");
             return Ok(());
         }
-        if open(at) {
+        // What was killed a moment ago may still be on its way out.
+        if !within(Duration::from_secs(5), || !open(at)) {
             bail!("{name}: something else listens on {at}: stop that first");
         }
         println!("{name}: starting, log in {}", self.process.log().display());
@@ -143,6 +172,12 @@ pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
         What::Status => status(checkout)?,
         What::Down { wipe } => stop(checkout, wipe)?,
         What::Kill { name } => named(checkout, &name)?.process.kill()?,
+        What::Pause { name } => named(checkout, &name)?.process.signal(Signal::STOP)?,
+        What::Resume { name } => named(checkout, &name)?.process.signal(Signal::CONT)?,
+        What::Rabbitmqctl { name, arguments } => match parse(&name) {
+            Some(("rabbitmq", index)) => rabbitmq::ask(&home, index, &arguments)?,
+            _ => bail!("{name:?} is no node of RabbitMQ: `cargo xtask services status` shows them"),
+        },
         What::Restart { name } => {
             let mut service = named(checkout, &name)?;
             service.process.stop(STOP)?;

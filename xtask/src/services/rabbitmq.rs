@@ -3,6 +3,7 @@
 //! Node I takes AMQP on 127.0.0.1:5671+I and shows Prometheus on 15691+I. Everything that listens
 //! does so on loopback, its distribution and its name server included.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
@@ -142,9 +143,13 @@ pub fn stop_epmd(home: &Path) -> anyhow::Result<()> {
 
 /// Waits until all nodes are one cluster.
 pub fn await_cluster(home: &Path, count: u8) -> anyhow::Result<()> {
-    let mut wait = program(home, "rabbitmqctl");
-    wait.args(["-q", "-n", &node_name(1), "await_online_nodes", &count.to_string(), "-t", "60"]);
-    call::run(&mut wait)
+    ask(home, 1, &["await_online_nodes", &count.to_string(), "-t", "60"])
+}
+
+/// Tells a node something by RabbitMQ's own tool.
+pub fn ask<S: AsRef<OsStr>>(home: &Path, index: u8, arguments: &[S]) -> anyhow::Result<()> {
+    let mut tool = program(home, "rabbitmqctl");
+    call::run(tool.args(["-q", "-n", &node_name(index)]).args(arguments))
 }
 
 fn epmd(home: &Path) -> Process {

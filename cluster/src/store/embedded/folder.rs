@@ -174,9 +174,22 @@ impl Folder {
 
     /// Gives the finished files their name, durably.
     pub(super) fn finish(&self, unfinished: &Path) -> Result<(), OpenError> {
-        let sync = || File::open(&self.path)?.sync_all();
-        let renamed = fs::rename(unfinished, self.engine()).and_then(|()| sync());
-        renamed.map_err(|error| OpenError::io(&self.path, error))
+        let finish = || {
+            // The engine syncs what is in its folders, and not that each stands in the next.
+            sync_below(unfinished)?;
+            fs::rename(unfinished, self.engine())?;
+            sync(&self.path)?;
+            // This folder may be new, and those above it; whose are not this user's, he may not
+            // be able to read.
+            for above in self.path.canonicalize()?.ancestors().skip(1) {
+                match sync(above) {
+                    Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+                    _ => {}
+                }
+            }
+            Ok(())
+        };
+        finish().map_err(|error| OpenError::io(&self.path, error))
     }
 
     /// Fails when nothing can be written here now, saying why.
@@ -196,6 +209,22 @@ impl Folder {
     pub(super) fn shown(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes the names in a folder durable, and those in all folders below it.
+fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_below(&entry.path())?;
+        }
+    }
+    sync(folder)
 }
 
 /// Makes a folder that only its owner may read: it will hold a secret.

@@ -222,18 +222,3 @@ fn follows(member: &Member, row: &NodeRow) -> bool {
     let (later, life) = (member.card.life, row.life);
     later.node == life.node && later.generation > life.generation
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_does_not_answer_is_named_and_hides_nothing_else() {
-        let (rows, unread) = read(Err(StoreError::Read("no connection".to_owned())));
-        assert_eq!(
-            (rows.len(), unread.is_some_and(|why| why.contains("no connection"))),
-            (0, true)
-        );
-        assert_eq!(read(Ok(Vec::new())), (Vec::new(), None));
-    }
-}

@@ -1,0 +1,100 @@
+//! Whom a session watches: from `watch` to the presence watch of the node, which pushes.
+//!
+//! At most [`WATCHES_PER_SESSION`] users. Whether they are acquainted is read from the store
+//! first; who is unwatched meanwhile is not watched after it.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use rally_cluster::acquaintance;
+use rally_schema::frame::ErrorFrame;
+use rally_schema::limits::WATCHES_PER_SESSION;
+use rally_schema::{ErrorCode, UserId};
+use tracing::warn;
+
+use super::Session;
+use crate::metrics::count;
+use crate::presence_watch::{UnwatchUsers, WatchUser};
+
+/// How long a watch waits whose begin could not be read from the store.
+const AGAIN: Duration = Duration::from_millis(700);
+
+/// Whom a session watches.
+#[derive(Default)]
+pub(super) struct Watches {
+    users: Vec<UserId>,
+    /// A presence may have been dropped: they are asked for again once there is room.
+    pub(super) stale: bool,
+}
+
+impl Session {
+    pub(super) fn watch(&mut self, user: UserId, ctx: &mut Context<Self>) {
+        if !self.watches.users.contains(&user) {
+            if self.watches.users.len() >= WATCHES_PER_SESSION {
+                let text = format!("{WATCHES_PER_SESSION} users are watched: unwatch one first");
+                return self.refuse(ErrorFrame::new(ErrorCode::TooManyWatches, text));
+            }
+            self.watches.users.push(user);
+        }
+        let (store, me) = (self.worker.node.store.clone(), self.user);
+        let reading = async move { acquaintance::acquainted(&*store, me, user).await };
+        ctx.spawn(reading.into_actor(self).map(move |acquainted, session, ctx| {
+            match acquainted {
+                Ok(acquainted) => session.begin_watch(user, acquainted, ctx),
+                // Not to know whether they are acquainted is no reason to show him offline.
+                Err(error) => {
+                    warn!(%error, "a watch could not begin yet");
+                    ctx.run_later(AGAIN, move |session, ctx| {
+                        if session.watches.users.contains(&user) {
+                            session.watch(user, ctx);
+                        }
+                    });
+                }
+            }
+        }));
+    }
+
+    /// Tells the presence watch, unless nobody wants to know any more.
+    fn begin_watch(&mut self, user: UserId, acquainted: bool, ctx: &mut Context<Self>) {
+        if !self.watches.users.contains(&user) {
+            return;
+        }
+        let of = if acquainted { "acquainted" } else { "stranger" };
+        count(&self.worker.node.metrics.watches, of);
+        let (watcher, number, session) = (self.user, self.number, ctx.address());
+        let watch = WatchUser { user, watcher, acquainted, number, session };
+        let sent = self.worker.node.presence.send(watch);
+        let sent = async move {
+            let _ = sent.await;
+        };
+        ctx.spawn(sent.into_actor(self));
+    }
+
+    /// Asks for every watched presence again when one was dropped and there is room now.
+    pub(super) fn refresh_watches(&mut self, ctx: &mut Context<Self>) {
+        if self.watches.stale && !self.ended && !self.io.is_congested() {
+            self.watches.stale = false;
+            self.watches.users.clone().into_iter().for_each(|user| self.watch(user, ctx));
+        }
+    }
+
+    pub(super) fn unwatch(&mut self, user: UserId) {
+        self.watches.users.retain(|watched| *watched != user);
+        self.tell_unwatched(vec![user]);
+    }
+
+    /// Ends all watches.
+    pub(super) fn leave_watches(&mut self) {
+        let users = std::mem::take(&mut self.watches.users);
+        if !users.is_empty() {
+            self.tell_unwatched(users);
+        }
+    }
+
+    fn tell_unwatched(&self, users: Vec<UserId>) {
+        let sent = self.worker.node.presence.send(UnwatchUsers { users, number: self.number });
+        actix::spawn(async move {
+            let _ = sent.await;
+        });
+    }
+}

@@ -1,0 +1,156 @@
+//! Thousands of clients of one node, and how soon they are back when it dies.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rally_schema::frame::ServerFrame;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::device::Device;
+use super::harness::cluster::Cluster;
+use super::trial::{NODES, Trial, calm, count, seconds};
+
+/// Devices of each user.
+const DEVICES: usize = 25;
+
+/// Users that are registered at once.
+const AT_ONCE: usize = 8;
+
+/// Clients of the node that dies (`RALLY_TEST_CROWD`).
+const CLIENTS: usize = 500;
+
+/// Within how long all of them must be connected and caught up elsewhere.
+const BACK: Duration = Duration::from_secs(15);
+
+/// How long messages of others flow before and after, so that there is a p99 of them.
+const SPAN_S: usize = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: cargo xtask services up"]
+async fn all_clients_of_a_node_that_dies_are_soon_back_and_others_go_on() {
+    let mut trial = Trial::of_three().await;
+    let victim = 0;
+    let crowd = Crowd::at(&trial.nodes, victim, count("RALLY_TEST_CROWD", CLIENTS)).await;
+    calm().await;
+    let (others, span) = (trial.load.elsewhere(victim), seconds("RALLY_TEST_SPAN", SPAN_S));
+    assert!(!others.is_empty(), "some pair has nobody at node {victim}");
+    let begun = trial.load.now();
+    sleep(span).await;
+    let (killed, at) = (trial.load.now(), Instant::now());
+    trial.to(victim, |node| node.kill());
+    let back = crowd.back_since(at).await;
+    sleep(span.saturating_sub(at.elapsed())).await;
+    let before = trial.load.p99_ms(&others, begun, killed);
+    let during = trial.load.p99_ms(&others, killed, trial.load.now());
+    let what = format!(
+        "{} clients of a node that died were back and had caught up after {:.2} s (p50 {:.2}); \
+         {} pairs elsewhere waited {before:.0} ms (p99) before and {during:.0} meanwhile",
+        crowd.clients(),
+        back[back.len() - 1].as_secs_f64(),
+        back[back.len() / 2].as_secs_f64(),
+        others.len()
+    );
+    trial.flows(killed, &what).await;
+    assert!(back[back.len() - 1] <= BACK, "all are back within {BACK:?}");
+    trial.to(victim, |node| node.restart());
+    crowd.go();
+    trial.end("the node of a crowd died").await;
+}
+
+/// Clients of one node.
+struct Crowd {
+    /// When each last caught up.
+    synced: Vec<Arc<Mutex<Option<Instant>>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// Connects so many clients of users who are at home on a node, and waits until all caught up.
+    async fn at(nodes: &Cluster, node: usize, clients: usize) -> Self {
+        let (mut this, name) =
+            (Self { synced: Vec::new(), tasks: Vec::new() }, format!("node-{node}"));
+        let addresses = nodes.addresses();
+        for round in 0.. {
+            if this.clients() >= clients {
+                break;
+            }
+            let register = |nth| {
+                let name = format!("crowd{}", round * AT_ONCE + nth);
+                let (_, at) = nodes.all().nth(nth % NODES).unwrap();
+                async move { nodes.person(&name, at).await }
+            };
+            for person in join_all((0..AT_ONCE).map(register)).await {
+                let device = || Device::new(&person.name, &person.token, &addresses);
+                // Where one is placed all of the user's are.
+                let (_, placed) = device().connect().await;
+                if placed == name {
+                    let more = DEVICES.min(clients - this.clients());
+                    (0..more).for_each(|_| this.join(device()));
+                }
+            }
+        }
+        let all = || this.synced.iter().all(|synced| synced.lock().unwrap().is_some());
+        super::harness::eventually("the crowd has caught up", async || all()).await;
+        this
+    }
+
+    fn join(&mut self, device: Device) {
+        let synced = Arc::<Mutex<Option<Instant>>>::default();
+        self.tasks.push(tokio::spawn(stay(device, synced.clone())));
+        self.synced.push(synced);
+    }
+
+    fn clients(&self) -> usize {
+        self.synced.len()
+    }
+
+    /// Waits until each has caught up since a moment; gives how long after it, in order.
+    async fn back_since(&self, since: Instant) -> Vec<Duration> {
+        loop {
+            let after = |synced: &Arc<Mutex<Option<Instant>>>| {
+                let at = synced.lock().unwrap().filter(|at| *at > since)?;
+                Some(at - since)
+            };
+            let all: Option<Vec<Duration>> = self.synced.iter().map(after).collect();
+            if let Some(mut all) = all {
+                all.sort_unstable();
+                return all;
+            }
+            assert!(
+                since.elapsed() < 4 * BACK,
+                "the crowd is not back after {:?}",
+                since.elapsed()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn go(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Stays connected, and notes when it has caught up.
+async fn stay(mut device: Device, synced: Arc<Mutex<Option<Instant>>>) {
+    loop {
+        let (mut client, _) = device.connect().await;
+        loop {
+            let frame = tokio::select! {
+                frame = client.next() => frame,
+                () = sleep_until(device.due()) => {
+                    if device.ask(&mut client).await {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let Some(frame) = frame else { break };
+            device.note(&frame);
+            if matches!(frame, ServerFrame::Synced(_) | ServerFrame::Reset(_)) {
+                *synced.lock().unwrap() = Some(Instant::now());
+            }
+        }
+    }
+}

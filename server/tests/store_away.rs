@@ -1,0 +1,198 @@
+//! What a node says over HTTP while its store is away.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+use actix_web::web;
+use prometheus_client::registry::Registry;
+use rally_actors::incidents::Incident;
+use rally_cluster::clock::Clock;
+use rally_cluster::membership::roster::Member;
+use rally_cluster::membership::{Card, Status};
+use rally_cluster::placement::Policy;
+use rally_cluster::presence::Seen;
+use rally_cluster::roles::{Role, Roles};
+use rally_cluster::store::{
+    Change, Commit, InboxRow, Later, MessageRow, NodeRow, PresenceRow, Store, StoreError,
+    UserChange, UserRow,
+};
+use rally_schema::ids::Stamp;
+use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
+use rally_server::config::{Config, Flags};
+use rally_server::http::{self, HttpMetrics, HttpState, NodeControl, Placed};
+use rally_server::tickets::Tickets;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const TOKEN: &str = "a-token-of-the-operator";
+
+/// A store that is not reached.
+struct Away;
+
+/// Methods that fail, by their arguments.
+macro_rules! fail {
+    ($($method:ident($($argument:ty),*) -> $answer:ty;)*) => {
+        $(fn $method(&self, $(_: $argument),*) -> Later<$answer> {
+            Box::pin(async { Err(StoreError::Read("no connection".to_owned())) })
+        })*
+    };
+}
+
+impl Store for Away {
+    fn id(&self) -> StoreId {
+        Uuid::nil().into()
+    }
+
+    fn high_water_ms(&self) -> u64 {
+        0
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        [7; 32]
+    }
+
+    fail! {
+        commit(Vec<Commit>) -> ();
+        messages(ConversationId, Vec<MessageId>) -> Vec<MessageRow>;
+        stamped(ConversationId, Stamp) -> Vec<MessageRow>;
+        history(ConversationId, Option<MessageId>, usize) -> Vec<MessageRow>;
+        newest_for(ConversationId, UserId, bool, MessageId) -> Option<MessageId>;
+        unread(ConversationId, UserId, Option<MessageId>, u32) -> u32;
+        inbox(UserId, Option<MessageId>, usize) -> (Vec<InboxRow>, bool);
+        inbox_rows(UserId, Vec<ConversationId>) -> Vec<InboxRow>;
+        changes(UserId, ChangeId, usize) -> Vec<Change>;
+        expire(u64) -> u64;
+        create_user(UserRow) -> bool;
+        import_users(Vec<UserRow>) -> u64;
+        user(UserId) -> Option<UserRow>;
+        change_user(UserId, UserChange) -> Option<UserRow>;
+        find_users(String, usize) -> Vec<UserRow>;
+        set_block(UserId, UserId, bool) -> ();
+        blocks(UserId) -> Vec<UserId>;
+        is_blocked(UserId, UserId) -> bool;
+        set_presence(PresenceRow, Vec<Life>) -> ();
+        presence(UserId) -> Vec<PresenceRow>;
+        set_node(NodeRow) -> ();
+        nodes() -> Vec<NodeRow>;
+        revoke(Uuid, u64) -> ();
+        is_revoked(Uuid) -> bool;
+        check() -> ();
+    }
+}
+
+fn life(node: &str) -> Life {
+    Life { node: node.parse().unwrap(), generation: 1 }
+}
+
+/// A node that hears these lives, and does nothing.
+struct Hears(Vec<Member>);
+
+impl Hears {
+    fn all(nodes: &[&str]) -> Self {
+        let member = |node: &&str| {
+            let (address, version) = (format!("http://{node}"), "1".to_owned());
+            let (status, roles) = (Status::Ready, Roles::all());
+            let (life, sessions, clock_ms) = (life(node), 3, 0);
+            Member::new(Card { life, status, roles, address, version, sessions, clock_ms }, 0)
+        };
+        Self(nodes.iter().map(member).collect())
+    }
+}
+
+impl NodeControl for Hears {
+    fn log_out_everywhere(&self, _: UserId, _: u64) {}
+
+    fn account_changed(&self, _: &UserRow) {}
+
+    fn block_changed(&self, _: UserId, _: UserId, _: bool) {}
+
+    fn alive(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn place(&self, _: UserId) -> Option<Card> {
+        None
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.0.clone()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn clocks(&self) -> BTreeMap<Life, i64> {
+        BTreeMap::from([(life("other"), 12)])
+    }
+
+    fn consider(&self, _: UserId) -> Placed {
+        let (home, policy) = (life("here"), Policy::Home);
+        Placed { home, policy, chosen: None, candidates: Vec::new() }
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        Vec::new()
+    }
+
+    fn page_origins(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn addresses_of(&self, _: Role) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn seen(&self, _: UserId, _: &[PresenceRow]) -> Seen {
+        Seen::default()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Asks a node that hears itself and another one; gives the status and what is said.
+async fn ask(path: &str) -> (u16, Value) {
+    let values = BTreeMap::from([("admin_token", TOKEN.to_owned())]);
+    let config = Config::load(Flags { values, file: None }, []).unwrap();
+    let (store, clock) = (Arc::new(Away), Clock::machine(0, 7, 1_000));
+    let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life("here")));
+    let mut registry = Registry::default();
+    let metrics = (HttpMetrics::new(&mut registry), Arc::new(registry));
+    let (settings, node) = (Arc::new(config.settings), Arc::new(Hears::all(&["here", "other"])));
+    let state = HttpState::new(settings, store, clock, tickets, node, metrics);
+    let app = init_service(http::app(web::Data::new(state))).await;
+    let request = TestRequest::get()
+        .uri(path)
+        .peer_addr("127.0.0.1:1".parse().unwrap())
+        .insert_header(("authorization", format!("Bearer {TOKEN}")))
+        .to_request();
+    let answer = call_service(&app, request).await;
+    (answer.status().as_u16(), read_body_json(answer).await)
+}
+
+#[actix::test]
+async fn the_nodes_that_are_heard_are_listed_and_what_the_store_has_of_them_is_not() {
+    let (status, said) = ask("/admin/nodes").await;
+    assert_eq!((status, &said["asked"]), (200, &json!("here@1")), "{said}");
+    let unread = said["unread"].as_str().unwrap();
+    assert!(unread.contains("no connection"), "{unread}");
+    let nodes = said["nodes"].as_array().unwrap();
+    let lives: Vec<&Value> = nodes.iter().map(|node| &node["life"]).collect();
+    assert_eq!(lives, [&json!("here@1"), &json!("other@1")]);
+    for node in nodes {
+        assert_eq!((&node["standing"], &node["status"]), (&json!("live"), &json!("ready")));
+        assert_eq!((&node["sessions"], &node["stored"]), (&json!(3), &Value::Null));
+    }
+    assert_eq!(nodes[1]["clock_ahead_ms"], 12);
+}
+
+#[actix::test]
+async fn where_a_user_is_placed_is_not_known_and_that_is_said() {
+    let (status, said) = ask("/admin/place/ana").await;
+    assert_eq!((status, &said["type"]), (503, &json!("urn:rally:problem:store")), "{said}");
+}
