@@ -76,6 +76,10 @@ pub struct Metrics {
     pub ended: Counts,
     /// Times that reading from a session was paused, by why.
     pub paused: Counts,
+    /// Marks, by where they landed.
+    pub marks: Counts,
+    /// Watches, by whom they are of.
+    pub watches: Counts,
     /// What is counted of the ways to other nodes.
     pub link: LinkMetrics,
     /// What is counted of the other nodes.
@@ -169,6 +173,8 @@ impl Metrics {
             inbox_seconds: seconds(),
             ended: Family::default(),
             paused: Family::default(),
+            marks: Family::default(),
+            watches: Family::default(),
             link: LinkMetrics::new(registry),
             cluster: ClusterMetrics::new(registry),
             incidents: Incidents::default(),
@@ -196,6 +202,8 @@ impl Metrics {
             inbox_seconds: "inbox_seconds", "How long a page of the inbox took";
             ended: "sessions_ended", "Sessions ended, by why";
             paused: "reading_paused", "Times that reading from a session was paused, by why";
+            marks: "marks", "Marks, by where they landed: on what they named (exact), or below it (short)";
+            watches: "watches", "Watches, by whom they are of: somebody acquainted, or a stranger";
         );
         metrics
     }

@@ -40,12 +40,13 @@ impl Taken {
         }
     }
 
-    /// Takes one in any case: it has happened. Beyond the quota it says how many milliseconds
+    /// Takes so many in any case: they have happened. Beyond the quota it says how many milliseconds
     /// nothing more may happen.
-    pub fn charge(&self, quota: Quota, now_us: u64) -> Result<(), u64> {
-        let next = |arrival: u64| Some(arrival.max(now_us) + quota.interval_us);
+    pub fn charge(&self, quota: Quota, many: u64, now_us: u64) -> Result<(), u64> {
+        let cost_us = quota.interval_us * many;
+        let next = |arrival: u64| Some(arrival.max(now_us) + cost_us);
         let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        let after = before.unwrap_or(0).max(now_us) + quota.interval_us;
+        let after = before.unwrap_or(0).max(now_us) + cost_us;
         match after.saturating_sub(now_us + quota.burst_us) {
             0 => Ok(()),
             debt_us => Err(debt_us.div_ceil(1000)),
@@ -78,7 +79,7 @@ mod tests {
         let mut happened = 0;
         while now_us < 11_000_000 {
             happened += 1;
-            if let Err(wait_ms) = taken.charge(quota, now_us) {
+            if let Err(wait_ms) = taken.charge(quota, 1, now_us) {
                 now_us += wait_ms * 1_000;
             }
         }

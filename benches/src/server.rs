@@ -27,7 +27,7 @@ const START: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(30);
 
 /// What would slow the generator down, not people.
-const RAISED: [&str; 8] = [
+const RAISED: [&str; 9] = [
     "--rate-sends-per-second=1000000",
     "--rate-sends-burst=1000000",
     "--rate-frames-per-second=1000000",
@@ -36,6 +36,7 @@ const RAISED: [&str; 8] = [
     "--rate-logins-per-minute-user=1000000",
     "--rate-requests-per-second-address=1000000",
     "--rate-requests-burst-address=1000000",
+    "--max-http-connections-address=1000000",
 ];
 
 /// Which server, and how it is started.

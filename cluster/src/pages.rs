@@ -7,7 +7,7 @@ use rally_schema::frame;
 use rally_schema::limits::UNREAD_CAP;
 use rally_schema::{ConversationId, MessageId, UserId};
 
-use crate::store::{InboxRow, Store, StoreError};
+use crate::store::{InboxRow, MessageRow, Store, StoreError, is_full};
 use crate::twins;
 
 /// Finds the other member of a conversation that the user is in.
@@ -61,6 +61,19 @@ pub async fn entries(
     Ok(entries)
 }
 
+/// Reads a page of a conversation as it stands, and whether more may follow.
+pub async fn rows(
+    store: &dyn Store,
+    conversation: ConversationId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(Vec<MessageRow>, bool), StoreError> {
+    let mut rows = store.history(conversation, before, limit + 1).await?;
+    let more = rows.len() > limit || is_full(&rows);
+    rows.truncate(limit);
+    Ok((rows, more))
+}
+
 /// Reads a page of a conversation, and which rows on it are the smaller ones of twins: those may
 /// be removed, because the larger ones have just been read.
 pub async fn history(
@@ -69,9 +82,7 @@ pub async fn history(
     before: Option<MessageId>,
     limit: usize,
 ) -> Result<(frame::History, Vec<MessageId>), StoreError> {
-    let mut rows = store.history(conversation, before, limit + 1).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
+    let (mut rows, more) = rows(store, conversation, before, limit).await?;
     let twins = twins::fold(&mut rows);
     let messages = rows.iter().map(|row| row.to_frame()).collect();
     Ok((frame::History { r#ref: None, conversation, messages, more }, twins))

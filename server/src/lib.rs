@@ -17,6 +17,7 @@ pub mod alerts;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod door;
 pub mod health_check;
 pub mod http;
 pub mod import;
@@ -31,6 +32,7 @@ pub mod planted;
 pub mod seal;
 pub mod secret;
 pub mod serve;
+pub mod sip;
 pub mod sockets;
 pub mod telemetry;
 #[cfg(test)]

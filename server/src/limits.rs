@@ -110,6 +110,8 @@ impl From<IpAddr> for Subscriber {
 pub struct HttpLimits {
     /// Requests to the API by address, before anything else is done for them.
     pub requests_address: Limiter<Subscriber>,
+    /// Requests for anything else by address: pages, WebSockets, probes.
+    pub others_address: Limiter<Subscriber>,
     /// Requests by user, once it is known who asks.
     pub requests_user: Limiter<UserId>,
     /// Attempts to log in by address.
@@ -124,15 +126,14 @@ impl HttpLimits {
     /// Makes the limits that the settings ask for.
     pub fn new(settings: &config::Limits, clock: &Clock) -> Self {
         let keys = settings.rate_keys;
+        let by_address = || {
+            let (average, burst) =
+                (settings.rate_requests_per_second_address, settings.rate_requests_burst_address);
+            Limiter::new(per_second(average, burst), keys, clock)
+        };
         Self {
-            requests_address: Limiter::new(
-                per_second(
-                    settings.rate_requests_per_second_address,
-                    settings.rate_requests_burst_address,
-                ),
-                keys,
-                clock,
-            ),
+            requests_address: by_address(),
+            others_address: by_address(),
             requests_user: Limiter::new(
                 per_second(
                     settings.rate_requests_per_second_user,

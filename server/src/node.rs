@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use crate::alerts;
 use crate::config::{self, Settings};
 use crate::demo;
+use crate::door::{self, Bounds, Door};
 use crate::http::{self, HttpMetrics, HttpState, NodeControl, Placed, SOCKET_PATH};
 use crate::keep::Keep;
 use crate::peers;
@@ -137,7 +138,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         membership: peers.membership,
         clock: clock.clone(),
         settings: actor_settings(&settings),
-        metrics,
+        metrics: metrics.clone(),
         gate: Arc::new(TicketGate(tickets.clone())),
         link_span: telemetry::link_span,
         traceparent: telemetry::traceparent,
@@ -154,16 +155,28 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         clock.clone(),
         tickets,
         control,
-        (http_metrics, Arc::new(registry)),
+        (http_metrics.clone(), Arc::new(registry)),
     ));
     let threads = settings.network.workers.0.unwrap_or(DEFAULT_WORKERS);
-    let workers = Workers::new(node.clone(), threads, settings.network.max_connections);
-    let server = listen(listener, settings.node.roles, threads, http, workers.clone());
+    let network = &settings.network;
+    let room = door::room();
+    // Where sessions have taken theirs, the rest of the room is for those who are told so.
+    let most = network.max_connections.min(room - REQUESTS.min(room / 8));
+    if most < network.max_connections {
+        info!(most, "this process may have fewer files than max_connections asks for");
+    }
+    let workers = Workers::new(node.clone(), threads, most);
+    let of_address = (network.trusted_hops == 0).then_some(network.max_http_connections_address);
+    let door = Door::new(Bounds { all: room, of_address }, http_metrics, metrics);
+    let server = listen(listener, settings.node.roles, threads, http, workers.clone(), &door);
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(expire_changes(store, clock));
     Ok(Running { address, settings, node, workers, server: handle, keep })
 }
+
+/// Connections that are left for requests where sessions have taken all others.
+const REQUESTS: usize = 1_024;
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
 /// than on two, for the wake-ups across threads, and one thread carries some 20,000 messages
@@ -239,6 +252,7 @@ fn listen(
     threads: usize,
     http: web::Data<HttpState>,
     workers: Arc<Workers>,
+    door: &Arc<Door>,
 ) -> actix_server::Server {
     let make = move || {
         workers.join();
@@ -248,7 +262,7 @@ fn listen(
         };
         http::app(http.clone()).app_data(web::Data::from(workers.clone())).service(socket)
     };
-    upgrade::server(vec![listener], threads, make)
+    upgrade::server(vec![listener], threads, door, make)
         .expect("a listener that is bound knows its address and can do without blocking")
 }
 

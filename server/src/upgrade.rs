@@ -4,16 +4,19 @@
 //! response body that is not read freezes whoever writes it. So a WebSocket leaves the
 //! dispatcher: a handler answers the handshake with [`take_over`], and the *upgrade service*
 //! writes that response, then hands the bare socket, and what arrived early, to the closure.
-//! All other requests are served as usual. Knows nothing of routes or sessions.
+//! All other requests are served as usual, on connections that the door has let in (`door.rs`).
+//! Knows nothing of routes or sessions.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
-use actix_http::{HttpService, Request, Response, h1};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request, Response, h1};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
 use actix_service::{
@@ -26,9 +29,15 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tracing::debug;
 
+use crate::door::Door;
+use crate::sip::Sipped;
+
 /// How long a client has to send the head of a request, and a connection to be idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What actix serves: a socket, what is spoken on it, and who is at its other end.
+type Connection = (Sipped, Protocol, Option<SocketAddr>);
 
 /// What is done with a socket once its handshake is written.
 type TakeOver = Box<dyn FnOnce(TcpStream, Bytes)>;
@@ -44,7 +53,12 @@ pub fn take_over(request: &HttpRequest, with: impl FnOnce(TcpStream, Bytes) + 's
 /// Serves the application that `make` makes, on every listener, with `workers` threads.
 ///
 /// `make` runs on each of them. The server does not listen to signals.
-pub fn server<M, I, S>(listeners: Vec<TcpListener>, workers: usize, make: M) -> io::Result<Server>
+pub fn server<M, I, S>(
+    listeners: Vec<TcpListener>,
+    workers: usize,
+    door: &Arc<Door>,
+    make: M,
+) -> io::Result<Server>
 where
     M: Fn() -> I + Clone + Send + 'static,
     I: IntoServiceFactory<S, Request> + 'static,
@@ -57,8 +71,9 @@ where
         // Connections that were taken over are not the server's to count.
         .max_concurrent_connections(usize::MAX >> 4);
     for listener in listeners {
-        let make = make.clone();
-        builder = builder.listen("rally", listener, move || service(make.clone()))?;
+        let (make, door) = (make.clone(), door.clone());
+        builder = builder
+            .listen("rally", listener, move || behind(door.clone(), service(make.clone())))?;
     }
     Ok(builder.run())
 }
@@ -86,15 +101,42 @@ impl<S> Application for S where
 {
 }
 
+/// Hands on the connections that the door lets in, and closes the others.
+fn behind<F>(
+    door: Arc<Door>,
+    factory: F,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
+where
+    F: ServiceFactory<
+            Connection,
+            Config = (),
+            Response = (),
+            Error = DispatchError,
+            InitError = (),
+        > + 'static,
+{
+    fn_factory(move || {
+        let (door, made) = (door.clone(), factory.new_service(()));
+        async move {
+            let http = Rc::new(made.await?);
+            Ok(fn_service(move |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                let pass = peer.and_then(|peer| door.enter(peer.ip()));
+                let http = http.clone();
+                async move {
+                    let Some(pass) = pass else { return Ok(()) };
+                    let ended = http.call((Sipped::new(stream), Protocol::Http1, peer)).await;
+                    pass.ended(&ended);
+                    ended
+                }
+            }))
+        }
+    })
+}
+
 fn service<M, I, S>(
     make: M,
-) -> impl ServiceFactory<
-    TcpStream,
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
->
+) -> impl ServiceFactory<Connection, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     M: Fn() -> I + Clone + 'static,
     I: IntoServiceFactory<S, Request> + 'static,
@@ -118,15 +160,15 @@ where
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_TIMEOUT)
         .upgrade(upgrade)
+        .on_connect_ext(|socket: &Sipped, shared| _ = shared.insert(socket.pace().clone()))
         .finish(map_config(app, |()| AppConfig::default()))
-        .tcp()
 }
 
 /// Answers a request that asked for an upgrade; without a claim like any other, then closes.
 async fn answer<S>(
     app: &S,
     request: Request,
-    mut framed: Framed<TcpStream, h1::Codec>,
+    mut framed: Framed<Sipped, h1::Codec>,
 ) -> Result<(), actix_web::Error>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
@@ -144,7 +186,7 @@ where
             let parts = framed.into_parts();
             let early = parts.read_buf.freeze();
             drop(parts.write_buf);
-            with(parts.io, early);
+            with(parts.io.into_inner(), early);
             Ok(())
         }
         None => write_whole(&mut framed, response).await,
@@ -152,7 +194,7 @@ where
 }
 
 async fn write_whole(
-    framed: &mut Framed<TcpStream, h1::Codec>,
+    framed: &mut Framed<Sipped, h1::Codec>,
     response: HttpResponse,
 ) -> Result<(), actix_web::Error> {
     let (head, body) = Response::from(response).into_parts();

@@ -6,16 +6,13 @@
 mod harness;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::Server;
 use harness::client::Client;
 use harness::http::{self, Answer, ask, exchange};
-use harness::measure::pulse;
 use rally_schema::frame::ByeReason;
 use serde_json::json;
-use tokio::time::Instant;
 
 const PASSWORD: &str = "correct horse";
 
@@ -202,32 +199,12 @@ async fn rates_are_by_user_and_by_address_and_settings() {
         exchange(server.address, "GET", "/api/config", &headers, None).await
     };
     let forged = async || from("6.6.6.6, 10.0.0.1").await;
-    assert_eq!(statuses(3, forged).await, [200, 200, 429]);
-    assert_eq!(from("1.1.1.1, 10.0.0.1").await.status, 429, "the proxy's own word counts");
+    assert_eq!(statuses(2, &forged).await, [200, 200]);
+    // At the same time: by the next second there would be room for one again.
+    let (same, other) = tokio::join!(forged(), from("1.1.1.1, 10.0.0.1"));
+    assert_eq!((same.status, other.status), (429, 429), "the proxy's own word counts");
     assert_eq!(from("10.0.0.2").await.status, 200);
     assert_eq!(server.get("/readyz", None).await.status, 200, "probes have no rate");
-}
-
-#[tokio::test]
-async fn a_storm_of_log_ins_is_told_to_come_back_and_starves_nobody() {
-    let server = Server::start();
-    let (mut rafa, mut roger) = (server.join("rafa").await, server.join("roger").await);
-    let for_a_while = || Instant::now() + Duration::from_millis(1_500);
-    let usual = pulse(&mut rafa, &mut roger, for_a_while()).await;
-    let storm =
-        join_all((0..200).map(|_| post_login(server.address, "carlos", "rally-demo", true)));
-    let (answers, stormy) = tokio::join!(storm, pulse(&mut rafa, &mut roger, for_a_while()));
-    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
-    let (good, busy) = (count(200), count(503));
-    println!("{good} logged in, {busy} told to come back; median {stormy:?} after {usual:?}");
-    assert_eq!(good + busy, 200);
-    assert!(good > 0 && busy > 0, "{good} and {busy}");
-    for answer in answers.iter().filter(|answer| answer.status == 503) {
-        assert_eq!(answer.problem(), "busy");
-        assert!(answer.header("retry-after").is_some());
-    }
-    assert!(stormy <= usual * 4 + Duration::from_millis(100), "{stormy:?} after {usual:?}");
-    assert_eq!(post_login(server.address, "carlos", "rally-demo", true).await.status, 200);
 }
 
 #[tokio::test]

@@ -18,9 +18,13 @@ use actix_web_actors::ws;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::poll_fn;
+use prometheus_client::registry::Registry;
+use rally_actors::Metrics;
 use rally_actors::io::Io;
 use rally_actors::session::reader::Reader;
 use rally_actors::wire::{self, Decoder, Incoming};
+use rally_server::door::{Bounds, Door};
+use rally_server::http::HttpMetrics;
 use rally_server::upgrade;
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -82,8 +86,11 @@ fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
+    let mut registry = Registry::default();
+    let (http, sessions) = (HttpMetrics::new(&mut registry), Metrics::new(&mut registry));
+    let door = Door::new(Bounds { all: usize::MAX, of_address: None }, http, sessions);
     let make = || App::new().default_service(web::to(handshake));
-    actix_web::rt::spawn(upgrade::server(vec![listener], 1, make).unwrap());
+    actix_web::rt::spawn(upgrade::server(vec![listener], 1, &door, make).unwrap());
     address
 }
 

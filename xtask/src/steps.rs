@@ -62,6 +62,12 @@ pub const STEPS: &[Step] = &[
         run: server,
     },
     Step {
+        name: "hostile",
+        about: "others chat on, and do not wait, while clients are hostile",
+        needs: &["server"],
+        run: hostile,
+    },
+    Step {
         name: "http-fuzz",
         about: "the OpenAPI description is true and withstands fuzzing",
         needs: &[],
@@ -160,6 +166,13 @@ fn simulation(checkout: &Checkout) -> anyhow::Result<Outcome> {
 
 fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {
     cargo(checkout, &["build", "--release", "--package", "rally-server"])
+}
+
+/// The test measures, so nothing else runs beside it.
+fn hostile(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let mut test = call::cargo(checkout.root());
+    test.env("RALLY_SERVER_BIN", checkout.server());
+    passed(call::run(test.args(["test", "-p", "rally-server", "--test", "matrix"]).args(IGNORED)))
 }
 
 /// The test starts a server and turns this tool on it.

@@ -16,12 +16,16 @@ use super::Session;
 use crate::committer::Write;
 use crate::io::Pause;
 use crate::metrics::count;
+use crate::wire;
 
 /// Questions of one session that are answered at once.
 const AT_ONCE: usize = 4;
 
 /// Entries of a page when the client does not say.
 const PAGE: u32 = 50;
+
+/// Bytes of an answer that count as one more frame of the client's: who asks for much waits longer.
+const FRAME_OF_ANSWER: usize = 4 * 1024;
 
 /// How long a client waits after a question that failed.
 const AGAIN_MS: u64 = 1_000;
@@ -42,11 +46,20 @@ impl Session {
         self.now_us()
     }
 
-    fn question_ends(&mut self, r#ref: Ref, answer: Result<ServerFrame, Failed>) {
+    fn question_ends(
+        &mut self,
+        r#ref: Ref,
+        answer: Result<ServerFrame, Failed>,
+        ctx: &mut Context<Self>,
+    ) {
         self.questions.running -= 1;
         self.io.pause(Pause::Queries, false);
         match answer {
-            Ok(frame) => self.answer(frame),
+            Ok(frame) => {
+                let answer = wire::text(frame.encode());
+                self.charge((answer.len() / FRAME_OF_ANSWER) as u64, ctx);
+                self.io.answer(answer);
+            }
             Err(Failed::Told(error)) => self.refuse(error.about(r#ref)),
             Err(Failed::Store(error)) => {
                 warn!(user = %self.user, %error, "a question could not be answered");
@@ -67,10 +80,10 @@ impl Session {
             let page = pages::inbox(&*store, user, before, limit).await?;
             Ok(frame::Inbox { r#ref: Some(r#ref), ..page }.into())
         };
-        ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
+        ctx.spawn(asking.into_actor(self).map(move |answer, session, ctx| {
             let took_us = session.now_us() - began_us;
             session.worker.node.metrics.inbox_seconds.observe(took_us as f64 / 1e6);
-            session.question_ends(r#ref, answer);
+            session.question_ends(r#ref, answer, ctx);
         }));
     }
 
@@ -97,14 +110,14 @@ impl Session {
             }
             Ok((peer, frame::History { r#ref: Some(r#ref), ..page }.into()))
         };
-        ctx.spawn(asking.into_actor(self).map(move |answer, session, _| {
+        ctx.spawn(asking.into_actor(self).map(move |answer, session, ctx| {
             let took_us = session.now_us() - began_us;
             session.worker.node.metrics.history_seconds.observe(took_us as f64 / 1e6);
             let answer = answer.map(|(peer, page)| {
                 session.peers.learn(conversation, peer);
                 page
             });
-            session.question_ends(r#ref, answer);
+            session.question_ends(r#ref, answer, ctx);
         }));
     }
 }

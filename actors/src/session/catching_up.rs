@@ -382,9 +382,7 @@ impl CatchUp {
 
     async fn write_window(&self, conversation: ConversationId) -> Result<(), StoreError> {
         let _permit = self.turn().await;
-        let mut rows = self.node.store.history(conversation, None, WINDOW + 1).await?;
-        let more = rows.len() > WINDOW;
-        rows.truncate(WINDOW);
+        let (mut rows, more) = pages::rows(&*self.node.store, conversation, None, WINDOW).await?;
         twins::fold(&mut rows);
         let messages = rows.iter().map(|row| row.to_frame()).collect();
         self.write(frame::History { r#ref: None, conversation, messages, more });

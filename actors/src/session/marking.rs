@@ -21,6 +21,7 @@ use tracing::{Span, warn};
 
 use super::Session;
 use crate::committer::Write;
+use crate::metrics::count;
 use crate::node::Worker;
 use crate::outlive::outlive;
 use crate::push::Push;
@@ -246,7 +247,11 @@ async fn land(
     match mark {
         Some(id) => {
             let (conversation, reader) = (pair.conversation, pair.actor);
-            worker.node.store.newest_for(conversation, reader, pair.is_alone(), id).await
+            let landed =
+                worker.node.store.newest_for(conversation, reader, pair.is_alone(), id).await?;
+            let of = if landed == mark { "exact" } else { "short" };
+            count(&worker.node.metrics.marks, of);
+            Ok(landed)
         }
         None => Ok(None),
     }

@@ -244,6 +244,13 @@ impl Session {
         }
     }
 
+    /// Counts as so many frames of the client's.
+    fn charge(&mut self, frames: u64, ctx: &mut Context<Self>) {
+        if let Err(wait_ms) = self.frames.charge(self.worker.node.frames, frames, self.now_us()) {
+            self.pause_for(wait_ms, ctx);
+        }
+    }
+
     /// Stops reading until the client's rate allows it again.
     fn pause_for(&mut self, wait_ms: u64, ctx: &mut Context<Self>) {
         count(&self.worker.node.metrics.paused, "rate");
@@ -356,9 +363,7 @@ impl StreamHandler<Result<Incoming, WireError>> for Session {
         let received_us = self.now_us();
         self.io.heard_ms.set(received_us / 1_000);
         // Whatever it is: a flood of pings has to be held back as one of frames has.
-        if let Err(wait_ms) = self.frames.charge(self.worker.node.frames, received_us) {
-            self.pause_for(wait_ms, ctx);
-        }
+        self.charge(1, ctx);
         match incoming {
             Ok(Incoming::Text(text)) => self.receive(&text, received_us, ctx),
             Ok(Incoming::Binary(_)) => {

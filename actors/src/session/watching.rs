@@ -13,6 +13,7 @@ use rally_schema::{ErrorCode, UserId};
 use tracing::warn;
 
 use super::Session;
+use crate::metrics::count;
 use crate::presence_watch::{UnwatchUsers, WatchUser};
 
 /// How long a watch waits whose begin could not be read from the store.
@@ -58,6 +59,8 @@ impl Session {
         if !self.watches.users.contains(&user) {
             return;
         }
+        let of = if acquainted { "acquainted" } else { "stranger" };
+        count(&self.worker.node.metrics.watches, of);
         let (watcher, number, session) = (self.user, self.number, ctx.address());
         let watch = WatchUser { user, watcher, acquainted, number, session };
         let sent = self.worker.node.presence.send(watch);

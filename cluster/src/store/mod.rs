@@ -87,7 +87,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads every message with this stamp: at most a few, of different senders or texts.
     fn stamped(&self, conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>>;
 
-    /// Reads up to `limit` messages older than `before` (all when `None`), newest first.
+    /// Reads up to `limit` messages older than `before` (all when `None`), newest first; none after
+    /// the one with which the texts have [`PAGE_BYTES`].
     /// Twins are both returned; [`crate::twins`] folds them.
     fn history(
         &self,

@@ -13,6 +13,7 @@ use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
 use uuid::Uuid;
 
+use super::rows::Page;
 use super::{
     Change, Commit, InboxCells, InboxRow, Later, MemberWrite, MessageCells, MessageRow, NodeRow,
     PresenceRow, Store, StoreError, UserChange, UserRow,
@@ -136,7 +137,9 @@ impl Store for Model {
     ) -> Later<Vec<MessageRow>> {
         self.with(|t| {
             let older = |row: &MessageRow| before.is_none_or(|before| row.id < before);
-            t.rows(conversation).rev().filter(older).take(limit).collect()
+            let mut page = Page::of(limit);
+            t.rows(conversation).rev().filter(older).for_each(|row| page.add(row));
+            page.into_rows()
         })
     }
 

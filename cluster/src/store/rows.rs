@@ -32,6 +32,45 @@ pub struct MessageRow {
     pub deleted: bool,
 }
 
+/// Bytes of text with which a page of messages is full: the longest texts would otherwise make a
+/// page of megabytes, and whoever reads it on a thread that serves others keeps them waiting.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// A page of messages while it is read: no longer than it may be, in rows and in bytes.
+pub(super) struct Page {
+    limit: usize,
+    bytes: usize,
+    rows: Vec<MessageRow>,
+}
+
+impl Page {
+    pub(super) fn of(limit: usize) -> Self {
+        Self { limit, bytes: 0, rows: Vec::new() }
+    }
+
+    /// Gives how many more rows it may take.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes >= PAGE_BYTES { 0 } else { self.limit - self.rows.len() }
+    }
+
+    /// Adds a row, if there is room for one.
+    pub(super) fn add(&mut self, row: MessageRow) {
+        if self.room() > 0 {
+            self.bytes += row.text().len();
+            self.rows.push(row);
+        }
+    }
+
+    pub(super) fn into_rows(self) -> Vec<MessageRow> {
+        self.rows
+    }
+}
+
+/// Tells whether a page was full before it had as many rows as it might: more may follow.
+pub fn is_full(rows: &[MessageRow]) -> bool {
+    rows.iter().map(|row| row.text().len()).sum::<usize>() >= PAGE_BYTES
+}
+
 impl MessageRow {
     /// Gives the text that readers see.
     pub fn text(&self) -> &str {

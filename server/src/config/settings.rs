@@ -35,6 +35,8 @@ settings! {
         workers: Auto<usize> = "auto" in 1..=256;
         /// Connections that the node holds at once.
         max_connections: usize = "100000" in 1..=10_000_000;
+        /// Connections of one address that speak HTTP at once; without effect behind proxies that are trusted.
+        max_http_connections_address: usize = "1024" in 1..=10_000_000;
     }
 
     /// Who the node is, and how it comes and goes.
@@ -147,7 +149,7 @@ settings! {
         rate_requests_per_second_user: u32 = "20" in 1..=1_000_000;
         /// HTTP requests of one user at once.
         rate_requests_burst_user: u32 = "100" in 1..=1_000_000;
-        /// HTTP requests from one address to the API, on the average.
+        /// HTTP requests from one address to the API, on the average; and as many for pages and WebSockets.
         rate_requests_per_second_address: u32 = "100" in 1..=1_000_000;
         /// HTTP requests from one address to the API at once.
         rate_requests_burst_address: u32 = "500" in 1..=1_000_000;

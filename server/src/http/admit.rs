@@ -1,20 +1,28 @@
-//! The gate before the API: a rate by address, and no writes from foreign pages.
+//! The gate before every route: a rate by address, and no writes from foreign pages.
 //!
-//! Comes before routing and before a body is read, so that a flood costs little. Knows no
+//! Comes before routing and before a body is read, so that a flood costs little. Who is beyond a
+//! rate is answered a second late: a connection has one request answered at a time, so none can
+//! flood faster than that, and an address has only so many (`door.rs`). Of the requests that wait
+//! at once a few are taken up in each turn of the thread, in the order in which they came. Knows no
 //! users.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
+use tokio::sync::Semaphore;
 
 use super::admin::ADMIN;
 use super::caller::{has_authorization, is_unsafe, state_of};
 use super::origins;
-use super::problem::Problem;
-use crate::limits::Subscriber;
+use super::problem::{Kind, Problem};
+use crate::limits::{Subscriber, Wait};
+use crate::sip::Pace;
 
 /// Under which path the API is.
 pub const API: &str = "/api/";
@@ -25,26 +33,88 @@ pub fn is_api(path: &str) -> bool {
     path.starts_with(API) || path.strip_prefix(ADMIN).is_some_and(below)
 }
 
+/// What supervisors ask. They may come from the address of a flood, by way of a proxy: they wait
+/// with it, but are answered.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Requests that a thread takes up in one turn: its sessions wait for all of them.
+const A_TURN: usize = 8;
+
+/// How late an answer is beyond the rate.
+const SLOWED: Duration = Duration::from_secs(1);
+
+/// How late a probe's is: who asks does not wait long.
+const PROBE_SLOWED: Duration = Duration::from_millis(250);
+
+/// How long a request may take, its body included: nobody keeps a connection by half of one.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// Lets a request through to its route, or answers it.
 pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let verdict = judge(request.request());
-    match verdict {
-        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+    let state = state_of(request.request());
+    let answering = request.conn_data::<Pace>().map(Pace::answering);
+    take_turn().await;
+    let verdict = match within_rate(request.request()) {
+        Ok(()) => judge(request.request()),
+        Err(_) if PROBES.contains(&request.path()) => {
+            tokio::time::sleep(PROBE_SLOWED).await;
+            Ok(())
+        }
+        Err(wait) => Err(wait.into()),
+    };
+    let answer = match verdict {
+        // actix keeps the request of an answer that is broken off to itself: the problem leaves
+        // without the layers outside, which would need it.
+        Ok(()) => match tokio::time::timeout(ANSWER, next.call(request)).await {
+            Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
+            Err(_) => {
+                state.metrics.broken_off("slow");
+                Err(late().into())
+            }
+        },
         Err(problem) => Ok(request.into_response(problem.error_response())),
+    };
+    // Whichever rate it was: of an address, of a user, of log-ins.
+    if matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS) {
+        tokio::time::sleep(SLOWED).await;
     }
+    drop(answering);
+    answer
+}
+
+thread_local! {
+    static TURNSTILE: Rc<Semaphore> = Rc::new(Semaphore::new(A_TURN));
+}
+
+/// Waits until it is this request's turn.
+async fn take_turn() {
+    let turnstile = TURNSTILE.with(Rc::clone);
+    let passing = turnstile.acquire().await;
+    tokio::task::yield_now().await;
+    drop(passing);
+}
+
+fn late() -> Problem {
+    let seconds = ANSWER.as_secs();
+    Problem::new(Kind::Slow, format!("the request was not there, or answered, within {seconds} s"))
+}
+
+fn within_rate(request: &HttpRequest) -> Result<(), Wait> {
+    let limits = &state_of(request).limits;
+    let limiter = match is_api(request.path()) {
+        true => &limits.requests_address,
+        false => &limits.others_address,
+    };
+    limiter.take(&subscriber(request))
 }
 
 fn judge(request: &HttpRequest) -> Result<(), Problem> {
-    if !is_api(request.path()) {
-        return Ok(());
-    }
-    let state = state_of(request);
-    state.limits.requests_address.take(&subscriber(request))?;
-    if is_unsafe(request.method()) && !has_authorization(request) {
-        origins::check(&state, request)?;
+    let (api, writes) = (is_api(request.path()), is_unsafe(request.method()));
+    if api && writes && !has_authorization(request) {
+        origins::check(&state_of(request), request)?;
     }
     Ok(())
 }

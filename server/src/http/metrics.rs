@@ -3,6 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -33,6 +34,19 @@ pub struct LoginOutcome {
     pub outcome: &'static str,
 }
 
+/// Why a connection was closed at the door.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// `full`: the node has as many as it may; `address`: that address has.
+    pub of: &'static str,
+}
+
+/// Why a connection ended in the middle of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokenOff {
+    of: &'static str,
+}
+
 /// Everything that is counted here.
 #[derive(Clone)]
 pub struct HttpMetrics {
@@ -44,6 +58,12 @@ pub struct HttpMetrics {
     pub logins: Family<LoginOutcome, Counter>,
     /// Tickets issued.
     pub tickets: Counter,
+    /// Connections that speak HTTP, or have said nothing yet.
+    pub connections: Gauge,
+    /// Connections that were closed before anything was read.
+    pub connections_refused: Family<Refused, Counter>,
+    /// Connections that ended because of what came, or did not.
+    broken_off: Family<BrokenOff, Counter>,
 }
 
 impl HttpMetrics {
@@ -57,6 +77,9 @@ impl HttpMetrics {
             }),
             logins: Family::default(),
             tickets: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Family::default(),
+            broken_off: Family::default(),
         };
         registry.register("http_requests", "HTTP requests answered", metrics.requests.clone());
         registry.register_with_unit(
@@ -67,11 +90,41 @@ impl HttpMetrics {
         );
         registry.register("logins", "Attempts to log in, by outcome", metrics.logins.clone());
         registry.register("tickets", "Tickets issued", metrics.tickets.clone());
+        registry.register(
+            "http_connections",
+            "Connections that speak HTTP, or have said nothing yet",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "http_connections_refused",
+            "Connections closed before anything was read, by why",
+            metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "http_broken_off",
+            "Connections that ended because they spoke no HTTP (malformed), or half a request (slow)",
+            metrics.broken_off.clone(),
+        );
         metrics
     }
 
     /// Counts an attempt to log in.
     pub fn login(&self, outcome: &'static str) {
         self.logins.get_or_create(&LoginOutcome { outcome }).inc();
+    }
+
+    /// Has what nobody may ever cause there before it counts.
+    pub fn begin_at_zero(&self) {
+        for of in ["malformed", "slow"] {
+            drop(self.broken_off.get_or_create(&BrokenOff { of }));
+        }
+        for of in ["full", "address"] {
+            drop(self.connections_refused.get_or_create(&Refused { of }));
+        }
+    }
+
+    /// Counts a connection that was broken off: `malformed` or `slow`.
+    pub fn broken_off(&self, of: &'static str) {
+        self.broken_off.get_or_create(&BrokenOff { of }).inc();
     }
 }

@@ -66,6 +66,8 @@ kinds! {
     Role = 404, "role", "This process does not serve this address";
     /// The address does not take this method.
     Method = 405, "method", "Method not allowed";
+    /// The request came too slowly.
+    Slow = 408, "slow", "The request took too long";
     /// The user name is taken.
     Taken = 409, "taken", "This name is taken";
     /// The list is as long as it may be.
@@ -166,6 +168,7 @@ impl Problem {
             403 => Kind::Origin,
             404 => Kind::NotFound,
             405 => Kind::Method,
+            408 => Kind::Slow,
             413 => Kind::TooLarge,
             415 => Kind::MediaType,
             429 => Kind::Rate,

@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Says hello with a ticket and returns after `welcome`.
-    async fn enter(
+    pub async fn enter(
         stream: TcpStream,
         ticket: String,
         user: &str,

@@ -68,6 +68,20 @@ pub async fn try_exchange(
     headers: &[(&str, &str)],
     body: Option<&str>,
 ) -> Option<Answer> {
+    let connecting = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let stream = connecting.expect("no connection within the test's patience").ok()?;
+    exchange_on(stream, method, path, headers, body).await
+}
+
+/// Sends a request on a connected stream, and reads to its end.
+pub async fn exchange_on(
+    stream: TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Option<Answer> {
+    let address = stream.peer_addr().ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     let named = |wanted: &str| headers.iter().any(|(name, _)| *name == wanted);
     if !named("host") {
@@ -78,11 +92,8 @@ pub async fn try_exchange(
     }
     let body = body.unwrap_or_default();
     head += &format!("content-length: {}\r\n\r\n", body.len());
-    let asking = async {
-        let stream = TcpStream::connect(address).await.ok()?;
-        write_and_read(stream, &head, body).await.ok()
-    };
-    let text = timeout(PATIENCE, asking).await.expect("no answer within the test's patience")?;
+    let asking = timeout(PATIENCE, write_and_read(stream, &head, body)).await;
+    let text = asking.expect("no answer within the test's patience").ok()?;
     parse(&text)
 }
 
@@ -116,11 +127,23 @@ pub async fn ask(
     token: Option<&str>,
     body: Option<Value>,
 ) -> Answer {
+    ask_on(TcpStream::connect(address).await.unwrap(), method, path, token, body).await
+}
+
+/// Sends a request with a bearer token and a JSON body on a connected stream.
+pub async fn ask_on(
+    stream: TcpStream,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<Value>,
+) -> Answer {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
     let body = body.map(|body| body.to_string());
-    exchange(address, method, path, &headers, body.as_deref()).await
+    let answer = exchange_on(stream, method, path, &headers, body.as_deref()).await;
+    answer.unwrap_or_else(|| panic!("{method} {path}: no answer"))
 }
 
 /// Sends a request; gives status and body.

@@ -207,13 +207,23 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Reads one value of `/metrics`, summed over its labels.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// Reads one value of `/metrics`, summed over the labels that `series` does not name.
+    pub async fn metric(&self, series: &str) -> f64 {
         let page = http::get(self.address, "/metrics", None).await.1;
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let wanted: Vec<&str> = labels.trim_end_matches('}').split_terminator(',').collect();
         let lines = page.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+                && wanted.iter().all(|label| line.contains(label))
         });
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Gives how many sockets the process holds.
+    pub fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 }
 
@@ -243,9 +253,12 @@ impl Log {
     }
 }
 
-/// Names the server's program, without the settings of whoever runs the tests.
+/// Names the server's program (`RALLY_SERVER_BIN`, where it is not that of the tests), without the
+/// settings of whoever runs them.
 pub fn program() -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_rally-server"));
+    let built = std::env::var_os("RALLY_SERVER_BIN");
+    let built = built.unwrap_or_else(|| env!("CARGO_BIN_EXE_rally-server").into());
+    let mut program = Command::new(built);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RALLY_") {
             program.env_remove(name);

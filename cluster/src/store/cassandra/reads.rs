@@ -11,6 +11,7 @@ use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
 use uuid::Uuid;
 
+use super::super::rows::Page;
 use super::super::{Change, InboxRow, MessageRow, StoreError};
 use super::Inner;
 use super::records::{InboxRecord, MessageRecord, SenderRecord};
@@ -102,23 +103,22 @@ pub(super) async fn history(
     limit: usize,
 ) -> Result<Vec<MessageRow>, StoreError> {
     let before = before.unwrap_or(MessageId::from_bytes(LAST));
-    let (mut rows, mut buckets) = (Vec::new(), Buckets::from(inner, conversation, before));
-    while rows.len() < limit
+    let (mut read, mut buckets) = (Page::of(limit), Buckets::from(inner, conversation, before));
+    while read.room() > 0
         && let Some(bucket) = buckets.next().await?
     {
         let values = (Uuid::from(conversation), bucket, Uuid::from(before));
         let statement = &inner.statements.messages_below;
-        let mut pages = inner.requests.pages(statement, values, limit - rows.len());
-        while rows.len() < limit
+        let mut pages = inner.requests.pages(statement, values, read.room());
+        while read.room() > 0
             && let Some(page) = pages.next::<MessageRecord>().await?
         {
             for record in page {
-                rows.extend(record.row(conversation)?);
+                record.row(conversation)?.into_iter().for_each(|row| read.add(row));
             }
         }
     }
-    rows.truncate(limit);
-    Ok(rows)
+    Ok(read.into_rows())
 }
 
 pub(super) async fn newest_for(

@@ -72,6 +72,7 @@ checks! {($)
     messages_come_in_the_order_asked
     a_stamp_finds_its_messages_and_no_others
     history_is_paged_newest_first_over_many_days
+    a_page_of_long_texts_is_shorter_and_loses_nothing
     history_keeps_conversations_apart
     twins_are_both_in_history
     the_newest_for_a_reader_is_of_somebody_else

@@ -2,7 +2,7 @@
 
 use rally_schema::MessageId;
 
-use super::super::{MessageRow, Store};
+use super::super::{MessageRow, PAGE_BYTES, Store, is_full};
 use super::Fixture;
 use super::story::{DAY, T0, Talk, commit_all, talk};
 
@@ -41,6 +41,21 @@ pub async fn history_is_paged_newest_first_over_many_days<F: Fixture>() {
     assert_eq!(older, [said[19].row(), said[18].row()], "an id that is none still pages");
     assert_eq!(store.history(ana.conversation(), None, 0).await, Ok(vec![]));
     assert_eq!(store.history(ana.conversation(), Some(said[0].id), 9).await, Ok(vec![]));
+}
+
+/// A page ends with the text that fills it, and the next one goes on from there.
+pub async fn a_page_of_long_texts_is_shorter_and_loses_nothing<F: Fixture>() {
+    let fixture = F::empty().await;
+    let store = fixture.store();
+    let ana = talk("ana", "ben");
+    let text = "x".repeat(PAGE_BYTES / 4);
+    let said: Vec<_> = (0..10).map(|n| ana.says(T0 + n, 0, &text)).collect();
+    commit_all(store, said.iter().map(|said| said.sent())).await;
+    let newest_first: Vec<_> = said.iter().rev().map(|said| said.row()).collect();
+    let page = store.history(ana.conversation(), None, 100).await.expect("readable");
+    assert_eq!(page, newest_first[..4]);
+    assert!(is_full(&page) && !is_full(&page[..3]));
+    assert_eq!(paged(store, ana, 100).await, newest_first);
 }
 
 /// One member's other conversations do not show.

@@ -11,6 +11,7 @@ use fjall::{Guard, UserValue};
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
 
+use super::super::rows::Page;
 use super::super::{
     Change, InboxRow, MessageCells, MessageRow, NodeRow, PresenceRow, StoreError, UserRow,
 };
@@ -87,7 +88,13 @@ impl Rows {
             None => Bound::Included(keys::message(conversation, MessageId::from_bytes(LAST))),
         };
         let ids = (Bound::Included(first), end);
-        self.walk(conversation, ids).rev().take(limit).collect()
+        let (mut page, mut rows) = (Page::of(limit), self.walk(conversation, ids).rev());
+        while page.room() > 0
+            && let Some(row) = rows.next()
+        {
+            page.add(row?);
+        }
+        Ok(page.into_rows())
     }
 
     pub(super) fn newest_for(
