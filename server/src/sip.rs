@@ -1,10 +1,11 @@
-//! A socket that HTTP reads in sips.
+//! A socket that HTTP reads in sips, and not while a request is being answered.
 //!
 //! actix decodes whatever it has read, before it answers any of it: a client that sends a hundred
 //! kilobytes of short requests at once would have thousands of them parsed in one turn, and every
-//! session of the thread waits for that turn. So little is handed on at a time; and while requests
-//! are being answered, no more than a body may take, until the client waits for them. Knows nothing
-//! of HTTP.
+//! session of the thread waits for that turn. So little is handed on at a time. And it asks for more
+//! until it holds 128 KiB that it cannot decode yet, then again in every turn, which would keep the
+//! thread busy for as long as an answer takes. So nothing is handed on until the last answer is
+//! written, but for the body that it waits for. Knows nothing of HTTP.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,11 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes handed on in one turn.
 const SIP: usize = 8 * 1024;
 
-/// Bytes handed on while requests are being answered, since all that had come was read: twice the
-/// longest body.
-const MEANWHILE: usize = 32 * 1024;
-
-/// A socket, and what it may hand on.
+/// A socket, and when it may hand on.
 pub struct Sipped {
     socket: TcpStream,
     pace: Pace,
@@ -36,8 +33,10 @@ pub struct Pace(Rc<State>);
 
 #[derive(Default)]
 struct State {
+    /// Requests that are being answered: one at a time, but the next may begin before the guard of
+    /// the last is gone.
     answering: Cell<usize>,
-    meanwhile: Cell<usize>,
+    wants_body: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -45,10 +44,31 @@ struct State {
 pub struct Answering(Pace);
 
 impl Pace {
-    /// Notes that a request is being answered.
+    /// Notes that a request is being answered, and that nothing of the next is wanted meanwhile.
     pub fn answering(&self) -> Answering {
         self.0.answering.set(self.0.answering.get() + 1);
+        self.0.wants_body.set(false);
         Answering(self.clone())
+    }
+
+    /// Notes whether the answer waits for the request's body.
+    pub fn wants_body(&self, wants: bool) {
+        self.0.wants_body.set(wants);
+        if wants {
+            self.0.wake();
+        }
+    }
+}
+
+impl State {
+    fn is_closed(&self) -> bool {
+        self.answering.get() > 0 && !self.wants_body.get()
+    }
+
+    fn wake(&self) {
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
     }
 }
 
@@ -56,8 +76,8 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let state = &self.0.0;
         state.answering.set(state.answering.get() - 1);
-        if let Some(reader) = state.reader.borrow_mut().take() {
-            reader.wake();
+        if !state.is_closed() {
+            state.wake();
         }
     }
 }
@@ -85,14 +105,13 @@ impl AsyncRead for Sipped {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.sipped) {
-            cx.waker().wake_by_ref();
+        if self.pace.0.is_closed() {
+            self.sipped = false;
+            *self.pace.0.reader.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let state = self.pace.0.clone();
-        let busy = state.answering.get() > 0;
-        if busy && state.meanwhile.get() >= MEANWHILE {
-            *state.reader.borrow_mut() = Some(cx.waker().clone());
+        if std::mem::take(&mut self.sipped) {
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let sip = SIP.min(buf.remaining());
@@ -101,11 +120,6 @@ impl AsyncRead for Sipped {
         let read = part.filled().len();
         buf.advance(read);
         self.sipped = read == SIP;
-        match polled {
-            Poll::Pending => state.meanwhile.set(0),
-            Poll::Ready(_) if busy => state.meanwhile.set(state.meanwhile.get() + read),
-            Poll::Ready(_) => {}
-        }
         polled
     }
 }
@@ -158,6 +172,12 @@ mod tests {
         }
     }
 
+    impl Wakes {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Acquire)
+        }
+    }
+
     async fn pair() -> (TcpStream, Sipped) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -176,26 +196,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_hands_on_one_sip_and_while_answering_no_more_than_a_body_takes() {
+    async fn a_turn_hands_on_one_sip() {
         let (mut client, mut sipped) = pair().await;
         let wakes = Arc::new(Wakes::default());
         client.write_all(&[b'x'; 3 * SIP]).await.unwrap();
         sipped.socket.readable().await.unwrap();
         assert_eq!(turn(&mut sipped, &wakes), SIP);
-        assert_eq!(wakes.0.load(Ordering::Acquire), 1, "the next turn is asked for");
+        assert_eq!(wakes.count(), 1, "the next turn is asked for");
         assert_eq!(turn(&mut sipped, &wakes), SIP);
         assert_eq!(turn(&mut sipped, &wakes), SIP);
-        let answering = sipped.pace().answering();
-        client.write_all(&vec![b'x'; 2 * MEANWHILE]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_a_request_is_answered_only_its_body_is_handed_on() {
+        let (mut client, mut sipped) = pair().await;
+        let wakes = Arc::new(Wakes::default());
+        client.write_all(&[b'x'; 3 * SIP]).await.unwrap();
         sipped.socket.readable().await.unwrap();
-        let second = sipped.pace().answering();
-        let handed_on: usize = (0..100).map(|_| turn(&mut sipped, &wakes)).sum();
-        assert_eq!(handed_on, MEANWHILE);
-        drop(second);
-        assert_eq!(turn(&mut sipped, &wakes), 0, "the first one is still being answered");
-        let before = wakes.0.load(Ordering::Acquire);
-        drop(answering);
-        assert_eq!(wakes.0.load(Ordering::Acquire), before + 1, "whoever waits reads on");
+        let first = sipped.pace().answering();
+        assert_eq!(turn(&mut sipped, &wakes), 0);
+        assert_eq!(wakes.count(), 0, "no turn is taken up for nothing");
+        sipped.pace().wants_body(true);
+        assert_eq!(wakes.count(), 1, "whoever waits reads the body");
+        assert_eq!(turn(&mut sipped, &wakes), SIP);
+        let next = sipped.pace().answering();
+        assert_eq!(turn(&mut sipped, &wakes), 0, "it was the body of the one before");
+        let before = wakes.count();
+        drop(first);
+        assert_eq!(wakes.count(), before, "the next one is still being answered");
+        drop(next);
+        assert_eq!(wakes.count(), before + 1, "whoever waits reads on");
         assert_eq!(turn(&mut sipped, &wakes), SIP);
     }
 }

@@ -429,3 +429,34 @@ async fn half_a_request_is_given_up() {
     assert!(answer.contains("urn:rally:problem:slow"), "{answer}");
     assert_eq!(server.metric("rally_http_broken_off_total{of=\"slow\"}").await, 1.0);
 }
+
+/// What follows is not read while a request is answered, but for its own body.
+#[tokio::test]
+async fn requests_that_come_at_once_are_answered_in_turn_whatever_their_bodies() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let long = format!("{{\"user\":\"nobody\",\"password\":\"{}\"}}", "x".repeat(12_000));
+    let at_once = format!(
+        "POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{long}",
+        long.len()
+    );
+    let chunks: String = long.chars().map(|one| format!("1\r\n{one}\r\n")).collect();
+    let chunked = format!(
+        "POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+    );
+    let last = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let all = format!("{at_once}{chunked}{at_once}{chunked}{last}");
+    let (mut reading, mut writing) = stream.split();
+    let mut answers = Vec::new();
+    let talk = async {
+        tokio::join!(writing.write_all(all.as_bytes()), reading.read_to_end(&mut answers))
+    };
+    let (written, read) = timeout(PATIENCE, talk).await.expect("the last request is not answered");
+    written.and(read.map(drop)).unwrap();
+    let answers = String::from_utf8_lossy(&answers);
+    let statuses: Vec<&str> =
+        answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["401", "401", "401", "401", "200"], "{answers}");
+}

@@ -22,7 +22,6 @@ use super::caller::{has_authorization, is_unsafe, state_of};
 use super::origins;
 use super::problem::{Kind, Problem};
 use crate::limits::{Subscriber, Wait};
-use crate::sip::Pace;
 
 /// Under which path the API is.
 pub const API: &str = "/api/";
@@ -55,7 +54,6 @@ pub async fn admit(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let state = state_of(request.request());
-    let answering = request.conn_data::<Pace>().map(Pace::answering);
     take_turn().await;
     let verdict = match within_rate(request.request()) {
         Ok(()) => judge(request.request()),
@@ -81,7 +79,6 @@ pub async fn admit(
     if matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS) {
         tokio::time::sleep(SLOWED).await;
     }
-    drop(answering);
     answer
 }
 

@@ -1,6 +1,6 @@
 //! What every answer wears: security headers, and errors in one shape.
 //!
-//! The outermost layer but one, so that nothing leaves without. Knows no route.
+//! Outside of all that answers, so that nothing leaves without. Knows no route.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

@@ -1,4 +1,4 @@
-//! The outermost layer: a span and two metrics a request.
+//! The outermost layer but one: a span and two metrics a request.
 //!
 //! Names routes by their pattern, never by path: a path may name a user, and there is no end
 //! of paths. Knows nothing of what is answered.

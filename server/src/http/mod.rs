@@ -21,6 +21,7 @@ pub mod metrics;
 mod object;
 pub mod openapi;
 pub mod origins;
+mod pace;
 mod presence;
 pub mod problem;
 mod shapes;
@@ -69,6 +70,7 @@ pub fn app(
         .wrap(from_fn(admit::admit))
         .wrap(from_fn(dress::dress))
         .wrap(from_fn(measure::measure))
+        .wrap(from_fn(pace::pace))
 }
 
 /// Lets pages that another node served use this one, when theirs has died.
