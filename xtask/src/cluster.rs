@@ -115,15 +115,17 @@ pub fn with_three<R>(
     given
 }
 
-/// Gives the memory of each node that runs, in MiB.
-pub fn memory_mib(checkout: &Checkout) -> Vec<u64> {
-    let mib = |node| {
+/// Says how much memory each node has that runs, and which process it is: another one has begun
+/// anew.
+pub fn memory(checkout: &Checkout) -> String {
+    let say = |node| {
         let pid = process(checkout, node).pid()?.as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+        let mib = line.split_whitespace().next()?.parse::<u64>().ok()? / 1024;
+        Some(format!("node-{node} ({pid}) {mib} MiB"))
     };
-    (1..=MOST).filter_map(mib).collect()
+    (1..=MOST).filter_map(say).collect::<Vec<_>>().join(", ")
 }
 
 fn stop_all(checkout: &Checkout) -> anyhow::Result<()> {

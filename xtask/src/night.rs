@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,13 +16,56 @@ use crate::{call, cluster, services, simulate};
 
 /// Do everything to clusters that is known, for a given time, and write one page of results.
 ///
-/// Half of the time goes to the simulation, a quarter to faults under load, a quarter to the checker
-/// from outside. Each part has its log beside the page. Ends with status 1 when something broke.
+/// Half of the time goes to the checker from outside, a quarter to faults under load, a quarter to
+/// the simulation. Each part has its log beside the page. Ends with status 1 when something broke.
 #[derive(clap::Args)]
 pub struct Args {
     /// For how long; what is begun is finished
     #[arg(long, default_value_t = 480, value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: u64,
+
+    /// Do only these, which then have all of the time
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// What is done to clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The checker from outside, while nodes, brokers and stores die
+    Verify,
+    /// Faults under load, each with its figures
+    Faults,
+    /// Simulated clusters
+    Simulation,
+}
+
+impl Args {
+    /// Gives how long a part has; none when it is not to be done.
+    fn time(&self, part: Part) -> Option<Duration> {
+        let share = |part: Part| if part == Part::Verify { 2 } else { 1 };
+        let parts: &[Part] = match &*self.only {
+            [] => &[Part::Verify, Part::Faults, Part::Simulation],
+            only => only,
+        };
+        let all: u32 = parts.iter().copied().map(share).sum();
+        let time = Duration::from_secs(self.minutes * 60);
+        parts.contains(&part).then(|| time * share(part) / all)
+    }
+}
+
+/// How often the memory of nodes is looked at while they are checked.
+const LOOKS: u32 = 12;
+
+/// Notes the memory of all nodes now and then, until it is over.
+fn watch_memory(checkout: &Checkout, pause: Duration, ended: &mpsc::Receiver<()>) -> Vec<String> {
+    let begun = Instant::now();
+    let mut looks = Vec::new();
+    while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let minutes = begun.elapsed().as_secs_f64() / 60.0;
+        looks.push(format!("after {minutes:5.1} min: {}", cluster::memory(checkout)));
+    }
+    looks
 }
 
 /// What came of a part.
@@ -41,31 +86,36 @@ struct Night<'a> {
 
 /// Runs all parts, and writes the page after each.
 pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
-    let minutes = args.minutes;
     let folder = checkout.root().join("target/night");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let mut night = Night { checkout, results: Vec::new() };
+    services::stop(checkout, true)?;
 
     let three = services::Up::three();
-    services::stop(checkout, true)?;
-    services::start(checkout, &three)?;
-    let until = Instant::now() + Duration::from_secs(minutes * 15);
-    night.faults("faults over three copies", &three, "answer_of_the_store")?;
-    while Instant::now() < until {
-        night.faults("faults over three copies, again", &three, "answer_of_the_store")?;
+    if let Some(time) = args.time(Part::Verify) {
+        services::start(checkout, &three)?;
+        night.verify(&three, time)?;
+        services::stop(checkout, true)?;
     }
-    night.verify(&three, minutes * 15)?;
-    services::stop(checkout, true)?;
-
-    let one = services::Up::for_tests();
-    services::start(checkout, &one)?;
-    night.faults("faults over one copy", &one, "a_node_of_the_store_is_killed")?;
-    services::stop(checkout, true)?;
-
-    let mut simulation = call::cargo(checkout.root());
-    simulation.args(["run", "--quiet"]).args(simulate::BUILD);
-    simulation.args(["--", &format!("--minutes={}", minutes.div_ceil(2))]);
-    night.part("simulation", simulation, |_| true)?;
+    if let Some(time) = args.time(Part::Faults) {
+        let until = Instant::now() + time;
+        let one = services::Up::for_tests();
+        services::start(checkout, &one)?;
+        night.faults("faults over one copy", &one, "a_node_of_the_store_is_killed")?;
+        services::stop(checkout, true)?;
+        services::start(checkout, &three)?;
+        night.faults("faults over three copies", &three, "answer_of_the_store")?;
+        while Instant::now() < until {
+            night.faults("faults over three copies, again", &three, "answer_of_the_store")?;
+        }
+        services::stop(checkout, true)?;
+    }
+    if let Some(time) = args.time(Part::Simulation) {
+        let mut simulation = call::cargo(checkout.root());
+        simulation.args(["run", "--quiet"]).args(simulate::BUILD);
+        simulation.args(["--", &format!("--minutes={}", time.as_secs().div_ceil(60))]);
+        night.part("simulation", simulation, |_| true)?;
+    }
     let broken = night.results.iter().any(|result| !result.passed);
     println!("{}", night.page().display());
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -80,28 +130,30 @@ impl Night<'_> {
         test.env("RALLY_TEST_CASSANDRA", up.cassandras());
         test.env("RALLY_TEST_FAULTS", "3").env("RALLY_TEST_PAUSE", "40");
         test.env("RALLY_TEST_CROWD", "5000");
-        test.args(["test", "-p", "rally-server", "--test", "faults", "--", "--ignored"]);
+        // Not for the servers' sake: the thousands of clients should not be what is slow.
+        test.args(["test", "--release", "-p", "rally-server", "--test", "faults"]);
+        test.args(["--", "--ignored"]);
         test.args(["--nocapture", "--test-threads=1", "--skip", but]);
         self.part(name, test, |line| {
             line.starts_with("test ") || line.contains("flowing again") || line.contains("waited")
         })
     }
 
-    /// Checks three nodes from outside while all that there is befalls them.
-    fn verify(&mut self, up: &services::Up, seconds: u64) -> anyhow::Result<()> {
-        const ROUND: [&str; 7] = [
-            "kill-node",
-            "kill-store",
-            "pause-node",
-            "kill-broker",
-            "kill-store",
-            "kill-node",
-            "restart-all",
-        ];
+    /// Checks three nodes from outside while all that there is befalls them, and looks at their
+    /// memory: nodes die now and then only, so that it has the time to grow.
+    fn verify(&mut self, up: &services::Up, time: Duration) -> anyhow::Result<()> {
+        const OFTEN: [&str; 3] = ["kill-broker", "kill-store", "pause-node"];
         /// About how long a fault lasts, with the calm before it.
-        const FAULT_S: u64 = 20;
-        let count = (seconds / FAULT_S).max(ROUND.len() as u64) as usize;
-        let faults: Vec<&str> = ROUND.into_iter().cycle().take(count).collect();
+        const FAULT: Duration = Duration::from_secs(20);
+        /// So many of those between two nodes that are killed, or two restarts of all.
+        const BETWEEN: (usize, usize) = (15, 90);
+        let count = (time.as_secs() / FAULT.as_secs()).max(5) as usize;
+        let fault = |nth: usize| match nth {
+            nth if nth % BETWEEN.1 == 4 => "restart-all",
+            nth if nth % BETWEEN.0 == 3 => "kill-node",
+            nth => OFTEN[nth % OFTEN.len()],
+        };
+        let faults: Vec<&str> = (0..count).map(fault).collect();
         let flags =
             ["--rate-registers-per-minute-address=1000", "--rate-logins-per-minute-address=1000"];
         let checkout = self.checkout;
@@ -109,23 +161,22 @@ impl Night<'_> {
             let mut bench = call::cargo(checkout.root());
             bench.args(["run", "--release", "-q", "-p", "rally-bench", "--", "verify"]);
             bench.args(urls).args(["--faults", &faults.join(","), "--brokers=3", "--stores=3"]);
-            bench.args([
-                "--seconds",
-                &seconds.to_string(),
-                "--history",
-                "target/night/verify.jsonl",
-            ]);
-            let before = cluster::memory_mib(checkout);
-            self.part("the checker from outside", bench, |line| {
-                let begun = line.trim_start();
-                ["kept", "BROKEN", "unseen", "seed"].iter().any(|word| begun.contains(word))
+            bench.args([&format!("--seconds={}", time.as_secs()), "--history"]);
+            bench.arg("target/night/verify.jsonl");
+            let (over, ended) = mpsc::channel::<()>();
+            let looks = thread::scope(|scope| {
+                let watch = scope.spawn(move || watch_memory(checkout, time / LOOKS, &ended));
+                let checked = self.part("the checker from outside", bench, |line| {
+                    let begun = line.trim_start();
+                    ["kept", "BROKEN", "unseen", "seed"].iter().any(|word| begun.contains(word))
+                });
+                drop(over);
+                checked.map(|()| watch.join().unwrap_or_default())
             })?;
-            let after = cluster::memory_mib(checkout);
-            let memory = format!("memory of the nodes: {before:?} MiB before, {after:?} after");
             if let Some(last) = self.results.last_mut() {
-                last.words.push(memory);
+                last.words.extend(looks);
             }
-            Ok(())
+            fs::write(self.page(), self.text()).context("writing the page")
         })
     }
 

@@ -116,7 +116,8 @@ impl Plan {
     ///
     /// A fault has nothing to befall.
     pub fn new(faults: &[Fault], hooks: &[Hook], counts: Counts) -> Result<Self> {
-        let plan = |(nth, fault): (usize, &Fault)| {
+        let plan = |(place, fault): (usize, &Fault)| {
+            let nth = faults[..place].iter().filter(|before| *before == fault).count();
             let own = hooks.iter().find(|hook| hook.fault == *fault).cloned();
             let of = match fault {
                 Fault::KillBroker => counts.brokers,
@@ -196,6 +197,20 @@ async fn command(text: &str, victim: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_fault_befalls_one_after_the_other() {
+        let counts = Counts { nodes: 3, brokers: 2, stores: 0 };
+        let faults = [Fault::KillNode, Fault::KillBroker].repeat(4);
+        let plan = Plan::new(&faults, &[], counts).unwrap();
+        let victims = |fault| {
+            let of = plan.0.iter().filter(move |(which, ..)| *which == fault);
+            of.flat_map(|(_, _, victims)| victims.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(victims(Fault::KillNode), [1, 2, 3, 1]);
+        assert_eq!(victims(Fault::KillBroker), [1, 2, 1, 2]);
+        assert!(Plan::new(&[Fault::KillStore], &[], counts).is_err(), "there is no store");
+    }
 
     #[test]
     fn a_hook_names_a_fault_and_what_breaks_and_mends_it() {
