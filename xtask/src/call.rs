@@ -51,6 +51,18 @@ pub fn ask(command: &mut Command) -> Option<String> {
     output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Runs `command` to its end and gives what it prints. Fails unless it succeeds.
+pub fn read(command: &mut Command) -> anyhow::Result<String> {
+    let line = line(command);
+    println!("$ {line}");
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed no text"))
+}
+
 /// Whether `command` succeeds, in silence.
 pub fn succeeds(command: &mut Command) -> bool {
     ask(command).is_some()
@@ -83,6 +95,13 @@ mod tests {
         assert_eq!(error, "`sh -c \"exit 3\"` failed (exit status: 3)");
         let error = run(&mut program("no-such-program", here)).unwrap_err().to_string();
         assert_eq!(error, "cannot start `no-such-program`");
+    }
+
+    #[test]
+    fn what_a_success_prints_is_read_and_a_failure_is_none() {
+        let sh = |script| read(program("/bin/sh", Path::new(".")).args(["-c", script]));
+        assert_eq!(sh("echo one; echo two").unwrap(), "one\ntwo\n");
+        assert!(sh("echo one; exit 1").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 mod debian;
 mod generate;
+mod instructions;
 mod licences;
 mod need;
 mod night;
@@ -49,6 +50,7 @@ enum Command {
     Cluster(cluster::Args),
     Simulate(simulate::Args),
     Night(night::Args),
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Services(args) => services::run(&checkout, args),
         Command::Simulate(args) => simulate::run(&checkout, &args),
         Command::Night(args) => night::run(&checkout, &args),
+        Command::Instructions(args) => instructions::run(&checkout, &args),
     }
 }
 

@@ -4,7 +4,10 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
-use crate::{call, client, cluster, debian, generate, licences, need, python, services, simulate};
+use crate::{
+    call, client, cluster, debian, generate, instructions, licences, need, python, services,
+    simulate,
+};
 
 /// Every step. What a row needs stands above it.
 pub const STEPS: &[Step] = &[
@@ -49,6 +52,12 @@ pub const STEPS: &[Step] = &[
         run: client_build,
     },
     Step { name: "rust-tests", about: "tests of the workspace", needs: &[], run: rust_tests },
+    Step {
+        name: "instructions",
+        about: "no piece of the message path takes over 5 % more instructions than is kept",
+        needs: &[],
+        run: instructions::check,
+    },
     Step {
         name: "simulation",
         about: "1,000 simulated clusters under faults keep the promises, and planted faults are found",

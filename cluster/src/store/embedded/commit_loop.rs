@@ -51,31 +51,47 @@ pub struct CommitLoop {
     pub(super) folder: Arc<Folder>,
     pub(super) options: Options,
     pub(super) metrics: Metrics,
+    pub(super) recent: Recent,
+    /// What was taken from the queue; empty between turns.
+    pub(super) jobs: Vec<Waiting<Job>>,
+    /// When the next group may begin.
+    pub(super) not_before: Instant,
 }
 
 impl CommitLoop {
     /// Works until the store is closed, or until the last handle to it is gone; blocks its
     /// thread. A clean end leaves everything flushed, so that the next start has little to read.
-    pub fn run(self) -> Result<(), CommitFailed> {
-        let space = Duration::from_micros(self.options.group_interval_us);
-        let (mut jobs, mut recent) = (Vec::new(), Recent::new());
-        let mut not_before = Instant::now();
-        while self.queue.take(not_before, ENOUGH, &mut jobs) {
-            // Counted from beginning to beginning: who writes alone waits for nobody.
-            not_before = Instant::now() + space;
-            if let Err(cause) = self.write(&mut jobs, &mut recent) {
-                return Err(self.fail(cause));
-            }
-        }
+    pub fn run(mut self) -> Result<(), CommitFailed> {
+        while self.turn()? {}
         self.flush();
         Ok(())
     }
 
+    /// Waits for writes and makes one group of them durable; `false` once the store is closed and
+    /// nothing waits. For who counts what a group costs: everybody else has it [`run`](Self::run).
+    pub fn turn(&mut self) -> Result<bool, CommitFailed> {
+        if !self.queue.take(self.not_before, ENOUGH, &mut self.jobs) {
+            return Ok(false);
+        }
+        // Counted from beginning to beginning: who writes alone waits for nobody.
+        self.not_before = Instant::now() + Duration::from_micros(self.options.group_interval_us);
+        match self.write() {
+            Ok(()) => Ok(true),
+            Err(cause) => Err(self.fail(cause)),
+        }
+    }
+
+    /// Tells how many writes wait for a turn.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting().0
+    }
+
     /// Writes one group and tells its callers.
-    fn write(&self, jobs: &mut Vec<Waiting<Job>>, recent: &mut Recent) -> Result<(), fjall::Error> {
+    fn write(&mut self) -> Result<(), fjall::Error> {
         let before = self.high_water_ms.load(Ordering::Relaxed);
-        let mut group = Group::new(&self.rows, recent, before);
-        let waiting: Vec<Done> = jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();
+        let mut group = Group::new(&self.rows, &mut self.recent, before);
+        let waiting: Vec<Done> =
+            self.jobs.drain(..).map(|waiting| (waiting.job)(&mut group)).collect();
         let high_water_ms = group.high_water_ms();
         if high_water_ms > before {
             group.put(keys::meta("high_water_ms"), &high_water_ms);

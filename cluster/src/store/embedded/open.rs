@@ -9,12 +9,14 @@ use std::sync::atomic::AtomicU64;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use rally_schema::StoreId;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::commit_loop::CommitLoop;
 use super::folder::{Folder, OpenError};
 use super::group::Rows;
 use super::keys::{self, Key};
+use super::recent::Recent;
 use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode, journal};
 
 /// How many bytes of rows are gathered in memory before they become a file. The engine's own
@@ -52,7 +54,17 @@ pub(super) fn open(
         metrics: metrics.clone(),
         _folder: folder.clone(),
     };
-    let commit_loop = CommitLoop { rows, queue, high_water_ms, folder, options, metrics };
+    let commit_loop = CommitLoop {
+        rows,
+        queue,
+        high_water_ms,
+        folder,
+        options,
+        metrics,
+        recent: Recent::new(),
+        jobs: Vec::new(),
+        not_before: Instant::now(),
+    };
     Ok((EmbeddedStore(Arc::new(inner)), commit_loop))
 }
 

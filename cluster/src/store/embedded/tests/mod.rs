@@ -121,6 +121,20 @@ async fn a_clean_stop_leaves_no_journal_to_read_and_loses_nothing() {
     running.stop();
 }
 
+#[tokio::test]
+async fn a_turn_by_hand_writes_all_that_waits_and_the_last_one_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut commits) = EmbeddedStore::open(dir.path(), ALONE).unwrap();
+    let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+    let writes = (store.set_block(ana, ben, true), store.set_block(ben, ana, true));
+    assert_eq!((commits.waiting(), store.is_blocked(ana, ben).await), (2, Ok(false)));
+    assert_eq!(commits.turn(), Ok(true));
+    assert_eq!((writes.0.await, writes.1.await, commits.waiting()), (Ok(()), Ok(()), 0));
+    assert_eq!(store.is_blocked(ben, ana).await, Ok(true));
+    store.close();
+    assert_eq!(commits.turn(), Ok(false));
+}
+
 /// Reopens as after a kill.
 struct Killed(Running);
 
