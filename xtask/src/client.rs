@@ -3,7 +3,7 @@
 //! What a script does stands in `client-web/package.json`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -33,13 +33,17 @@ impl Done {
 
 /// Installs the packages exactly as the lock file names them.
 pub fn install(checkout: &Checkout) -> anyhow::Result<Done> {
-    let client = checkout.client();
+    packages(&checkout.client(), checkout.kept("client-install.stamp"))
+}
+
+/// Does so in the folder of any npm package, and remembers it in a file.
+pub fn packages(folder: &Path, stamp: PathBuf) -> anyhow::Result<Done> {
     let stamp = Stamp::new(
-        checkout.kept("client-install.stamp"),
-        vec![client.join("package.json"), client.join("package-lock.json")],
-        vec![client.join("node_modules/.package-lock.json")],
+        stamp,
+        vec![folder.join("package.json"), folder.join("package-lock.json")],
+        vec![folder.join("node_modules/.package-lock.json")],
     );
-    once(&stamp, npm(checkout).args(["ci", "--no-audit", "--no-fund"]))
+    once(&stamp, call::program("npm", folder).args(["ci", "--no-audit", "--no-fund"]))
 }
 
 /// Builds the pages that the server embeds.

@@ -37,6 +37,6 @@ pub fn install(packages: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Whether this process is root, by the owner of its own entry in `/proc`.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }

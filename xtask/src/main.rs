@@ -15,9 +15,12 @@ mod instructions;
 mod licences;
 mod need;
 mod night;
+mod peers;
 mod process;
 mod python;
 mod run;
+mod secret;
+mod service;
 mod services;
 mod simulate;
 mod stamp;
@@ -47,6 +50,7 @@ enum Command {
     Test(test::Args),
     Gen(generate::Args),
     Services(services::Args),
+    Peers(peers::Args),
     Cluster(cluster::Args),
     Simulate(simulate::Args),
     Night(night::Args),
@@ -68,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&checkout, &args),
         Command::Gen(args) => generate::run(&checkout, &args),
         Command::Cluster(args) => cluster::run(&checkout, args),
+        Command::Peers(args) => peers::run(&checkout, args),
         Command::Services(args) => services::run(&checkout, args),
         Command::Simulate(args) => simulate::run(&checkout, &args),
         Command::Night(args) => night::run(&checkout, &args),

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use crate::checkout::Checkout;
 use crate::step::{Outcome, Step};
 use crate::{
-    call, client, cluster, debian, generate, instructions, licences, need, python, services,
+    call, client, cluster, debian, generate, instructions, licences, need, peers, python, services,
     simulate,
 };
 
@@ -77,6 +77,12 @@ pub const STEPS: &[Step] = &[
         run: hostile,
     },
     Step {
+        name: "bench",
+        about: "every scenario of the load tester runs, and accounts for every message",
+        needs: &["server"],
+        run: bench,
+    },
+    Step {
         name: "http-fuzz",
         about: "the OpenAPI description is true and withstands fuzzing",
         needs: &[],
@@ -112,6 +118,12 @@ pub const STEPS: &[Step] = &[
         about: "the checker from outside finds a planted fault for each promise",
         needs: &[],
         run: planted,
+    },
+    Step {
+        name: "peers",
+        about: "the load tester's clients against other chat servers",
+        needs: &[],
+        run: peers,
     },
     Step {
         name: "browser",
@@ -182,6 +194,13 @@ fn hostile(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let mut test = call::cargo(checkout.root());
     test.env("RALLY_SERVER_BIN", checkout.server());
     passed(call::run(test.args(["test", "-p", "rally-server", "--test", "matrix"]).args(IGNORED)))
+}
+
+fn bench(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    let mut test = call::cargo(checkout.root());
+    test.env("RALLY_SERVER_BIN", checkout.server());
+    test.args(["test", "-p", "rally-bench", "--test", "scenarios"]).args(IGNORED);
+    passed(call::run(test.arg("--test-threads=1")))
 }
 
 /// The test starts a server and turns this tool on it.
@@ -261,6 +280,15 @@ fn planted(checkout: &Checkout) -> anyhow::Result<Outcome> {
     test.env("RALLY_PLANTED_SERVER", server);
     test.args(["test", "-p", "rally-bench", "--test", "planted"]).args(IGNORED);
     passed(call::run(test.arg("--test-threads=4")))
+}
+
+/// What is written at home, over a PostgreSQL of its own.
+fn peers(checkout: &Checkout) -> anyhow::Result<Outcome> {
+    passed(peers::with(checkout, |address| {
+        let mut test = call::cargo(checkout.root());
+        test.env("RALLY_PEER_SOCKETIO", address.to_string());
+        call::run(test.args(["test", "-p", "rally-bench", "socketio::real"]).args(IGNORED))
+    }))
 }
 
 /// Tests that need a tool from here are ignored by a plain `cargo test`.

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::{Service, keep_count};
+use super::keep_count;
 use crate::checkout::Checkout;
 use crate::process::{Process, within};
+use crate::service::Service;
 use crate::stamp::Stamp;
 use crate::{call, debian};
 

@@ -8,21 +8,15 @@ mod cassandra;
 mod rabbitmq;
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
 use crate::checkout::Checkout;
-use crate::process::{Process, Signal, within};
-
-/// How long a service may take until it answers; a busy small machine takes a minute.
-const START: Duration = Duration::from_secs(180);
-
-/// How long a service may take to end by itself.
-const STOP: Duration = Duration::from_secs(30);
+use crate::process::Signal;
+use crate::service::{STOP, Service};
 
 /// Install and run RabbitMQ and Cassandra for a cluster.
 #[derive(clap::Args)]
@@ -123,47 +117,6 @@ impl Up {
     }
 }
 
-/// One node of a service.
-struct Service {
-    process: Process,
-    /// It is up when this takes connections.
-    answers: SocketAddr,
-    command: Command,
-}
-
-impl Service {
-    fn is_up(&self) -> bool {
-        self.process.pid().is_some() && open(self.answers)
-    }
-
-    /// Starts it unless it runs; what else has its port is not taken for it.
-    fn start(&mut self) -> anyhow::Result<()> {
-        let (name, at) = (self.process.name(), self.answers);
-        if self.process.pid().is_some() {
-            println!("{name}: runs already, {at}");
-            return Ok(());
-        }
-        // What was killed a moment ago may still be on its way out.
-        if !within(Duration::from_secs(5), || !open(at)) {
-            bail!("{name}: something else listens on {at}: stop that first");
-        }
-        println!("{name}: starting, log in {}", self.process.log().display());
-        self.process.start(&mut self.command)
-    }
-
-    /// Waits until it answers; `begun` is when it was started.
-    fn wait(&self, begun: Instant) -> anyhow::Result<()> {
-        self.process.wait(START, || open(self.answers))?;
-        let took = begun.elapsed().as_secs_f64();
-        println!("{}: up on {} ({took:.1} s)", self.process.name(), self.answers);
-        Ok(())
-    }
-}
-
-fn open(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
-}
-
 /// Runs the command.
 pub fn run(checkout: &Checkout, args: Args) -> anyhow::Result<ExitCode> {
     let home = home(checkout);
@@ -245,12 +198,7 @@ fn status(checkout: &Checkout) -> anyhow::Result<()> {
         println!("nothing was started: cargo xtask services up");
     }
     for service in services {
-        let state = match (service.process.pid(), service.is_up()) {
-            (Some(pid), true) => format!("up, process {}", pid.as_raw_nonzero()),
-            (Some(pid), false) => format!("does not answer, process {}", pid.as_raw_nonzero()),
-            (None, _) => "down".to_owned(),
-        };
-        println!("{:<12} {:<18} {state}", service.process.name(), service.answers);
+        println!("{service}");
     }
     Ok(())
 }

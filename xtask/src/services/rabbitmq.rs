@@ -6,18 +6,17 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::{STOP, Service, keep_count, open};
+use super::keep_count;
 use crate::process::Process;
-use crate::{call, debian};
+use crate::service::{STOP, Service, open};
+use crate::{call, debian, secret};
 
 /// The programs themselves: the wrappers on the search path insist on a user of their own.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -39,24 +38,13 @@ pub fn install() -> anyhow::Result<()> {
 /// Writes what nodes 1 to `count` need to start.
 pub fn set_up(home: &Path, count: u8) -> anyhow::Result<()> {
     keep_count(home, "rabbitmq", count)?;
-    make_cookie(home)?;
+    // By it nodes of one cluster know each other.
+    secret::keep(&home.join(".erlang.cookie"))?;
     for index in 1..=count {
         let node = node_home(home, index);
         fs::create_dir_all(&node)?;
         fs::write(node.join("rabbitmq.conf"), configuration(index, count))?;
         fs::write(node.join("enabled_plugins"), "[rabbitmq_prometheus].\n")?;
-    }
-    Ok(())
-}
-
-/// The secret by which nodes of one cluster know each other.
-fn make_cookie(home: &Path) -> anyhow::Result<()> {
-    let cookie = home.join(".erlang.cookie");
-    if !cookie.exists() {
-        let mut random = [0; 16];
-        fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        fs::write(&cookie, random.map(|byte| format!("{byte:02x}")).concat())?;
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
     }
     Ok(())
 }

@@ -1,0 +1,69 @@
+//! A server that runs in the background and takes connections at one address.
+//!
+//! Knows nothing of which servers there are, nor of what they need before they start.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::process::{Process, within};
+
+/// How long a service may take until it answers; a busy small machine takes a minute.
+const START: Duration = Duration::from_secs(180);
+
+/// How long a service may take to end by itself.
+pub const STOP: Duration = Duration::from_secs(30);
+
+/// One process, where it answers, and how it is started.
+pub struct Service {
+    /// It, running or not.
+    pub process: Process,
+    /// It is up when this takes connections.
+    pub answers: SocketAddr,
+    /// Starts it.
+    pub command: Command,
+}
+
+impl Service {
+    /// Starts it unless it runs; what else has its port is not taken for it.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let (name, at) = (self.process.name(), self.answers);
+        if self.process.pid().is_some() {
+            println!("{name}: runs already, {at}");
+            return Ok(());
+        }
+        // What was killed a moment ago may still be on its way out.
+        if !within(Duration::from_secs(5), || !open(at)) {
+            bail!("{name}: something else listens on {at}: stop that first");
+        }
+        println!("{name}: starting, log in {}", self.process.log().display());
+        self.process.start(&mut self.command)
+    }
+
+    /// Waits until it answers; `begun` is when it was started.
+    pub fn wait(&self, begun: Instant) -> anyhow::Result<()> {
+        self.process.wait(START, || open(self.answers))?;
+        let took = begun.elapsed().as_secs_f64();
+        println!("{}: up on {} ({took:.1} s)", self.process.name(), self.answers);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<12} {:<18} ", self.process.name(), self.answers.to_string())?;
+        match self.process.pid() {
+            Some(pid) if open(self.answers) => write!(f, "up, process {}", pid.as_raw_nonzero()),
+            Some(pid) => write!(f, "does not answer, process {}", pid.as_raw_nonzero()),
+            None => f.write_str("down"),
+        }
+    }
+}
+
+/// Whether something takes connections there.
+pub fn open(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
+}
