@@ -24,7 +24,7 @@ pub const ACK: usize = 60;
 /// Bytes that the peer gets.
 pub const PUSHED: usize = 200;
 
-/// Which line a record is for; its first four bytes. The next eight hold the message's number.
+/// Which user a record is for; its first four bytes. The next eight hold the message's number.
 pub type Index = u32;
 
 /// The number with which the child's listener is registered.
@@ -97,8 +97,9 @@ impl Bare {
     }
 }
 
-/// Runs the message loop until it is killed: reads 180, appends 300, syncs once a turn, writes 60 and 200.
-pub fn messages(file: &Path) -> Result<()> {
+/// Runs the message loop until it is killed: reads 180, appends 300, syncs once a turn, writes 60
+/// to the sender and 200 to each device of the peer, and each other one of the sender.
+pub fn messages(file: &Path, devices: usize, sync: bool) -> Result<()> {
     let mut file = create(file)?;
     let mut bare = Bare::listen()?;
     let (mut turn, mut stored) = (Vec::<(usize, [u8; 12])>::new(), Vec::new());
@@ -125,15 +126,20 @@ pub fn messages(file: &Path) -> Result<()> {
             continue;
         }
         file.write_all(&stored)?;
-        fdatasync(&file)?;
+        if sync {
+            fdatasync(&file)?;
+        }
         for (line, head) in turn.drain(..) {
             ack[..12].copy_from_slice(&head);
             push[..12].copy_from_slice(&head);
             let peer = Index::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
             // So little never fills a socket that is read; what fails is a line that ended.
             let _ = bare.lines[line].write(&ack);
-            if let Some(peer) = bare.lines.get_mut(peer) {
-                let _ = peer.write(&push);
+            let of = |user: usize| user * devices..(user + 1) * devices;
+            for to in of(peer).chain(of(line / devices)).filter(|to| *to != line) {
+                if let Some(to) = bare.lines.get_mut(to) {
+                    let _ = to.write(&push);
+                }
             }
         }
         stored.clear();

@@ -1,28 +1,32 @@
 //! Bare commits: all rows of a message, written to the database that nodes share and nothing else.
 //!
-//! What a message between nodes is measured against. Writes by the driver that the nodes use, on
-//! the generator's schedule; there are no sockets, sessions or brokers in it.
+//! What a message between nodes is measured against: takes the records of the bare loop, writes by
+//! the driver that the nodes use, and acknowledges and passes on what is written. There are no
+//! sessions, routers or brokers in it.
 
 use std::future::Future;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use rally_cluster::clock::Clock as NodeClock;
+use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
+use rally_cluster::clock::Clock;
 use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::store::cassandra::{CassandraStore, Options};
-use rally_cluster::store::{Store as _, StoreError, UserRow};
+use rally_cluster::store::{Store as _, UserRow};
 use rally_schema::ids::Stamp;
 use rally_schema::limits::Overlap;
-use rally_schema::{MessageId, UserId};
+use rally_schema::{MessageId, Ref};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::dice::Dice;
-use crate::generator::{Clock, Target, peer_of};
-use crate::ledger::{Told, What};
-use crate::talk::ref_of;
+use crate::bare::{ACK, PUSHED, SENT};
+use crate::people::user;
+use crate::wire::text;
 
 /// A database, and the thread that talks to it.
 pub struct Database {
@@ -53,60 +57,94 @@ impl Database {
     }
 }
 
-/// Pairs whose messages are committed and told to nobody.
-pub struct Commits<'a> {
-    database: &'a Database,
-    clock: NodeClock,
-    run: u64,
-    users: Vec<UserId>,
+/// What all connections share.
+struct Commits {
+    store: Arc<CassandraStore>,
+    clock: Clock,
     text_bytes: usize,
-    dice: Dice,
-    done: Receiver<(usize, MessageId, Result<(), StoreError>)>,
-    tell: Sender<(usize, MessageId, Result<(), StoreError>)>,
+    /// Tells this process's users and messages from those of others.
+    run: u64,
+    /// The connections' other halves, in the order of their arrival.
+    lines: Mutex<Vec<Arc<tokio::sync::Mutex<OwnedWriteHalf>>>>,
 }
 
-impl<'a> Commits<'a> {
-    /// Lets users write; `run` tells this run's messages from others.
-    pub fn of(database: &'a Database, run: u64, users: Vec<UserId>, text_bytes: usize) -> Self {
-        let (tell, done) = mpsc::channel();
-        let bits = Uuid::new_v4().as_u64_pair().0;
-        let clock = NodeClock::machine(0, bits, Overlap::default().clock_step_ms());
-        Self { database, clock, run, users, text_bytes, dice: Dice::new(run), done, tell }
-    }
-}
-
-impl Target for Commits<'_> {
-    fn send(&mut self, sender: usize, seq: usize) -> Result<()> {
-        let pair = Pair::direct(self.users[sender], self.users[peer_of(sender)]);
-        let mut text = Vec::new();
-        self.dice.text(self.text_bytes, &mut text);
-        let (text, r#ref) = (String::from_utf8(text)?, ref_of(self.run, seq));
-        let stamp = Stamp { at: self.clock.now_ms(), n: 0 };
-        let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &text);
-        let intent = Intent::Send { id, r#ref, text, reply_to: None };
-        let written = self.database.store.commit(vec![intent.commit(pair, || self.clock.mint())]);
-        let tell = self.tell.clone();
-        self.database.runtime.spawn(async move {
-            let _ = tell.send((seq, id, written.await));
-        });
-        Ok(())
-    }
-
-    fn turn(&mut self, timeout: Duration, clock: &Clock, told: &mut Vec<Told>) -> Result<()> {
-        let first = match self.done.recv_timeout(timeout) {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Timeout) => return Ok(()),
-            Err(error) => bail!("the commits ended: {error}"),
-        };
-        for (seq, id, written) in std::iter::once(first).chain(self.done.try_iter()) {
-            let (at_ns, number) = (clock.ns(), Uuid::from(id).as_u128());
-            written.context("a bare commit failed")?;
-            told.extend([What::Acked(number), What::Delivered(number)].map(|what| Told {
-                seq,
-                at_ns,
-                what,
-            }));
+/// Serves until it is killed: one user a connection, in the order of their arrival.
+pub fn serve(cassandra: &str, keyspace: &str, text_bytes: usize) -> Result<()> {
+    let database = Database::open(Options {
+        contact_points: vec![cassandra.to_owned()],
+        keyspace: keyspace.to_owned(),
+        ..Options::default()
+    })?;
+    let bits = Uuid::new_v4().as_u64_pair().0;
+    let commits = Arc::new(Commits {
+        store: database.store.clone(),
+        clock: Clock::machine(0, bits, Overlap::default().clock_step_ms()),
+        text_bytes,
+        run: bits >> 24,
+        lines: Mutex::default(),
+    });
+    database.wait(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("{}", listener.local_addr()?);
+        std::io::stdout().flush()?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            commits.take(stream)?;
         }
+    })
+}
+
+impl Commits {
+    /// Takes up one connection.
+    fn take(self: &Arc<Self>, stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let (reading, writing) = stream.into_split();
+        let mut lines = self.lines.lock();
+        let line = lines.len();
+        lines.push(Arc::new(tokio::sync::Mutex::new(writing)));
+        tokio::spawn(self.clone().read(line, reading));
         Ok(())
+    }
+
+    /// Commits what comes, each record on its own.
+    async fn read(self: Arc<Self>, line: usize, mut reading: OwnedReadHalf) {
+        let mut record = [0; SENT];
+        while reading.read_exact(&mut record).await.is_ok() {
+            let mut head = [0; 12];
+            head.copy_from_slice(&record[..12]);
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.commit(line, head).await {
+                    // The generator finds the message missing.
+                    eprintln!("a bare commit failed: {error:#}");
+                }
+            });
+        }
+    }
+
+    async fn commit(&self, line: usize, head: [u8; 12]) -> Result<()> {
+        let peer = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let mut seq = [0; 8];
+        seq.copy_from_slice(&head[4..]);
+        let seq = u64::from_le_bytes(seq);
+        let first = (self.run << 20) as usize;
+        let pair = Pair::direct(user(first + line), user(first + peer));
+        let mut said = String::new();
+        text::write(seq as usize, self.text_bytes, &mut said);
+        let r#ref = Ref::from(Uuid::from_u64_pair(self.run, seq));
+        let stamp = Stamp { at: self.clock.now_ms(), n: 0 };
+        let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &said);
+        let intent = Intent::Send { id, r#ref, text: said, reply_to: None };
+        self.store.commit(vec![intent.commit(pair, || self.clock.mint())]).await?;
+        let (mut ack, mut push) = ([b'a'; ACK], [b'm'; PUSHED]);
+        ack[..12].copy_from_slice(&head);
+        push[..12].copy_from_slice(&head);
+        self.write(line, &ack).await?;
+        self.write(peer, &push).await
+    }
+
+    async fn write(&self, line: usize, bytes: &[u8]) -> Result<()> {
+        let to = self.lines.lock().get(line).cloned().context("nobody is there")?;
+        Ok(to.lock().await.write_all(bytes).await?)
     }
 }

@@ -43,11 +43,9 @@ impl ServerTime {
     }
 }
 
-/// Many clients of one server, or of the nodes where it places them.
+/// Many clients of one server.
 pub struct Crowd {
     server: SocketAddr,
-    /// Where each line leads.
-    at: Vec<SocketAddr>,
     fleet: Fleet,
     readers: Vec<Reader>,
     dice: Dice,
@@ -62,7 +60,6 @@ impl Crowd {
     pub fn before(server: SocketAddr) -> Result<Self> {
         Ok(Self {
             server,
-            at: Vec::new(),
             fleet: Fleet::new()?,
             readers: Vec::new(),
             dice: Dice::new(1),
@@ -71,11 +68,6 @@ impl Crowd {
             out: Vec::new(),
             time: ServerTime { origin: Instant::now(), at_origin_ms: 0 },
         })
-    }
-
-    /// Gives where each line leads.
-    pub fn at(&self) -> &[SocketAddr] {
-        &self.at
     }
 
     /// Gives the server's time. Only after a session was opened.
@@ -115,7 +107,6 @@ impl Crowd {
         let place = door.discover(login)?;
         let hello = Hello { ticket: place.ticket, client: place.client, cursor: None };
         let line = self.fleet.connect(place.server)?;
-        self.at.push(place.server);
         self.readers.push(Reader::default());
         self.out.clear();
         ws::request(&place.server.to_string(), &place.path, SUBPROTOCOL, &mut self.out);
@@ -158,7 +149,7 @@ impl Crowd {
         for line in ready.drain(..) {
             let bytes = match fleet.read(line, scratch)? {
                 Got::Bytes(bytes) => bytes,
-                Got::Nothing => continue,
+                Got::Nothing | Got::Connected => continue,
                 Got::Ended => bail!("the server ended the connection of line {line}"),
             };
             let mut trouble = None;

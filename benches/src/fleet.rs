@@ -4,11 +4,13 @@
 //! scratch buffer. Knows bytes and line numbers, no protocol.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 
 /// How many ready sockets one turn takes up.
 const EVENTS: usize = 256;
@@ -20,6 +22,8 @@ pub enum Got {
     Bytes(usize),
     /// Nothing was there after all.
     Nothing,
+    /// The line that was dialed is there.
+    Connected,
     /// The other side ended the connection.
     Ended,
 }
@@ -29,6 +33,27 @@ struct Line {
     stream: Option<TcpStream>,
     /// What the socket has not taken yet.
     waiting: Vec<u8>,
+    /// Dialed, and not there yet.
+    dialing: bool,
+    /// Not to be read for now.
+    paused: bool,
+}
+
+impl Line {
+    fn new(stream: TcpStream, dialing: bool) -> Self {
+        Self { stream: Some(stream), waiting: Vec::new(), dialing, paused: false }
+    }
+
+    const ENDED: Self = Self { stream: None, waiting: Vec::new(), dialing: false, paused: false };
+}
+
+/// How a line is dialed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dial {
+    /// From which address; the kernel's choice when left out.
+    pub source: Option<Ipv4Addr>,
+    /// Bytes that the kernel holds of what was not read; its choice when left out.
+    pub holds: Option<usize>,
 }
 
 /// The sockets. Lines are numbered from 0 in the order in which they were added.
@@ -56,8 +81,42 @@ impl Fleet {
         let line = self.lines.len();
         let data = epoll::EventData::new_u64(line as u64);
         epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN)?;
-        self.lines.push(Line { stream: Some(stream), waiting: Vec::new() });
+        self.lines.push(Line::new(stream, false));
         Ok(line)
+    }
+
+    /// Begins to connect a line of any number, and does not wait: it is ready when it is there, or
+    /// when that has failed. What the line was before is ended.
+    pub fn dial(&mut self, line: usize, address: SocketAddr, how: Dial) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = how.source {
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        if let Some(bytes) = how.holds {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+            connected => connected?,
+        }
+        while self.lines.len() <= line {
+            self.lines.push(Line::ENDED);
+        }
+        self.lines[line] = Line::new(socket.into(), true);
+        let stream = self.lines[line].stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let data = epoll::EventData::new_u64(line as u64);
+        Ok(epoll::add(&self.epoll, stream, data, epoll::EventFlags::OUT)?)
+    }
+
+    /// Has a line not be read until told otherwise.
+    pub fn pause(&mut self, line: usize, paused: bool) -> io::Result<()> {
+        if self.lines[line].paused == paused {
+            return Ok(());
+        }
+        self.lines[line].paused = paused;
+        self.listen(line)
     }
 
     /// Waits until lines can be read, at most `timeout`; appends their numbers to `ready`.
@@ -75,6 +134,10 @@ impl Fleet {
         for n in 0..self.events.len() {
             let event = self.events[n];
             let (line, flags) = (event.data.u64() as usize, event.flags);
+            if self.lines[line].dialing {
+                ready.push(line);
+                continue;
+            }
             if flags.contains(epoll::EventFlags::OUT) {
                 self.flush(line)?;
             }
@@ -89,7 +152,17 @@ impl Fleet {
 
     /// Reads once from a line.
     pub fn read(&mut self, line: usize, scratch: &mut [u8]) -> io::Result<Got> {
-        let Some(stream) = self.lines[line].stream.as_mut() else { return Ok(Got::Nothing) };
+        let entry = &mut self.lines[line];
+        let Some(stream) = entry.stream.as_mut() else { return Ok(Got::Nothing) };
+        if entry.dialing {
+            entry.dialing = false;
+            if stream.take_error()?.is_some() {
+                self.end(line);
+                return Ok(Got::Ended);
+            }
+            self.listen(line)?;
+            return Ok(Got::Connected);
+        }
         match stream.read(scratch) {
             Ok(0) => {
                 self.end(line);
@@ -122,14 +195,14 @@ impl Fleet {
         };
         if taken < bytes.len() {
             entry.waiting.extend_from_slice(&bytes[taken..]);
-            self.listen(line, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
+            self.listen(line)?;
         }
         Ok(())
     }
 
     /// Ends a line from this side.
     pub fn end(&mut self, line: usize) {
-        self.lines[line] = Line { stream: None, waiting: Vec::new() };
+        self.lines[line] = Line::ENDED;
     }
 
     fn flush(&mut self, line: usize) -> io::Result<()> {
@@ -143,13 +216,19 @@ impl Fleet {
         }
         if entry.waiting.is_empty() {
             entry.waiting = Vec::new();
-            self.listen(line, epoll::EventFlags::IN)?;
+            self.listen(line)?;
         }
         Ok(())
     }
 
-    fn listen(&self, line: usize, flags: epoll::EventFlags) -> io::Result<()> {
-        let Some(stream) = self.lines[line].stream.as_ref() else { return Ok(()) };
+    /// Has the kernel tell what is wanted of a line: its bytes, its room.
+    fn listen(&self, line: usize) -> io::Result<()> {
+        let Line { stream: Some(stream), waiting, paused, .. } = &self.lines[line] else {
+            return Ok(());
+        };
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, !paused);
+        flags.set(epoll::EventFlags::OUT, !waiting.is_empty());
         Ok(epoll::modify(&self.epoll, stream, epoll::EventData::new_u64(line as u64), flags)?)
     }
 }
@@ -189,6 +268,33 @@ mod tests {
             fleet.wait(LONG, &mut Vec::new()).unwrap();
         }
         assert!(reader.join().unwrap() == sent);
+    }
+
+    #[test]
+    fn a_dialed_line_is_told_when_it_is_there_and_when_it_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut fleet, mut ready, mut scratch) = (Fleet::new().unwrap(), Vec::new(), [0; 16]);
+        let source = Ipv4Addr::new(127, 9, 9, 9);
+        fleet.dial(3, address, Dial { source: Some(source), holds: Some(4_096) }).unwrap();
+        fleet.wait(LONG, &mut ready).unwrap();
+        assert_eq!(ready, [3]);
+        assert_eq!(fleet.read(3, &mut scratch).unwrap(), Got::Connected);
+        let (mut peer, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), source);
+        peer.write_all(b"hello").unwrap();
+        fleet.pause(3, true).unwrap();
+        ready.clear();
+        fleet.wait(Duration::from_millis(20), &mut ready).unwrap();
+        assert!(ready.is_empty(), "it is not to be read");
+        fleet.pause(3, false).unwrap();
+        fleet.wait(LONG, &mut ready).unwrap();
+        assert_eq!(fleet.read(3, &mut scratch).unwrap(), Got::Bytes(5));
+        drop((listener, peer));
+        ready.clear();
+        fleet.dial(3, address, Dial::default()).unwrap();
+        fleet.wait(LONG, &mut ready).unwrap();
+        assert_eq!(fleet.read(3, &mut scratch).unwrap(), Got::Ended);
     }
 
     #[test]

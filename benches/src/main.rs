@@ -6,32 +6,29 @@
 // A load generator lives by the machine's clock; the one clock type is for what a simulation runs.
 #![allow(clippy::disallowed_methods, reason = "it measures by the machine's own clock")]
 
-mod across;
 mod bare;
 mod child;
 mod commits;
 mod crowd;
 mod dice;
 mod disk;
+mod family;
 mod fleet;
-mod generator;
 mod http;
-mod idle;
 mod judges;
-mod kernel;
-mod ledger;
-mod load;
-mod message;
 mod pages;
+mod peer;
 mod people;
+mod plan;
 mod proc;
 mod report;
-mod schedule;
+mod run;
 mod scrape;
 mod server;
 mod stop;
-mod talk;
+mod subject;
 mod verify;
+mod wire;
 mod ws;
 
 use std::ffi::OsString;
@@ -53,21 +50,49 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Kernel(kernel::KernelArgs),
-    Message(message::MessageArgs),
-    Across(across::AcrossArgs),
-    Idle(idle::IdleArgs),
+    Run(run::RunArgs),
+    Floor(run::FloorArgs),
+    Saturate(run::saturate::SaturateArgs),
+    /// Prints accounts for `rally-server users import`, for `run --attach`: all with one password.
+    Accounts {
+        /// How many.
+        users: usize,
+        /// The number of the first.
+        #[arg(default_value_t = 0)]
+        first: usize,
+    },
+    /// Prints the scenarios that are built in, as files to begin with.
+    Scenarios,
+    Compare(run::compare::CompareArgs),
+    Plan(plan::PlanArgs),
+    Add(run::compare::AddArgs),
+    Show(run::compare::ShowArgs),
     Pages(pages::PagesArgs),
     Verify(verify::VerifyArgs),
     Judge(verify::JudgeArgs),
     Judges(judges::JudgesArgs),
-    /// The child of `kernel`: the bare loop itself.
+    /// The floor: the bare loop itself.
     #[command(hide = true)]
     BareMessages {
         /// To which file it appends.
         file: PathBuf,
+        /// Connections of each user, who come one user after the other.
+        devices: usize,
+        /// Leaves out the fdatasync.
+        #[arg(long)]
+        no_sync: bool,
     },
-    /// The child of `idle`: pings every connection.
+    /// The same, which commits to a database.
+    #[command(hide = true)]
+    BareCommits {
+        /// Where Cassandra is.
+        cassandra: String,
+        /// In which keyspace.
+        keyspace: String,
+        /// Bytes of a text.
+        text_bytes: usize,
+    },
+    /// The floor of connections that say nothing: pings each.
     #[command(hide = true)]
     BarePings {
         /// Milliseconds between two pings of one connection.
@@ -106,7 +131,12 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Judge(args) => {
             return Ok(verify::judge(args).unwrap_or_else(|error| failed(&error, 2)));
         }
-        Command::BareMessages { file } => bare::messages(file).map(|()| true),
+        Command::BareMessages { file, devices, no_sync } => {
+            bare::messages(file, *devices, !no_sync).map(|()| true)
+        }
+        Command::BareCommits { cassandra, keyspace, text_bytes } => {
+            commits::serve(cassandra, keyspace, *text_bytes).map(|()| true)
+        }
         Command::BarePings { interval_ms, tick_ms } => {
             let ms = Duration::from_millis;
             bare::pings(ms(*interval_ms), ms(*tick_ms)).map(|()| true)
@@ -114,10 +144,20 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Leashed { program, arguments } => {
             match child::become_leashed(program, arguments)? {}
         }
-        Command::Kernel(args) => kernel::command(args, &Stop::on_signals()?),
-        Command::Message(args) => message::command(args, &Stop::on_signals()?),
-        Command::Across(args) => across::command(args, &Stop::on_signals()?),
-        Command::Idle(args) => idle::command(args, &Stop::on_signals()?),
+        Command::Plan(args) => return plan::command(args),
+        Command::Compare(args) => return run::compare::compare(args),
+        Command::Add(args) => return run::compare::add(args),
+        Command::Show(args) => return run::compare::show(args),
+        Command::Accounts { users, first } => people::print(*first, *users).map(|()| true),
+        Command::Scenarios => {
+            run::scenario::BUILT_IN
+                .iter()
+                .for_each(|(name, text)| println!("# {name}.toml\n{text}"));
+            Ok(true)
+        }
+        Command::Floor(args) => return run::floor(args, &Stop::on_signals()?),
+        Command::Saturate(args) => return run::saturate::command(args, &Stop::on_signals()?),
+        Command::Run(args) => return run::command(args, &Stop::on_signals()?),
         Command::Judges(args) => judges::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
     }?;

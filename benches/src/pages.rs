@@ -10,17 +10,18 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
 use rally_schema::frame::{ClientFrame, HistoryQuery, InboxQuery, Send, ServerFrame, Sync};
-use rally_schema::{ConversationId, UserId};
+use rally_schema::{ConversationId, Ref, UserId};
+use uuid::Uuid;
 
 use crate::crowd::{Crowd, ServerTime};
-use crate::load::folder;
-use crate::message::log_in;
-use crate::people::{Account, user};
+use crate::disk::folder;
+use crate::people::{Account, log_in, user};
 use crate::proc::Machine;
 use crate::report::{Report, histogram};
+use crate::scrape::Scrape;
 use crate::server::{Server, ServerArgs};
 use crate::stop::Stop;
-use crate::talk::{Stamper, ref_of};
+use crate::wire::rally::Stamper;
 
 /// How many sends are under way at once while the server is filled.
 const WINDOW: usize = 200;
@@ -98,7 +99,7 @@ pub fn command(args: &PagesArgs, stop: &Stop) -> Result<bool> {
     let mut report = Report::new("pages", Machine::look(folder.path()), settings);
     let server = Server::start(&args.server, &data)?;
     let lines: Vec<UserId> = (0..OTHERS).map(user).collect();
-    let logins = log_in(&server, &lines, stop)?;
+    let logins = log_in(server.address, &lines, stop)?;
     let mut crowd = Crowd::before(server.address)?;
     crowd.open(&logins, stop)?;
     let mut asker = Asker { time: crowd.time(), crowd, stamper: Stamper::default(), seq: 0 };
@@ -155,17 +156,18 @@ impl Questions<'_> {
         line: usize,
         question: impl Fn(rally_schema::Ref) -> ClientFrame,
     ) -> Result<()> {
-        let before = self.server.metrics()?;
+        let before = Scrape::of(self.server.address)?;
         let mut took: Histogram<u64> = histogram();
         for _ in 0..self.times {
             self.stop.check()?;
             asker.seq += 1;
-            let (answer, ns) = asker.ask(line, &question(ref_of(0, asker.seq)))?;
+            let (answer, ns) =
+                asker.ask(line, &question(Ref::from(Uuid::from_u64_pair(0, asker.seq as u64))))?;
             ensure!(answer.kind() != "reset", "{name} was answered with `reset`");
             took.saturating_record(ns);
         }
         self.report.add_latency(name, &took);
-        let on_server = self.server.metrics()?.took_since(&before, metric);
+        let on_server = Scrape::of(self.server.address)?.took_since(&before, metric);
         self.report.add(format!("{name}, mean on the server"), "ms", on_server.mean_ms);
         self.report.add(format!("{name}, p99 on the server below"), "ms", on_server.p99_ms);
         Ok(())
@@ -192,7 +194,7 @@ impl Asker {
             let (at, n) = self.stamper.next(self.time.now_ms());
             self.seq += 1;
             let send = Send {
-                r#ref: ref_of(0, self.seq),
+                r#ref: Ref::from(Uuid::from_u64_pair(0, self.seq as u64)),
                 conversation: ConversationId::direct(user(line), peer),
                 to: Some(peer),
                 at,

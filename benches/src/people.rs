@@ -2,6 +2,7 @@
 //!
 //! Knows the HTTP contract (log in, discover) and nothing of sockets.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::http::Http;
+use crate::stop::Stop;
 
 /// Everybody's password.
 const PASSWORD: &str = "rally-bench";
@@ -45,10 +47,31 @@ pub fn user(n: usize) -> UserId {
     format!("user{n:06}").parse().expect("letters and at most 26 digits are a user id")
 }
 
+/// Prints accounts as `rally-server users import` reads them.
+pub fn print(first: usize, users: usize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for n in first..first + users {
+        writeln!(out, "{}", serde_json::to_string(&Account::of(user(n)))?)?;
+    }
+    Ok(())
+}
+
 /// Who is logged in.
 #[derive(Debug, Clone)]
 pub struct Login {
     token: String,
+}
+
+/// What a log-in is answered with.
+#[derive(Debug, Deserialize)]
+pub struct Token {
+    /// What the bearer shows from then on.
+    pub token: String,
+}
+
+/// Writes what a user logs in with.
+pub fn log_in_json(user: UserId) -> String {
+    format!("{{\"user\":\"{user}\",\"password\":\"{PASSWORD}\",\"bearer\":true}}")
 }
 
 /// Where a client may open its socket, for the next 30 seconds.
@@ -79,19 +102,8 @@ impl Door {
 
     /// Logs a user in.
     pub fn log_in(&mut self, user: UserId) -> Result<Login> {
-        #[derive(Serialize)]
-        struct Question {
-            user: UserId,
-            password: &'static str,
-            bearer: bool,
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            token: String,
-        }
-        let question = Question { user, password: PASSWORD, bearer: true };
-        let answer = self.http.post("/api/login", None, &serde_json::to_string(&question)?)?;
-        let Answer { token } = serde_json::from_str(&answer).context("logging in")?;
+        let answer = self.http.post("/api/login", None, &log_in_json(user))?;
+        let Token { token } = serde_json::from_str(&answer).context("logging in")?;
         Ok(Login { token })
     }
 
@@ -118,4 +130,15 @@ impl Door {
         let server = named.unwrap_or(self.server);
         Ok(Place { server, client, path: format!("/{path}"), ticket })
     }
+}
+
+/// Logs everybody in.
+pub fn log_in(server: SocketAddr, users: &[UserId], stop: &Stop) -> Result<Vec<Login>> {
+    let mut door = Door::of(server)?;
+    let mut logins = Vec::with_capacity(users.len());
+    for user in users {
+        stop.check()?;
+        logins.push(door.log_in(*user)?);
+    }
+    Ok(logins)
 }

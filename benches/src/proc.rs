@@ -8,10 +8,10 @@ use std::{fs, io};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// The kernel's `USER_HZ`: the unit of `/proc/PID/stat`, fixed for programs on Linux.
-const TICKS_PER_SECOND: u64 = 100;
+/// A tick of `/proc/PID/stat`: the kernel's `USER_HZ` is fixed at 100 for programs on Linux.
+pub const NANOS_PER_TICK: u64 = 1_000_000_000 / 100;
 
 /// Names a process whose figures are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Pid {
         let stat = self.read("stat")?;
         let ticks = stat_ticks(&stat).with_context(|| format!("bad /proc/{}/stat", self.0))?;
         let threads: u64 = self.threads_ns()?.values().sum();
-        Ok(threads.max(ticks * (1_000_000_000 / TICKS_PER_SECOND)))
+        Ok(threads.max(ticks * NANOS_PER_TICK))
     }
 
     /// Gives the CPU time of its living threads, in nanoseconds, by their names; threads of one
@@ -54,16 +54,6 @@ impl Pid {
             *sums.entry(name.trim().to_owned()).or_default() += first_number(&times).unwrap_or(0);
         }
         Ok(sums)
-    }
-
-    /// Gives its resident memory in bytes, its own share of shared pages included.
-    pub fn rss_bytes(self) -> Result<u64> {
-        // `smaps_rollup` walks the page tables; `status` may lag by a batch of pages a thread.
-        let kib = match self.read("smaps_rollup") {
-            Ok(rollup) => field(&rollup, "Rss:"),
-            Err(_) => field(&self.read("status")?, "VmRSS:"),
-        };
-        Ok(kib.context("no resident size in /proc")? * 1024)
     }
 }
 
@@ -100,7 +90,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 }
 
 /// On what the figures were taken.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     /// Processors that this process may use.
     pub cores: usize,
@@ -153,6 +143,7 @@ fn filesystem(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
 
     #[test]
     fn ticks_are_found_behind_any_name() {
@@ -162,16 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn work_shows_as_cpu_time_and_memory_as_rss() {
+    fn work_shows_as_cpu_time_and_memory_as_what_is_held() {
         let own = Pid::own();
-        let (cpu, rss) = (own.cpu_ns().unwrap(), own.rss_bytes().unwrap());
+        let memory = || Family(own).memory_bytes().unwrap();
+        let (cpu, held) = (own.cpu_ns().unwrap(), memory());
         let mut block = vec![1u8; 32 << 20];
         let begun = std::time::Instant::now();
         while begun.elapsed().as_millis() < 60 {
             block.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3));
         }
         assert!(own.cpu_ns().unwrap() - cpu > 20_000_000);
-        assert!(own.rss_bytes().unwrap() - rss > 16 << 20);
+        assert!(memory() - held > 16 << 20);
         assert!(block.iter().any(|byte| *byte != 0) && !own.threads_ns().unwrap().is_empty());
     }
 

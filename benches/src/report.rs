@@ -100,6 +100,7 @@ impl Report {
     }
 
     /// Gives a figure's median.
+    #[cfg(test)]
     pub fn median(&self, name: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.name == name)?.median()
     }
@@ -176,7 +177,7 @@ fn line(out: &mut String, wide: usize, cells: [&str; 7]) {
 }
 
 /// Shows a number with as many digits as are worth reading.
-fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     match value.abs() {
         large if large >= 1000.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),

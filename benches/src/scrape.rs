@@ -3,6 +3,11 @@
 //! Reads Prometheus' text format as far as counters and histograms without labels need it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::http::Http;
 
 /// One reading of all metrics.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +25,11 @@ pub struct Took {
 }
 
 impl Scrape {
+    /// Asks a server.
+    pub fn of(server: SocketAddr) -> Result<Self> {
+        Ok(Self::parse(&Http::connect(server)?.get("/metrics")?))
+    }
+
     /// Reads a page of metrics.
     pub fn parse(page: &str) -> Self {
         let lines = page.lines().filter(|line| !line.starts_with('#'));

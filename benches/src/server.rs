@@ -15,10 +15,8 @@ use clap::Args;
 use serde::Serialize as _;
 
 use crate::child::Child;
-use crate::http::Http;
 use crate::people::Account;
 use crate::proc::Pid;
-use crate::scrape::Scrape;
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(60);
@@ -27,7 +25,7 @@ const START: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(30);
 
 /// What would slow the generator down, not people.
-const RAISED: [&str; 9] = [
+pub const RAISED: [&str; 9] = [
     "--rate-sends-per-second=1000000",
     "--rate-sends-burst=1000000",
     "--rate-frames-per-second=1000000",
@@ -64,6 +62,13 @@ impl ServerArgs {
             program.display()
         );
         Ok(program)
+    }
+
+    /// Gives what the server says of its version.
+    pub fn version(&self) -> Result<String> {
+        let said = command(&self.program()?).arg("--version").output();
+        let said = said.context("asking the server for its version")?.stdout;
+        Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
     /// Says what is not as installed, for the report.
@@ -115,11 +120,6 @@ impl Server {
     /// Names its process.
     pub fn pid(&self) -> Pid {
         self.child.pid()
-    }
-
-    /// Reads its metrics.
-    pub fn metrics(&self) -> Result<Scrape> {
-        Ok(Scrape::parse(&Http::connect(self.address)?.get("/metrics")?))
     }
 
     /// Has it leave cleanly, and waits.

@@ -54,12 +54,15 @@ pub enum WsError {
     TooLarge(usize),
 }
 
-/// Appends the request that opens a connection.
+/// Appends the request that opens a connection; an empty subprotocol is none.
 pub fn request(authority: &str, path: &str, subprotocol: &str, out: &mut Vec<u8>) {
+    let named = match subprotocol {
+        "" => String::new(),
+        named => format!("Sec-WebSocket-Protocol: {named}\r\n"),
+    };
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-         Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{named}\r\n"
     );
     out.extend_from_slice(head.as_bytes());
 }

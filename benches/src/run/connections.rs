@@ -1,0 +1,162 @@
+//! The connections of a run: how they are opened, dropped, lost and begun anew.
+//!
+//! The other half of the engine, which owns them.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::fleet::Dial;
+use crate::run::engine::{Engine, WORDS};
+use crate::stop::Stop;
+use crate::wire::{From, Line};
+
+/// How many connections may be opening at once before a run: the door is not what is measured.
+const OPENING: usize = 64;
+
+/// How long connections may take to open after the last was begun.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait before a connection that ended unasked is begun anew, at first and at most.
+const AGAIN_NS: (u64, u64) = (100_000_000, 5_000_000_000);
+
+/// How often slow clients read.
+pub(super) const SIP_NS: u64 = 100_000_000;
+
+/// Bytes that the kernel may hold for a slow client.
+const SLOW_HOLDS: usize = 4_096;
+
+/// Connections from one source address: the kernel has about 28,000 ports for each.
+const OF_A_SOURCE: usize = 20_000;
+
+/// One connection.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pub(super) open: bool,
+    /// Since when it is meant to be back, in nanoseconds after the start, if that is measured.
+    pub(super) back_since: Option<u64>,
+    /// How long to wait before it is begun anew.
+    pub(super) again_ns: u64,
+    /// Messages that are due and wait until it is open.
+    pub(super) waiting: VecDeque<usize>,
+}
+
+impl Engine<'_> {
+    /// Opens all connections, a few at a time.
+    pub(super) fn open_all(&mut self, stop: &Stop) -> Result<()> {
+        let all = self.clients.len();
+        self.measured.connections = all as u64;
+        let mut begun = 0;
+        let mut progressed = Instant::now();
+        while self.open < all {
+            stop.check()?;
+            while begun < all && begun - self.open < OPENING {
+                self.begin(begun, From::LogIn)?;
+                begun += 1;
+            }
+            let before = self.open;
+            self.turn(Duration::from_millis(10))?;
+            self.begin_again()?;
+            if self.open > before {
+                progressed = Instant::now();
+                self.progress.opening(self.open, all);
+            }
+            let errors = &self.measured.errors;
+            ensure!(
+                progressed.elapsed() < PATIENCE && errors.len() < WORDS,
+                "{} of {all} connections did not open: {}",
+                all - self.open,
+                errors.first().map_or("nothing was answered", String::as_str)
+            );
+        }
+        self.measured.opening_ns = self.now_ns();
+        self.measured.errors.clear();
+        self.measured.ended = 0;
+        Ok(())
+    }
+
+    /// Begins a connection.
+    pub(super) fn begin(&mut self, line: Line, from: From) -> Result<()> {
+        let address = self.wire.begin(line, from);
+        self.dial(line, address)
+    }
+
+    pub(super) fn dial(&mut self, line: Line, address: SocketAddr) -> Result<()> {
+        let slow = self.scenario.is_slow(line / self.scenario.devices);
+        let nth = (line / OF_A_SOURCE) as u8;
+        let source = (nth > 0).then(|| Ipv4Addr::new(127, 0, 1, nth));
+        let how = Dial { source, holds: slow.then_some(SLOW_HOLDS) };
+        Ok(self.fleet.dial(line, address, how)?)
+    }
+
+    /// Drops a connection, which comes back at once.
+    pub(super) fn drop_one(&mut self, line: Line, from: From, since: Option<u64>) -> Result<()> {
+        self.closed(line);
+        self.fleet.end(line);
+        self.clients[line].back_since = since;
+        self.begin(line, from)
+    }
+
+    pub(super) fn drop_all(&mut self, now: u64) -> Result<()> {
+        (0..self.clients.len()).try_for_each(|line| self.drop_one(line, From::Return, Some(now)))
+    }
+
+    pub(super) fn closed(&mut self, line: Line) {
+        let client = &mut self.clients[line];
+        self.open -= usize::from(std::mem::take(&mut client.open));
+    }
+
+    /// A connection ended unasked: it comes back after a while, later each time.
+    pub(super) fn lost(&mut self, line: Line) {
+        self.closed(line);
+        self.fleet.end(line);
+        self.measured.ended += 1;
+        self.progress.trouble();
+        let now = self.now_ns();
+        let client = &mut self.clients[line];
+        client.again_ns = (client.again_ns * 2).clamp(AGAIN_NS.0, AGAIN_NS.1);
+        client.back_since.get_or_insert(now);
+        self.again.insert((now + client.again_ns, line));
+    }
+
+    /// Begins anew what has waited for long enough.
+    pub(super) fn begin_again(&mut self) -> Result<()> {
+        let now = self.now_ns();
+        while let Some((_, line)) = self.again.first().copied().filter(|(at, _)| *at <= now) {
+            self.again.pop_first();
+            self.begin(line, From::Return)?;
+        }
+        Ok(())
+    }
+
+    /// Has slow clients read their share.
+    pub(super) fn sip(&mut self) -> Result<()> {
+        let bytes = self.scenario.slow.bytes_per_second * (SIP_NS as usize / 1_000_000) / 1_000;
+        for line in 0..self.clients.len() {
+            let slow = self.scenario.is_slow(line / self.scenario.devices);
+            if slow && self.clients[line].open {
+                self.fleet.pause(line, true)?;
+                self.read(line, bytes.max(1))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection may be used: what waited for it leaves.
+    pub(super) fn opened(&mut self, line: Line, now: u64) -> Result<()> {
+        let client = &mut self.clients[line];
+        self.open += usize::from(!std::mem::replace(&mut client.open, true));
+        client.again_ns = 0;
+        let waiting = std::mem::take(&mut client.waiting);
+        if let Some(since) = client.back_since.take() {
+            let spans = self.measured.spans.entry("reconnect".to_owned()).or_default();
+            spans.0.saturating_record(now.saturating_sub(since));
+            if self.open == self.clients.len() && self.scenario.drop_all_at_s.is_some() {
+                self.measured.all_back_ns = Some(now.saturating_sub(since));
+            }
+        }
+        waiting.into_iter().try_for_each(|seq| self.write_message(line, seq))
+    }
+}

@@ -1,0 +1,250 @@
+//! What one run of a scenario showed, as it was counted: enough to compute every figure anew, and
+//! to add up what several processes saw.
+//!
+//! Knows nothing of how it is shown.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+
+use crate::report::histogram;
+use crate::run::book::Balance;
+
+/// Of the wall's time that one thread has: beyond it the generator was what is slow.
+const BUSY: f64 = 0.9;
+
+/// How late messages may leave: beyond it the generator was what is slow.
+const LATE_NS: u64 = 10_000_000;
+
+/// A histogram of nanoseconds, written as HdrHistogram's tools read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Spans(pub Histogram<u64>);
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self(histogram())
+    }
+}
+
+impl From<Spans> for String {
+    fn from(spans: Spans) -> Self {
+        let mut bytes = Vec::new();
+        let written = V2DeflateSerializer::new().serialize(&spans.0, &mut bytes);
+        written.expect("a histogram fits into memory");
+        BASE64_STANDARD.encode(bytes)
+    }
+}
+
+impl TryFrom<String> for Spans {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let bytes = BASE64_STANDARD.decode(text).context("a histogram that is no base64")?;
+        let read = Deserializer::new().deserialize(&mut &*bytes);
+        read.map(Self)
+            .map_err(|error| anyhow::anyhow!("a histogram that cannot be read: {error:?}"))
+    }
+}
+
+/// What happened in one second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Second {
+    /// Messages that left.
+    pub sent: u64,
+    /// Messages that were acknowledged.
+    pub acked: u64,
+    /// Deliveries.
+    pub delivered: u64,
+    /// Refusals, and connections that ended unasked.
+    pub troubles: u64,
+    /// Connections that are open at its end.
+    pub open: u64,
+    /// Milliseconds from the intended time to delivery, of those that came: half of them, and 99 of
+    /// 100. Nothing when none came.
+    pub p50_ms: Option<f64>,
+    /// See above.
+    pub p99_ms: Option<f64>,
+}
+
+/// What was seen of the server's processes over the measured time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerSide {
+    /// CPU of all of them, in nanoseconds.
+    pub cpu_ns: u64,
+    /// The same by the names of threads.
+    pub threads_ns: BTreeMap<String, u64>,
+    /// Resident bytes before a connection was opened.
+    pub rss_before: u64,
+    /// With all connections open, before anything was sent.
+    pub rss_open: u64,
+    /// At the end of the measured time.
+    pub rss_end: u64,
+    /// Bytes of its own store's folder after a clean end; nothing where it has no such.
+    pub data_bytes: Option<u64>,
+    /// What its own metrics gained, by name.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What one run showed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// What became of the messages.
+    pub balance: Balance,
+    /// From the intended time: `ack`, `delivered`, `history`, `reconnect`, and `lag`, which is how
+    /// late the generator itself was.
+    pub spans: BTreeMap<String, Spans>,
+    /// Second by second, the warm-up included.
+    pub seconds: Vec<Second>,
+    /// How long the measured time was, in nanoseconds.
+    pub window_ns: u64,
+    /// Messages acknowledged in it.
+    pub messages: u64,
+    /// Deliveries in it.
+    pub deliveries: u64,
+    /// Connections.
+    pub connections: u64,
+    /// How long it took to open all of them, in nanoseconds.
+    pub opening_ns: u64,
+    /// How long until all were back that were dropped at once.
+    pub all_back_ns: Option<u64>,
+    /// Connections that ended unasked.
+    pub ended: u64,
+    /// What was only counted, by name.
+    pub noticed: BTreeMap<String, u64>,
+    /// What was wrong, in words; the first few of it.
+    pub errors: Vec<String>,
+    /// What was asked of a protocol that has no such thing, by name.
+    pub unsupported: BTreeMap<String, u64>,
+    /// The server's side.
+    pub server: ServerSide,
+    /// CPU of this process over the measured time.
+    pub own_cpu_ns: u64,
+    /// Whether it was cut short.
+    pub interrupted: bool,
+}
+
+impl Measured {
+    /// Tells whether the generator was what is slow, and how that shows.
+    pub fn bottleneck(&self) -> Option<String> {
+        let busy = self.own_cpu_ns as f64 / self.window_ns.max(1) as f64;
+        let late_ns = self.spans.get("lag").map_or(0, |lag| lag.0.value_at_quantile(0.99));
+        if late_ns > LATE_NS {
+            let ms = late_ns as f64 / 1e6;
+            return Some(format!("99 of 100 messages left up to {ms:.1} ms late, and some later"));
+        }
+        (busy > BUSY)
+            .then(|| format!("the generator was busy for {:.0} % of the time", busy * 100.0))
+    }
+
+    /// Tells whether every message was accounted for, and nothing else went wrong.
+    pub fn is_clean(&self) -> bool {
+        self.balance.is_clean() && self.errors.is_empty()
+    }
+
+    /// Adds what another process saw of the same server in the same time.
+    ///
+    /// # Errors
+    ///
+    /// A histogram of the other does not fit.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        self.balance.add(&other.balance);
+        for (name, spans) in &other.spans {
+            let sum = self.spans.entry(name.clone()).or_default();
+            sum.0.add(&spans.0).map_err(|error| anyhow::anyhow!("{name}: {error:?}"))?;
+        }
+        if self.seconds.len() < other.seconds.len() {
+            self.seconds.resize_with(other.seconds.len(), Second::default);
+        }
+        for (sum, more) in self.seconds.iter_mut().zip(&other.seconds) {
+            sum.add(more);
+        }
+        self.window_ns = self.window_ns.max(other.window_ns);
+        self.opening_ns = self.opening_ns.max(other.opening_ns);
+        self.all_back_ns = self.all_back_ns.max(other.all_back_ns);
+        self.messages += other.messages;
+        self.deliveries += other.deliveries;
+        self.connections += other.connections;
+        self.ended += other.ended;
+        for (sums, more) in
+            [(&mut self.noticed, &other.noticed), (&mut self.unsupported, &other.unsupported)]
+        {
+            for (name, count) in more {
+                *sums.entry(name.clone()).or_default() += count;
+            }
+        }
+        self.errors.extend(other.errors.iter().cloned());
+        // The same server was looked at: its own figures are not a sum.
+        if other.server.cpu_ns > self.server.cpu_ns {
+            self.server = other.server.clone();
+        }
+        self.own_cpu_ns += other.own_cpu_ns;
+        self.interrupted |= other.interrupted;
+        Ok(())
+    }
+}
+
+impl Second {
+    /// Adds the same second of another process. Of percentiles the worse one is kept: they cannot
+    /// be added.
+    fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.troubles += other.troubles;
+        self.open += other.open;
+        let worse = |one: Option<f64>, other: Option<f64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        self.p50_ms = worse(self.p50_ms, other.p50_ms);
+        self.p99_ms = worse(self.p99_ms, other.p99_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(spans_ms: &[u64]) -> Measured {
+        let mut measured = Measured { window_ns: 1_000_000_000, ..Measured::default() };
+        let spans = measured.spans.entry("ack".to_owned()).or_default();
+        spans_ms.iter().for_each(|ms| spans.0.record(ms * 1_000_000).unwrap());
+        measured.messages = spans_ms.len() as u64;
+        measured
+    }
+
+    #[test]
+    fn two_processes_add_up_to_what_one_would_have_seen() {
+        let mut sum = measured(&[1, 2, 3]);
+        sum.add(&measured(&[100, 200])).unwrap();
+        let whole = measured(&[1, 2, 3, 100, 200]);
+        assert_eq!(sum.spans["ack"].0, whole.spans["ack"].0);
+        assert_eq!((sum.messages, sum.window_ns), (5, whole.window_ns));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let one = measured(&[1, 2, 300]);
+        let json = serde_json::to_string(&one).unwrap();
+        let read: Measured = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.spans["ack"].0, one.spans["ack"].0);
+        let bad = json.replace(&String::from(one.spans["ack"].clone()), "====");
+        assert!(serde_json::from_str::<Measured>(&bad).is_err());
+    }
+
+    #[test]
+    fn a_generator_that_is_late_or_busy_is_called_the_bottleneck() {
+        let mut run = measured(&[1]);
+        assert_eq!(run.bottleneck(), None);
+        run.own_cpu_ns = 950_000_000;
+        assert!(run.bottleneck().unwrap().contains("95 %"));
+        run.spans.entry("lag".to_owned()).or_default().0.record(20_000_000).unwrap();
+        assert!(run.bottleneck().unwrap().contains("late"));
+    }
+}

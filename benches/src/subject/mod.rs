@@ -1,0 +1,238 @@
+//! What is measured: a server that is started for a run, and ended after it.
+//!
+//! One way to start each, so that the same scenario can be run on any of them.
+
+mod cluster;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use rally_schema::UserId;
+
+use crate::child::Child;
+use crate::family::Family;
+use crate::peer::Peer;
+use crate::people::{Account, user};
+use crate::proc::Pid;
+use crate::run::scenario::Scenario;
+use crate::scrape::Scrape;
+use crate::server::{RAISED, Server, ServerArgs};
+use crate::stop::Stop;
+use crate::wire::Wire;
+use crate::wire::bare::Bare;
+use crate::wire::rally::Rally;
+use crate::wire::socketio::{Crowd, SocketIo};
+
+/// Milliseconds between two pings of a connection, and between two looks of the sweeper: Rally's
+/// own, for the bare loop that pings.
+const PINGS: [&str; 2] = ["10000", "500"];
+
+/// Which kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// This one: one node, with its own store
+    Rally,
+    /// Two nodes of it, over Cassandra and RabbitMQ; those who write to each other are at home on
+    /// different ones
+    Cluster,
+    /// The kernel's own price: a bare epoll loop on plain TCP that reads, writes and syncs as many
+    /// bytes, and does nothing else
+    Floor,
+    /// The chat service that people write at home: Socket.IO, and an INSERT into PostgreSQL before
+    /// the acknowledgement (`cargo xtask peers up socketio`)
+    Socketio,
+    /// The same as the floor with a commit on Cassandra in place of the sync, by the driver that nodes use
+    Commits,
+}
+
+/// Which servers, and how they are started.
+#[derive(Debug, Clone, Args)]
+pub struct SubjectArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Where Cassandra is.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9042")]
+    pub cassandra: String,
+    /// In which keyspace; made when it is missing, and kept.
+    #[arg(long, value_name = "NAME", default_value = "rally_bench")]
+    pub keyspace: String,
+    /// Where RabbitMQ is.
+    #[arg(long, value_name = "URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    pub amqp_url: String,
+    /// What `cargo xtask peers up` wrote of a peer.
+    #[arg(long, value_name = "FILE", default_value = "target/xtask/peers/socketio.json")]
+    pub peer: PathBuf,
+    /// Where a server of Rally listens that runs already, on this machine: none is started. It needs
+    /// the accounts of `rally-bench accounts`, and limits that are wide enough. For several
+    /// generators at once; `add` makes one report of theirs.
+    #[arg(long, value_name = "HOST:PORT", value_parser = on_this_machine)]
+    pub attach: Option<SocketAddr>,
+    /// With --attach: the first of its users that this generator acts for.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first_user: usize,
+    /// With --attach: its processes, whose CPU and memory are read; may be repeated.
+    #[arg(long = "pid", value_name = "PID")]
+    pub pids: Vec<u32>,
+}
+
+fn on_this_machine(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        _ => {
+            Err("an address of this machine, as in 127.0.0.1:8080: load goes nowhere else"
+                .to_owned())
+        }
+    }
+}
+
+impl SubjectArgs {
+    /// Says what a reader of the report must know of how servers were started.
+    pub fn notes(&self) -> Vec<String> {
+        let raised: Vec<&str> = RAISED.iter().map(|flag| flag.trim_start_matches("--")).collect();
+        match self.attach {
+            Some(address) => vec![format!("the server at {address} was running already")],
+            None => vec![format!("limits raised for the generator: {}", raised.join(", "))],
+        }
+    }
+}
+
+impl Kind {
+    /// Names it, as reports do.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rally => "rally",
+            Self::Cluster => "cluster",
+            Self::Floor => "floor",
+            Self::Socketio => "socketio",
+            Self::Commits => "commits",
+        }
+    }
+
+    /// Says what of it is not as installed.
+    pub fn settings(self, args: &SubjectArgs) -> String {
+        match self {
+            Self::Rally | Self::Cluster => args.server.line(),
+            Self::Floor if args.server.no_sync => ", without fsync".to_owned(),
+            Self::Floor | Self::Socketio | Self::Commits => String::new(),
+        }
+    }
+
+    /// Says which version of it is measured.
+    pub fn version(self, args: &SubjectArgs) -> Result<String> {
+        match self {
+            Self::Rally | Self::Cluster if args.attach.is_none() => args.server.version(),
+            Self::Rally | Self::Cluster => Ok("unknown".to_owned()),
+            Self::Socketio => Ok("of this checkout".to_owned()),
+            Self::Floor | Self::Commits => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+        }
+    }
+
+    /// Starts it in a folder of its own, for a scenario.
+    pub fn start(
+        self,
+        args: &SubjectArgs,
+        folder: &Path,
+        scenario: &Scenario,
+        stop: &Stop,
+    ) -> Result<Subject> {
+        match self {
+            Self::Rally if let Some(address) = args.attach => {
+                let users = (args.first_user..args.first_user + scenario.users).map(user);
+                let wire = Rally::new(address, scenario, users.collect());
+                let families = args.pids.iter().map(|pid| Family(Pid(*pid))).collect();
+                Ok(Subject {
+                    families,
+                    wire: Box::new(wire),
+                    metrics_at: Some(address),
+                    servers: Vec::new(),
+                    _child: None,
+                })
+            }
+            Self::Rally => {
+                let users: Vec<UserId> = (0..scenario.users).map(user).collect();
+                let accounts: Vec<Account> = users.iter().copied().map(Account::of).collect();
+                Server::import(&args.server, folder, &accounts)?;
+                let server = Server::start(&args.server, folder)?;
+                let wire = Rally::new(server.address, scenario, users);
+                Ok(Subject::of(vec![server], Box::new(wire)))
+            }
+            Self::Cluster => cluster::start(args, folder, scenario, stop),
+            Self::Floor => {
+                let pings = scenario.send.rate == 0.0 && !scenario.is_closed();
+                let file = folder.with_extension("floor");
+                let file = file.to_str().context("the data folder's name is no UTF-8")?;
+                let devices = scenario.devices.to_string();
+                let mut arguments = match pings {
+                    true => vec!["bare-pings", PINGS[0], PINGS[1]],
+                    false => vec!["bare-messages", file, &devices],
+                };
+                if args.server.no_sync && !pings {
+                    arguments.push("--no-sync");
+                }
+                bare(&arguments, scenario, pings)
+            }
+            Self::Socketio => {
+                let peer = Peer::read(&args.peer)?;
+                let crowd = Crowd::of(scenario)?;
+                crowd.register(peer.address)?;
+                Ok(Subject {
+                    families: peer.services,
+                    wire: Box::new(SocketIo::new(peer.address, crowd)),
+                    metrics_at: None,
+                    servers: Vec::new(),
+                    _child: None,
+                })
+            }
+            Self::Commits => {
+                let text_bytes = scenario.send.text_bytes.to_string();
+                let at = ["bare-commits", &args.cassandra, &args.keyspace, &text_bytes];
+                bare(&at, scenario, false)
+            }
+        }
+    }
+}
+
+fn bare(arguments: &[&str], scenario: &Scenario, pings: bool) -> Result<Subject> {
+    let (child, address) = Child::own(arguments)?;
+    let wire = Bare::new(address, scenario, pings);
+    Ok(Subject {
+        families: vec![Family(child.pid())],
+        wire: Box::new(wire),
+        metrics_at: None,
+        servers: Vec::new(),
+        _child: Some(child),
+    })
+}
+
+/// A server that runs.
+pub struct Subject {
+    /// Its processes: the first of each that belongs to it.
+    pub families: Vec<Family>,
+    /// How its clients speak.
+    pub wire: Box<dyn Wire>,
+    /// Which of its nodes is asked for its own figures.
+    metrics_at: Option<SocketAddr>,
+    servers: Vec<Server>,
+    _child: Option<Child>,
+}
+
+impl Subject {
+    /// Puts together what runs and how it is spoken to.
+    fn of(servers: Vec<Server>, wire: Box<dyn Wire>) -> Self {
+        let families = servers.iter().map(|server| Family(server.pid())).collect();
+        let metrics_at = servers.first().map(|server| server.address);
+        Self { families, wire, metrics_at, servers, _child: None }
+    }
+
+    /// Reads its own metrics, if it has any; of several nodes the first one's.
+    pub fn metrics(&self) -> Result<Option<Scrape>> {
+        self.metrics_at.map(Scrape::of).transpose()
+    }
+
+    /// Has it leave cleanly, and waits.
+    pub fn end(self) -> Result<()> {
+        self.servers.into_iter().try_for_each(Server::end)
+    }
+}
