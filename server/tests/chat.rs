@@ -213,6 +213,35 @@ async fn unknown_and_blocked_are_answered_alike_and_a_retry_of_the_stored_is_ack
     assert_eq!(again.send(&retry).await, ack);
 }
 
+/// A node that stood still may take the first attempt once the block has ended.
+#[tokio::test]
+async fn a_retry_to_who_blocks_is_refused_for_good_only_when_no_attempt_can_be_taken_any_more() {
+    let server = Server::start();
+    let mut rafa = server.join("rafa").await;
+    let roger = http::log_in(server.address, "roger").await;
+    let blocks = async |method: &str| {
+        let path = "/api/blocks/rafa";
+        let (status, _) = http::request(server.address, method, path, Some(&roger), None).await;
+        assert_eq!(status, 204);
+    };
+    blocks("PUT").await;
+    let draft = rafa.draft("roger", "sent a while ago");
+    let old = rally_schema::frame::Send { retry: true, at: draft.at - 60_000, ..draft.clone() };
+    rafa.tell(old).await;
+    assert_eq!(rafa.refused(draft.r#ref).await.code, ErrorCode::Expired);
+    rafa.tell(draft.clone()).await;
+    assert_eq!(rafa.refused(draft.r#ref).await.code, ErrorCode::Unreachable);
+
+    let draft = rafa.draft("roger", "sent just now");
+    let retry = rally_schema::frame::Send { retry: true, ..draft };
+    rafa.tell(retry.clone()).await;
+    let error = rafa.refused(retry.r#ref).await;
+    assert_eq!(error.code, ErrorCode::Unknown);
+    assert!(error.retry && error.retry_after_ms.is_some(), "{error:?}");
+    blocks("DELETE").await;
+    rafa.send(&retry).await;
+}
+
 #[tokio::test]
 async fn marks_from_the_future_cover_what_is_there_and_never_go_back() {
     let server = Server::start();

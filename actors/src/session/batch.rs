@@ -25,6 +25,10 @@ use crate::routers::Handle;
 /// How long a client waits after `busy`.
 const BUSY_MS: u64 = 500;
 
+/// How long a client waits before it asks again whether an earlier attempt was taken, of somebody
+/// who cannot be written to.
+const UNREACHED_MS: u64 = 2_000;
+
 /// What waits in a lane.
 pub(super) struct Queued {
     pub(super) what: What,
@@ -226,7 +230,8 @@ impl Batch {
         let earlier = if send.retry { self.earlier(&send, id).await? } else { None };
         if earlier.is_none() {
             self.admit(send.stamp(), send.retry)?;
-            self.reach(pair).await?;
+            let reached = self.reach(pair).await;
+            reached.map_err(|refused| if send.retry { not_yet(refused) } else { refused })?;
         }
         let push = (!earlier.as_ref().is_some_and(|row| row.deleted)).then(|| {
             let frame = rally_schema::frame::Message {
@@ -395,6 +400,18 @@ enum Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// Has a retry come again instead of being refused for good: for as long as its stamp is
+/// admissible, a node that still has the first attempt may take it, should a block end meanwhile.
+fn not_yet(refused: Refused) -> Refused {
+    match refused {
+        Refused::Told(error) if error.code == ErrorCode::Unreachable => {
+            let text = format!("{}, and an earlier attempt may be under way", error.text);
+            Refused::Told(ErrorFrame::new(ErrorCode::Unknown, text).after_ms(UNREACHED_MS))
+        }
+        other => other,
     }
 }
 
