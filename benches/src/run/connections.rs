@@ -100,6 +100,8 @@ impl Engine<'_> {
     }
 
     pub(super) fn drop_all(&mut self, now: u64) -> Result<()> {
+        // Those that wait are begun now as well, and once.
+        self.again.clear();
         (0..self.clients.len()).try_for_each(|line| self.drop_one(line, From::Return, Some(now)))
     }
 
