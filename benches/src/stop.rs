@@ -36,6 +36,13 @@ impl Stop {
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Asks to stop, as Ctrl-C does.
+    #[cfg(test)]
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Gives an error when it is time to stop.
     pub fn check(&self) -> Result<(), Stopped> {
         if self.asked() { Err(Stopped) } else { Ok(()) }

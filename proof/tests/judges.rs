@@ -137,6 +137,43 @@ fn an_empty_history_has_nothing_to_judge() {
     }
 }
 
+/// Alters the good history, and gives which promises nothing is left to judge by.
+fn unseen(alter: impl FnOnce(&Talk, &mut History)) -> Vec<u8> {
+    let talk = Talk::new();
+    let mut history = talk.history();
+    alter(&talk, &mut history);
+    let unseen = PROMISES.iter().filter(|promise| promise.count(&history).judged == 0);
+    unseen.map(|promise| promise.number).collect()
+}
+
+#[test]
+fn what_proves_nothing_does_not_count_as_judged() {
+    // No message had the time that it may take.
+    let short = |_: &Talk, history: &mut History| history.calm[0].to_ms = 200 + 4_999;
+    assert_eq!(
+        unseen(|talk, history| {
+            short(talk, history);
+            without(history, |event| matches!(event, Event::Wrote { text, .. } if text == "one"));
+        }),
+        [10]
+    );
+    // Whoever wrote did not read meanwhile.
+    let deaf = |_: &Talk, history: &mut History| {
+        let device = history.entries[0].device;
+        history.entries.insert(0, Entry { at_ms: 5, device, event: Event::StopsReading });
+    };
+    assert_eq!(unseen(deaf), [10]);
+    // It was refused before anybody looked at what it contradicts.
+    let refused = |_: &Talk, history: &mut History| {
+        for entry in &mut history.entries {
+            if let Event::Refused { code, .. } = &mut entry.event {
+                *code = ErrorCode::TextTooLong;
+            }
+        }
+    };
+    assert_eq!(unseen(refused), [4]);
+}
+
 #[test]
 fn a_message_that_a_member_cannot_read_is_lost() {
     for member in [0, 1] {

@@ -1,5 +1,6 @@
 //! Whose devices there are: users that are registered for the run, or some that exist.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -30,7 +31,7 @@ pub struct Account {
 pub fn read(path: &Path) -> Result<Vec<Account>> {
     let named = || path.display().to_string();
     let file = File::open(path).with_context(named)?;
-    let mut accounts = Vec::<Account>::new();
+    let (mut accounts, mut known) = (Vec::<Account>::new(), BTreeSet::new());
     for (nth, line) in BufReader::new(file).lines().enumerate() {
         let line = line.with_context(named)?;
         let read = serde_json::from_str::<Account>(&line);
@@ -39,7 +40,7 @@ pub fn read(path: &Path) -> Result<Vec<Account>> {
             let nth = nth + 1;
             format!("{}, line {nth}: write {{\"user\": …, \"password\": …}}", path.display())
         })?;
-        let is_new = accounts.iter().all(|known| known.user != account.user);
+        let is_new = known.insert(account.user);
         ensure!(is_new, "{}, line {}: {} comes twice", path.display(), nth + 1, account.user);
         accounts.push(account);
     }
@@ -102,5 +103,16 @@ mod tests {
         }
         std::fs::write(&path, format!("{ana}\n{}", ana.replace("ana", "ben"))).unwrap();
         assert_eq!(read(&path).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn accounts_for_a_run_are_as_many_as_are_wanted_and_of_no_other_run() {
+        let names = |accounts: &[Account]| -> BTreeSet<UserId> {
+            accounts.iter().map(|account| account.user).collect()
+        };
+        let (one, other) = (fresh(10_000).unwrap(), fresh(2).unwrap());
+        assert_eq!((names(&one).len(), names(&other).len()), (10_000, 2));
+        assert!(names(&one).is_disjoint(&names(&other)));
+        assert_ne!(one[0].password, other[0].password, "who knows one run's knows no other's");
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_rt::time::{sleep, timeout};
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use awc::ws::{Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rally_proof::history::{Device, Entry};
@@ -78,8 +78,13 @@ pub struct Line {
     online: Cell<bool>,
     /// Whether it goes without closing its socket.
     rude: Cell<bool>,
-    /// Why it could not connect the last time.
+    /// Why it could not connect the last time, or was thrown off.
     trouble: RefCell<Option<String>>,
+    /// When it last heard anything over its connection, or began.
+    heard: Cell<Instant>,
+    /// How many blocks are over that the cluster has not lifted yet, and why not.
+    lifting: Cell<usize>,
+    unlifted: RefCell<Option<String>>,
     news: Notify,
 }
 
@@ -100,6 +105,9 @@ impl Line {
             online: Cell::new(true),
             rude: Cell::new(false),
             trouble: RefCell::default(),
+            heard: Cell::new(Instant::now()),
+            lifting: Cell::new(0),
+            unlifted: RefCell::default(),
             news: Notify::new(),
         }
     }
@@ -107,11 +115,20 @@ impl Line {
     /// Says what is waited for, for people; `None` while it is connected and nothing is left to do.
     pub fn wants(&self) -> Option<String> {
         let phone = self.phone.borrow();
-        let wants = phone.wants()?;
-        Some(match &*self.trouble.borrow() {
+        let (wants, trouble) = match phone.wants() {
+            Some(wants) => (wants, &self.trouble),
+            None if self.lifting.get() > 0 => ("still blocks somebody".to_owned(), &self.unlifted),
+            None => return None,
+        };
+        Some(match &*trouble.borrow() {
             Some(trouble) => format!("{} {wants}: {trouble}", phone.device),
             None => format!("{} {wants}", phone.device),
         })
+    }
+
+    /// Gives when it last heard anything over its connection, or began: what is quiet may be dead.
+    pub fn heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// Names the device.
@@ -131,17 +148,26 @@ impl Line {
         self.news.notify_one();
     }
 
-    /// Blocks another user for a while. What the cluster does not answer is asked again.
-    pub async fn block(&self, user: UserId, lasts: Duration) {
+    /// Blocks another user for a while. That it is over is said until the cluster has taken it; until
+    /// then something is left to do, and whoever waits for that gives up in his own time.
+    pub async fn block(self: Rc<Self>, user: UserId, lasts: Duration) {
         self.phone.borrow_mut().blocks(user, true);
         self.note();
+        // Not answered, it may hold all the same.
         let _ = self.site.block(&self.token, user, true).await;
         sleep(lasts).await;
-        while self.site.block(&self.token, user, false).await.is_err() {
+        self.lifting.set(self.lifting.get() + 1);
+        actix_rt::spawn(self.lift(user));
+    }
+
+    async fn lift(self: Rc<Self>, user: UserId) {
+        while let Err(error) = self.site.block(&self.token, user, false).await {
+            *self.unlifted.borrow_mut() = Some(format!("{error:#}"));
             sleep(TICK).await;
         }
         self.phone.borrow_mut().blocks(user, false);
         self.note();
+        self.lifting.set(self.lifting.get() - 1);
     }
 
     /// Stops reading the socket, which stays open, or reads again.
@@ -159,6 +185,10 @@ impl Line {
 
     /// Takes the network away, or gives it back.
     pub fn set_online(&self, online: bool) {
+        if online {
+            // Whoever was away already had no socket to leave open: that is over, too.
+            self.rude.set(false);
+        }
         self.online.set(online);
         self.news.notify_one();
     }
@@ -183,15 +213,20 @@ impl Line {
                 self.news.notified().await;
             }
             failures += 1;
-            let dialled = self.dial().await;
-            *self.trouble.borrow_mut() = dialled.as_ref().err().map(|error| format!("{error:#}"));
-            if let Ok((wire, place)) = dialled {
-                let talked = self.talk(wire, place, &mut failures).await;
-                if let Some(wire) = talked.filter(|_| self.rude.take()) {
-                    actix_rt::spawn(leave(wire));
+            let over = match self.dial().await {
+                Ok((wire, place)) => {
+                    let talked = self.talk(wire, place, &mut failures).await;
+                    self.phone.borrow_mut().disconnected();
+                    self.note();
+                    talked
                 }
-                self.phone.borrow_mut().disconnected();
-                self.note();
+                Err(error) => Err(error),
+            };
+            *self.trouble.borrow_mut() = over.as_ref().err().map(|error| format!("{error:#}"));
+            if let Ok(wire) = over
+                && self.rude.take()
+            {
+                actix_rt::spawn(leave(wire));
             }
             // Full jitter.
             let most_ms = FIRST_MS << failures.min(4);
@@ -208,30 +243,31 @@ impl Line {
     }
 
     /// Talks until the connection is over; gives it back when the device went by itself.
-    async fn talk(&self, mut wire: Wire, place: Place, failures: &mut u32) -> Option<Wire> {
+    async fn talk(&self, mut wire: Wire, place: Place, failures: &mut u32) -> Result<Wire> {
         let hello = self.phone.borrow_mut().connects(place.node, place.ticket);
         self.note();
-        say(&mut wire, hello.into()).await?;
-        let (mut heard, mut beat) = (Instant::now(), Instant::now());
+        say(&mut wire, text(hello.into())).await?;
+        let mut beat = Instant::now();
+        self.heard.set(beat);
         while self.online.get() {
             if self.phone.borrow().is_synced() {
                 *failures = 0;
+                self.trouble.take();
             }
             self.phone.borrow_mut().work();
             self.note();
             let reads = self.phone.borrow().reads();
             if !reads {
-                heard = Instant::now();
-            } else if heard.elapsed() > SILENCE {
-                return None;
+                self.heard.set(Instant::now());
             }
+            ensure!(self.heard.get().elapsed() <= SILENCE, "heard nothing for {SILENCE:?}");
             let mut out = self.phone.borrow_mut().take_out();
             if beat.elapsed() > BEAT {
                 beat = Instant::now();
                 out.push(ClientFrame::from(Beat {}));
             }
             for frame in out {
-                say(&mut wire, frame).await?;
+                say(&mut wire, text(frame)).await?;
             }
             let frame = tokio::select! {
                 biased;
@@ -239,24 +275,30 @@ impl Line {
                 () = self.news.notified() => continue,
                 () = sleep(TICK) => continue,
             };
-            heard = Instant::now();
-            match frame {
-                Some(Ok(Frame::Text(text))) => {
-                    let text = std::str::from_utf8(&text).ok()?;
-                    let frame = ServerFrame::decode(text).ok()?;
-                    let over = matches!(frame, ServerFrame::Bye(_));
-                    self.phone.borrow_mut().hear(frame);
+            self.heard.set(Instant::now());
+            match frame.context("the connection ended")?.map_err(|error| anyhow!("{error}"))? {
+                Frame::Text(text) => {
+                    let over = self.hear(&text)?;
                     self.note();
-                    if over {
-                        return None;
-                    }
+                    ensure!(!over, "the node said goodbye");
                 }
-                Some(Ok(Frame::Ping(bytes))) => drop(wire.send(Message::Pong(bytes)).await),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return None,
+                Frame::Ping(bytes) => say(&mut wire, Message::Pong(bytes)).await?,
+                Frame::Pong(_) => {}
+                Frame::Close(_) => bail!("the node closed the connection"),
+                // Passed over, it would be missed without a word.
+                Frame::Binary(_) | Frame::Continuation(_) => bail!("told what is no whole text"),
             }
         }
-        Some(wire)
+        Ok(wire)
+    }
+
+    /// Takes what the node says; tells whether it says goodbye.
+    fn hear(&self, text: &[u8]) -> Result<bool> {
+        let text = std::str::from_utf8(text).context("told what is no text")?;
+        let frame = ServerFrame::decode(text).context("told what is no frame")?;
+        let over = matches!(frame, ServerFrame::Bye(_));
+        self.phone.borrow_mut().hear(frame);
+        Ok(over)
     }
 }
 
@@ -266,8 +308,13 @@ async fn leave(wire: Wire) {
     drop(wire);
 }
 
-/// Sends a frame; `None` when the connection does not take it.
-async fn say(wire: &mut Wire, frame: ClientFrame) -> Option<()> {
-    let sent = wire.send(Message::Text(frame.encode().into()));
-    timeout(SILENCE, sent).await.ok()?.ok()
+fn text(frame: ClientFrame) -> Message {
+    Message::Text(frame.encode().into())
+}
+
+/// Sends one, unless the connection does not take it for too long: a node that stands still reads
+/// nothing.
+async fn say(wire: &mut Wire, message: Message) -> Result<()> {
+    let sent = timeout(SILENCE, wire.send(message)).await;
+    sent.context("the node reads nothing")?.map_err(|error| anyhow!("{error}"))
 }

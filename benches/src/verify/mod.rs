@@ -26,7 +26,6 @@ use clap::Args;
 use rally_proof::history::Device;
 use rally_proof::{History, Span, file};
 use rally_schema::UserId;
-use rally_schema::limits::TEXT_BYTES;
 use uuid::Uuid;
 
 use crate::dice::Dice;
@@ -36,14 +35,15 @@ use accounts::Account;
 use faults::{Counts, Fault, Hook, Plan};
 use line::{Line, Record};
 use site::Site;
-use workload::{Load, Mishaps};
+use workload::{Load, MOST_TEXT_BYTES, Mishaps};
 
 /// Checks what a running cluster promises, from outside: real sockets, many devices, and a verdict
 /// for each promise.
 ///
-/// Registers users of its own, which stay, unless it is told some. Ends with status 0 when every promise was kept that
-/// could be judged, with 1 when one was broken, and with 2 when it could not check. Ctrl-C ends the
-/// load: what was broken is mended, and what happened is judged; a second one ends at once.
+/// Registers users of its own, which stay, unless it is told some. Ends with status 0 when every
+/// promise was kept that could be judged, with 1 when one was broken, and with 2 when it could not
+/// check, or nothing happened by which one could be judged. Ctrl-C ends the load: what was broken is
+/// mended, and what happened is judged; a second one ends at once.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Addresses of nodes, as browsers open them: https://host, or http://host:port
@@ -67,7 +67,7 @@ pub struct VerifyArgs {
     rate: u64,
 
     /// Bytes that each text has at least: who does not read long ones is soon behind
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=TEXT_BYTES as u64))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=MOST_TEXT_BYTES as u64))]
     text_bytes: u64,
 
     /// For how many seconds they want something while devices come and go

@@ -6,14 +6,33 @@ use std::process::ExitCode;
 
 use rally_proof::{History, PROMISES, Promise, judge};
 
-/// Judges, and says what was found; the status is 1 when a promise was broken.
+/// What is said, and with which status the program ends.
+struct Verdict {
+    text: String,
+    status: u8,
+}
+
+/// Judges, and says what was found; the status is 1 when a promise was broken, and 2 when nothing
+/// happened by which one could have been.
 pub fn say(history: &History) -> io::Result<ExitCode> {
+    let Verdict { text, status } = verdict(history);
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has read enough; the status says the rest.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
+    Ok(ExitCode::from(status))
+}
+
+fn verdict(history: &History) -> Verdict {
     let breaches = judge(history);
     let mut text = format!("\n    {:7} promise\n", "verdict");
+    let mut is_seen = false;
     for promise in &PROMISES {
         let Promise { number, words, .. } = promise;
         let breach = breaches.iter().find(|breach| breach.number == *number);
         let count = promise.count(history);
+        is_seen |= count.judged > 0;
         let verdict = match breach {
             Some(_) => "BROKEN",
             None if count.judged == 0 => "unseen",
@@ -29,11 +48,66 @@ pub fn say(history: &History) -> io::Result<ExitCode> {
     if let Some(who) = &history.restless {
         let _ = writeln!(text, "            {who}");
     }
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it has read enough; the status says the rest.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
-        _ => {}
+    let is_broken = !breaches.is_empty() || history.restless.is_some();
+    if !is_broken && !is_seen {
+        let _ = writeln!(text, "            nothing happened by which a promise is judged");
     }
-    let broken = !breaches.is_empty() || history.restless.is_some();
-    Ok(ExitCode::from(u8::from(broken)))
+    let status = match (is_broken, is_seen) {
+        (true, _) => 1,
+        (false, true) => 0,
+        (false, false) => 2,
+    };
+    Verdict { text, status }
+}
+
+#[cfg(test)]
+mod tests {
+    use rally_proof::history::{Device, Entry, Event};
+    use rally_schema::{ConversationId, Ref};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A history in which ana wrote to ben, and was refused or never answered.
+    fn wrote(refused: bool) -> History {
+        let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let r#ref = Ref::from(Uuid::nil());
+        let conversation = ConversationId::direct(ana, ben);
+        let wrote = Event::Wrote { r#ref, conversation, to: ben, text: "a".to_owned() };
+        let code = rally_schema::ErrorCode::Unreachable;
+        let refusal = refused.then_some(Event::Refused { r#ref, code });
+        let device = Device { user: ana, number: 0 };
+        let entry = |event| Entry { at_ms: 1, device, event };
+        let entries = [wrote].into_iter().chain(refusal).map(entry).collect();
+        History { entries, ..History::default() }
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_happened_is_no_proof_of_anything() {
+        let Verdict { text, status } = verdict(&History::default());
+        assert_eq!(status, 2, "{text}");
+        assert_eq!(text.matches("unseen").count(), PROMISES.len(), "{text}");
+        assert!(text.contains("nothing happened"), "{text}");
+    }
+
+    #[test]
+    fn what_was_seen_is_kept_or_broken_and_the_rest_is_called_unseen() {
+        let Verdict { text, status } = verdict(&wrote(true));
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains(" 9  kept ") && text.contains(" 1  unseen "), "{text}");
+        let Verdict { text, status } = verdict(&wrote(false));
+        assert_eq!(status, 1, "{text}");
+        assert!(text.contains(" 9  BROKEN ") && text.contains("never answered"), "{text}");
+    }
+
+    #[test]
+    fn who_never_came_to_rest_is_named_and_breaks_the_run() {
+        let restless = Some("ana/1 is away".to_owned());
+        let Verdict { text, status } = verdict(&History { restless, ..wrote(true) });
+        assert_eq!(status, 1, "{text}");
+        assert!(
+            text.contains("BROKEN  everybody comes to rest\n            ana/1 is away"),
+            "{text}"
+        );
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rally_schema::{ConversationId, MessageId, Ref};
 
 use super::Count;
-use crate::history::{Device, Event, History, Span};
+use crate::history::{Device, Entry, Event, History, Span};
 
 /// How long a message may take to every device that reads, while all is calm.
 pub const FLOW_MS: u64 = 5_000;
@@ -21,17 +21,34 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     }
     let Some(last_ms) = history.calm.iter().map(|calm| calm.to_ms).max() else { return Ok(()) };
     let facts = Facts::of(history, last_ms);
-    for calm in &history.calm {
-        for entry in &history.entries {
-            let Event::Wrote { r#ref, conversation, .. } = &entry.event else { continue };
-            let span = Span { from_ms: entry.at_ms, to_ms: entry.at_ms + FLOW_MS };
-            let judged = calm.from_ms <= span.from_ms && span.to_ms <= calm.to_ms;
-            if judged && !facts.is_deaf(entry.device, span) {
-                facts.flowed(entry.device, *r#ref, *conversation, span)?;
-            }
-        }
-    }
-    Ok(())
+    let mut judged = judged(history, &facts);
+    judged.try_for_each(|Due { device, r#ref, conversation, span }| {
+        facts.flowed(device, r#ref, conversation, span)
+    })
+}
+
+/// A message that has to be everywhere at the end of a span of time.
+struct Due {
+    device: Device,
+    r#ref: Ref,
+    conversation: ConversationId,
+    span: Span,
+}
+
+/// Gives the messages whose whole time was calm, from devices that read all through it.
+fn judged<'a>(history: &'a History, facts: &'a Facts) -> impl Iterator<Item = Due> + 'a {
+    let due = |entry: &Entry| {
+        let Event::Wrote { r#ref, conversation, .. } = &entry.event else { return None };
+        let (device, r#ref, conversation) = (entry.device, *r#ref, *conversation);
+        let span = Span { from_ms: entry.at_ms, to_ms: entry.at_ms + FLOW_MS };
+        Some(Due { device, r#ref, conversation, span })
+    };
+    let is_calm = |span: Span| {
+        let within = |calm: &Span| calm.from_ms <= span.from_ms && span.to_ms <= calm.to_ms;
+        history.calm.iter().any(within)
+    };
+    let all = history.entries.iter().filter_map(due);
+    all.filter(move |due| is_calm(due.span) && !facts.is_deaf(due.device, due.span))
 }
 
 /// What a history says about each device.
@@ -113,9 +130,12 @@ impl Facts {
     }
 }
 
+/// A calm too short for any message proves nothing, however long it was.
 pub(super) fn count(history: &History) -> Count {
     let queues = history.queues.len();
     let calm_ms: u64 = history.calm.iter().map(|span| span.to_ms - span.from_ms).sum();
-    let words = format!("{queues} queues, {calm_ms} ms of calm");
-    Count { judged: queues + calm_ms as usize, words }
+    let facts = Facts::of(history, history.ended_ms);
+    let messages = judged(history, &facts).count();
+    let words = format!("{queues} queues, {messages} messages in {calm_ms} ms of calm");
+    Count { judged: queues + messages, words }
 }

@@ -55,7 +55,7 @@ fn common(some: &[MessageId], others: &[MessageId]) -> Vec<MessageId> {
 }
 
 pub(super) fn count(history: &History) -> Count {
-    let views = history.views.len();
+    let views = history.views.iter().filter(|view| !view.messages.is_empty()).count();
     let conversations: HashSet<ConversationId> =
         history.stored.iter().map(|view| view.conversation).collect();
     let words = format!("{views} views, {} conversations", conversations.len());

@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rally_schema::{MessageId, Ref, UserId};
+use rally_schema::{ErrorCode, MessageId, Ref, UserId};
 
 use super::Count;
-use crate::history::{Event, History};
+use crate::history::{Entry, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut acked: HashMap<(UserId, Ref), MessageId> = HashMap::new();
@@ -35,7 +35,19 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
     Ok(())
 }
 
+/// A contradiction proves something once it is answered as one, or wrongly acknowledged; not when
+/// it was never sent, or refused for another reason.
 pub(super) fn count(history: &History) -> Count {
-    let contradicted = super::events(history, |event| matches!(event, Event::Contradicted { .. }));
-    Count { judged: contradicted, words: format!("{contradicted} contradicted") }
+    let mut open = HashSet::new();
+    let mut answered = 0;
+    for Entry { device, event, .. } in &history.entries {
+        match event {
+            Event::Contradicted { r#ref } => drop(open.insert((*device, *r#ref))),
+            Event::Refused { r#ref, code: ErrorCode::RefConflict } | Event::Acked { r#ref, .. } => {
+                answered += usize::from(open.remove(&(*device, *r#ref)));
+            }
+            _ => {}
+        }
+    }
+    Count { judged: answered, words: format!("{answered} contradicted") }
 }
