@@ -46,6 +46,7 @@ impl TimeSource for SetAhead {
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let held = async {
         while !holds() {
+            // A clock tells nobody that its doubt is over, so it is looked at: this is how often.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -4,6 +4,9 @@
 //! publishes from one life to another of the same process, so its CPU is that of both ends. Linux
 //! only: it reads its CPU time from `/proc`.
 
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -22,13 +25,24 @@ const LENGTH: Duration = Duration::from_secs(5);
 const UNDER_WAY: usize = 512;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rabbitmq_speed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("RALLY_TEST_AMQP")
         .unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned());
     let exchange = format!("rally.speed.{}", Uuid::new_v4());
-    let options =
-        Options { exchange, ..Options::new(url.parse().expect("RALLY_TEST_AMQP is an AMQP URL")) };
-    let broker = RabbitBroker::connect(options).await.expect("RabbitMQ answers");
+    let url = url.parse().map_err(|error| format!("RALLY_TEST_AMQP is no AMQP URL: {error}"))?;
+    let options = Options { exchange, ..Options::new(url) };
+    let connected = RabbitBroker::connect(options).await;
+    let broker = connected.map_err(|error| format!("RALLY_TEST_AMQP: {error}"))?;
     println!("envelopes of 200 bytes; {LENGTH:?} each");
     for (generation, (per_second, envelopes)) in
         [(Some(100), 1), (Some(500), 1), (Some(2_000), 1), (None, 1), (Some(500), 32), (None, 32)]
@@ -38,8 +52,9 @@ async fn main() {
         let to = life("ben", generation as u64);
         let mut arrivals = broker.open(to);
         assert_eq!(arrivals.next().await, Some(Arrival::Reopened));
-        measure(&broker, to, arrivals, per_second, envelopes).await;
+        measure(&broker, to, arrivals, per_second, envelopes).await?;
     }
+    Ok(())
 }
 
 fn life(node: &str, generation: u64) -> Life {
@@ -69,7 +84,7 @@ async fn measure(
     mut arrivals: Arrivals,
     per_second: Option<u64>,
     envelopes: usize,
-) {
+) -> Result<(), Box<dyn Error>> {
     let (begun, cpu_begun) = (Instant::now(), cpu_us());
     let mut sent: Vec<Instant> = Vec::new();
     let mut confirms = FuturesUnordered::new();
@@ -79,10 +94,10 @@ async fn measure(
         tokio::select! {
             Some((published, answer)) = confirms.next() => {
                 let answer: Result<(), _> = answer;
-                answer.expect("RabbitMQ takes it");
+                answer.map_err(|error| format!("RabbitMQ takes no more: {error}"))?;
                 confirm.saturating_record(micros(published));
             }
-            Some(arrival) = arrivals.next() => note(&arrival, &sent, &mut arrive),
+            Some(arrival) = arrivals.next() => note(arrival, &sent, &mut arrive)?,
             () = tick(&mut pace, per_second), if may(confirms.len(), sent.len(), arrive.len()) => {
                 let published = Instant::now();
                 sent.push(published);
@@ -94,8 +109,9 @@ async fn measure(
     let took = begun.elapsed();
     while (arrive.len() as usize) < sent.len() {
         let arrival = timeout(LENGTH, arrivals.next()).await;
-        let arrival = arrival.expect("all arrives in time").expect("the queue stays open");
-        note(&arrival, &sent, &mut arrive);
+        let late = || format!("{} of {} arrived, {LENGTH:?} later", arrive.len(), sent.len());
+        let arrival = arrival.map_err(|_| late())?.ok_or("the queue was closed")?;
+        note(arrival, &sent, &mut arrive)?;
     }
     let parcels = sent.len() as u64;
     println!(
@@ -109,6 +125,7 @@ async fn measure(
         confirm.value_at_quantile(0.5),
         confirm.value_at_quantile(0.99),
     );
+    Ok(())
 }
 
 /// Both ends share one thread: who publishes must not fill the queue of who receives.
@@ -123,9 +140,32 @@ async fn tick(pace: &mut tokio::time::Interval, per_second: Option<u64>) {
     }
 }
 
-fn note(arrival: &Arrival, sent: &[Instant], arrive: &mut Histogram<u64>) {
-    let Arrival::Parcel(parcel) = arrival else { panic!("{arrival:?}") };
+/// Why there is no figure: something else than what was published arrived.
+#[derive(Debug)]
+enum Disturbed {
+    Reopened,
+    Unreadable,
+}
+
+impl fmt::Display for Disturbed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reopened => "the connection was lost, and parcels with it: run it again, and see RabbitMQ's log",
+            Self::Unreadable => "something arrived that is no parcel: does another program publish to this exchange?",
+        })
+    }
+}
+
+impl Error for Disturbed {}
+
+fn note(arrival: Arrival, sent: &[Instant], arrive: &mut Histogram<u64>) -> Result<(), Disturbed> {
+    let parcel = match arrival {
+        Arrival::Parcel(parcel) => parcel,
+        Arrival::Reopened => return Err(Disturbed::Reopened),
+        Arrival::Unreadable => return Err(Disturbed::Unreadable),
+    };
     arrive.saturating_record(micros(sent[parcel.number as usize - 1]));
+    Ok(())
 }
 
 fn micros(since: Instant) -> u64 {

@@ -34,6 +34,8 @@ impl Repeating {
                     Err(StoreError::Unknown(error) | StoreError::Read(error)) if left > 0 => {
                         println!("repeated: {error}");
                         left -= 1;
+                        // Nothing can be waited for but an answer, and asking at once what a node
+                        // refuses that is about to die spends the whole budget on it.
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                     answer => return answer,
