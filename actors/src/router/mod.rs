@@ -8,34 +8,35 @@
 //! Mailbox: bounded (256 by default). When it is full the sender raises the user's *doubt*, and every session of his
 //! catches up: nothing that was stored is lost. Session mailboxes are treated the same way, one
 //! by one. Knows nothing of frames.
+//!
+//! `home.rs` has what it is told of homes and edges, `coming.rs` what it tells of its user.
+
+mod coming;
+mod home;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use actix::dev::SendError;
 use actix::{
-    Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, MessageResult,
-    SpawnHandle, WrapFuture as _,
+    Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResult, SpawnHandle,
+    WrapFuture as _,
 };
-use rally_cluster::leases::{Edges, Tenure, Todo};
+use rally_cluster::leases::{Edges, Tenure};
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::PresenceRow;
 use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
-use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
+use rally_schema::{ClientId, Envelope, Stage, UserId};
 use tokio::sync::oneshot;
 
-use crate::metrics::{count, count_by};
+use crate::metrics::count;
 use crate::node::Node;
 use crate::path;
-use crate::presence_watch::Transition;
 use crate::push::{Push, Weight};
 use crate::routers::Shared;
 use crate::session::{End, Look, Session};
 
-/// How often leases are looked after, while there are any.
-const LOOK: Duration = Duration::from_secs(1);
+pub use home::{About, LookAround, Said};
 
 /// Arrives once the home counts this edge in.
 pub type CountedIn = oneshot::Receiver<()>;
@@ -94,38 +95,6 @@ pub struct EndAll {
 pub struct LogOut {
     /// The epoch of the account from now on.
     pub epoch: u64,
-}
-
-/// Has the router look whether its user is in doubt, and where he is at home.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct LookAround;
-
-/// Hands over what another life says about an attachment of this user.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Said {
-    /// Which life.
-    pub by: Life,
-    /// What.
-    pub what: About,
-}
-
-/// What a life says about an attachment.
-#[derive(Debug, Clone, Copy)]
-pub enum About {
-    /// It holds sessions of this user.
-    Attach {
-        /// Comes back with the answer.
-        at: u64,
-    },
-    /// It counts this edge in.
-    Attached {
-        /// What the question named.
-        at: u64,
-    },
-    /// It holds none any more.
-    Detach,
 }
 
 struct Attached {
@@ -246,116 +215,8 @@ impl Router {
         }
     }
 
-    /// Does what a lease asks for.
-    fn follow(&mut self, todo: Todo, ctx: &mut Context<Self>) {
-        match todo {
-            Todo::Nothing => {}
-            // Who holds no session is no edge.
-            Todo::Ask(_) if self.sessions.is_empty() => {}
-            Todo::Ask(home) => {
-                count(&self.node.metrics.cluster.leases, "asked");
-                self.node.tell(home, Envelope::Attach { user: self.user, at: self.now_ms() });
-            }
-            // A session that waits begins its catch-up now.
-            Todo::Doubt => {
-                for session in &mut self.sessions {
-                    let waited = session.waiting.take().is_some_and(|told| told.send(()).is_ok());
-                    if !waited {
-                        session.raise(|signals| &signals.doubt);
-                    }
-                }
-            }
-        }
-        self.look_later(ctx);
-    }
-
-    /// Keeps a timer for as long as there are leases.
-    fn look_later(&mut self, ctx: &mut Context<Self>) {
-        let needed = !self.edges.is_empty() || self.tenure.is_away();
-        self.shared.set_edges(!self.edges.is_empty());
-        match (needed, self.looks) {
-            (true, None) => {
-                self.looks = Some(ctx.run_interval(LOOK, |router, ctx| {
-                    let todo = router.tenure.look(router.now_ms());
-                    router.follow(todo, ctx);
-                    let none = router.edges.live(router.keeper_ms()).next().is_none();
-                    count_by(
-                        &router.node.metrics.cluster.leases,
-                        "lapsed",
-                        router.edges.take_lapsed(),
-                    );
-                    if none {
-                        router.maybe_leave(ctx);
-                    }
-                }));
-            }
-            (false, Some(looks)) => {
-                ctx.cancel_future(looks);
-                self.looks = None;
-            }
-            _ => {}
-        }
-    }
-
     fn count_sessions(&self) {
         self.node.routers.count(&self.shared, self.sessions.len() as u32);
-    }
-
-    fn became_online(&mut self) {
-        if self.online_since.is_none() {
-            let now = self.node.clock.now_ms();
-            self.online_since = Some(now);
-            self.last_seen = self.last_seen.max(now);
-            self.shared.set_online(true);
-            self.told();
-        }
-    }
-
-    fn became_offline(&mut self) {
-        if self.online_since.take().is_some() {
-            self.shared.set_online(false);
-            self.told();
-        }
-    }
-
-    /// Goes offline when no session comes back in time, and leaves when nobody needs it.
-    fn maybe_leave(&mut self, ctx: &mut Context<Self>) {
-        if self.sessions.is_empty() && self.grace.is_none() {
-            let grace = Duration::from_millis(self.node.settings.presence_grace_ms);
-            self.grace = Some(ctx.run_later(grace, |router, ctx| {
-                router.grace = None;
-                if !router.sessions.is_empty() {
-                    return;
-                }
-                router.became_offline();
-                if router.edges.live(router.keeper_ms()).next().is_none() {
-                    router.leave(ctx);
-                }
-            }));
-        }
-    }
-
-    fn leave(&mut self, ctx: &mut Context<Self>) {
-        let home = self.tenure.home();
-        if home != self.node.life {
-            self.node.tell(home, Envelope::Detach { user: self.user });
-        }
-        self.node.routers.leave(self.user, &ctx.address());
-        ctx.stop();
-    }
-
-    /// Has the transition stored and told. Waits for room, beyond the router's own end.
-    fn told(&self) {
-        let row = PresenceRow {
-            user: self.user,
-            life: self.node.life,
-            online_since: self.online_since,
-            last_seen: self.last_seen,
-        };
-        let sent = self.node.presence.send(Transition { row });
-        actix::spawn(async move {
-            let _ = sent.await;
-        });
     }
 
     /// Tells each session here, waiting for room in its mailbox.
@@ -452,42 +313,6 @@ impl Handler<Push> for Router {
     fn handle(&mut self, push: Push, _: &mut Self::Context) {
         self.look_at_doubt();
         self.fan_out(push);
-    }
-}
-
-impl Handler<LookAround> for Router {
-    type Result = ();
-
-    fn handle(&mut self, _: LookAround, ctx: &mut Self::Context) {
-        self.look_at_doubt();
-        let todo = self.tenure.moved(self.node.home(self.user), self.now_ms());
-        self.follow(todo, ctx);
-    }
-}
-
-impl Handler<Said> for Router {
-    type Result = ();
-
-    fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
-        self.look_at_doubt();
-        let Said { by, what } = said;
-        match what {
-            About::Attach { at } => {
-                self.edges.attach(by, self.keeper_ms());
-                self.shared.set_edges(true);
-                self.node.tell(by, Envelope::Attached { user: self.user, at });
-                self.look_later(ctx);
-            }
-            About::Attached { at } => {
-                count(&self.node.metrics.cluster.leases, "answered");
-                let todo = self.tenure.attached(by, at, self.now_ms());
-                self.follow(todo, ctx);
-            }
-            About::Detach => {
-                self.edges.detach(by);
-                self.look_later(ctx);
-            }
-        }
     }
 }
 
