@@ -103,9 +103,7 @@ async fn a_ticket_of_an_earlier_epoch_shows_nothing_and_lets_nothing_through() {
     let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };
     let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
     let mut ana = here.join("ana").await;
-    let secret = ana.message("ben", "for ben alone");
-    ana.says(secret.clone()).await;
-    assert_eq!(ana.answer(secret.r#ref).await, Ok(()));
+    let secret = ana.writes("ben", "for ben alone").await;
     raise_epoch(&store).await;
 
     // Its catch-up waits for a place, and it does not wait for its catch-up.

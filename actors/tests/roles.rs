@@ -12,7 +12,7 @@ use rally_actors::Settings;
 use rally_actors::presence_watch::Changed;
 use rally_cluster::roles::{Role, Roles};
 use rally_cluster::store::{Model, Store as _};
-use rally_schema::frame::{ByeReason, ServerFrame, Watch};
+use rally_schema::frame::ByeReason;
 use rally_schema::{Stage, UserId};
 
 /// Starts a node with chat, and one without that has all else.
@@ -54,17 +54,10 @@ async fn who_hides_there_is_seen_no_more_by_those_who_watch() {
     let store = model().await;
     let (chat, front) = two(&store).await;
     let (mut ana, _ben) = (chat.join("ana").await, chat.join("ben").await);
-    let hello = ana.message("ben", "hello");
-    ana.says(hello.clone()).await;
-    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ana.writes("ben", "hello").await;
+    assert!(ana.watches("ben").await);
     let user: UserId = "ben".parse().unwrap();
-    ana.says(Watch { user }).await;
-    let online = |frame| match frame {
-        ServerFrame::Presence(told) => Some(told.online),
-        _ => None,
-    };
-    assert!(ana.hears(online).await);
     store.set_block(user, "ana".parse().unwrap(), true).await.unwrap();
     front.node.presence.send(Changed { user, stage: Stage::Home }).await.unwrap();
-    assert!(!ana.hears(online).await);
+    assert!(!ana.hears_online().await);
 }

@@ -13,7 +13,7 @@ use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::clock::{MachineTime, TimeSource};
 use rally_cluster::membership::{Card, Membership as _};
 use rally_cluster::store::{NodeRow, NodeStatus, PresenceRow, Store as _, UserChange};
-use rally_schema::frame::{ByeReason, ServerFrame, Watch};
+use rally_schema::frame::ByeReason;
 use rally_schema::{Envelope, Life, UserId};
 
 /// The machine's time, but for what is let pass at once.
@@ -97,16 +97,9 @@ async fn who_came_online_while_news_of_him_went_to_another_home_is_shown_with_th
     peers.membership.announce(Card { life: far, ..here.node.card() });
     here.knows(&["far", "here"]).await;
     let mut ana = here.join("ana").await;
-    let hello = ana.message("ben", "hello");
-    ana.says(hello.clone()).await;
-    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ana.writes("ben", "hello").await;
+    assert!(!ana.watches("ben").await);
     let user: UserId = "ben".parse().unwrap();
-    ana.says(Watch { user }).await;
-    let online = |frame| match frame {
-        ServerFrame::Presence(told) => Some(told.online),
-        _ => None,
-    };
-    assert!(!ana.hears(online).await);
     // He comes at the far node, which tells one that is dead by now.
     let now_ms = here.node.clock.now_ms();
     let row = PresenceRow { user, life: far, online_since: Some(now_ms), last_seen: now_ms };
@@ -114,5 +107,5 @@ async fn who_came_online_while_news_of_him_went_to_another_home_is_shown_with_th
     let envelopes = vec![Envelope::Map { lives: vec![here.node.life] }];
     let next = Parcel { from: far, number: 1, envelopes };
     peers.broker.publish(here.node.life, next).await.unwrap();
-    assert!(ana.hears(online).await);
+    assert!(ana.hears_online().await);
 }

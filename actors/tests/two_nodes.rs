@@ -35,9 +35,7 @@ async fn a_message_crosses_to_the_home_of_its_receiver_and_back() {
     let mut ana = another.join("ana").await;
     let mut ana_at_home = anas.join("ana").await;
 
-    let hello = ana.message("ben", "hello");
-    ana.says(hello.clone()).await;
-    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ana.writes("ben", "hello").await;
     ben.hears_message("hello").await;
     ana_at_home.hears_message("hello").await;
 }
@@ -57,9 +55,7 @@ async fn who_is_online_is_seen_from_another_node_while_one_session_is_left() {
     let (home, away) = at_home("ben", &one, &other);
     // Ana watches where Ben is not at home, and he comes where he is, and there too.
     let mut ana = away.join("ana").await;
-    let hello = ana.message("ben", "hello");
-    ana.says(hello.clone()).await;
-    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    ana.writes("ben", "hello").await;
     ana.says(Watch { user: "ben".parse().unwrap() }).await;
     assert_eq!(ana.hears(presence).await, (false, false), "he was never there");
     let at_home = home.join("ben").await;

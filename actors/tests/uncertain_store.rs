@@ -125,9 +125,7 @@ async fn ana_and_ben(store: &Uncertain, give_up_ms: u64) -> (Client, Client) {
 async fn a_commit_that_is_not_confirmed_is_repeated_with_change_ids_of_its_own() {
     let store = Uncertain::new([Fault::Loss, Fault::Silence]).await;
     let (mut ana, mut ben) = ana_and_ben(&store, 20_000).await;
-    let hello = ana.message("ben", "hello");
-    ana.says(hello.clone()).await;
-    assert_eq!(ana.answer(hello.r#ref).await, Ok(()));
+    let hello = ana.writes("ben", "hello").await;
     ben.hears_message("hello").await;
 
     let tried = store.tried.lock().unwrap().clone();

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
 use rally_schema::frame::{ClientFrame, HistoryQuery, InboxQuery, Send, ServerFrame, Sync};
+use rally_schema::ids::Stamp;
 use rally_schema::{ConversationId, Ref, UserId};
 use uuid::Uuid;
 
@@ -193,18 +194,9 @@ impl Asker {
             }
             let (at, n) = self.stamper.next(self.time.now_ms());
             self.seq += 1;
-            let send = Send {
-                r#ref: Ref::from(Uuid::from_u64_pair(0, self.seq as u64)),
-                conversation: ConversationId::direct(user(line), peer),
-                to: Some(peer),
-                at,
-                n,
-                text: format!("{:09} {WORDS}", self.seq),
-                after: None,
-                reply_to: None,
-                retry: false,
-                traceparent: None,
-            };
+            let r#ref = Ref::from(Uuid::from_u64_pair(0, self.seq as u64));
+            let text = format!("{:09} {WORDS}", self.seq);
+            let send = Send::first(r#ref, [user(line), peer], Stamp { at, n }, text);
             self.crowd.say(line, &ClientFrame::from(send))?;
             sent += 1;
         }

@@ -12,18 +12,18 @@ use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
 use rally_actors::incidents::Incident;
 use rally_actors::metrics::{Counts, Label};
-use rally_actors::node::{Admitted, Parts};
+use rally_actors::node::{NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
-use rally_actors::{Gate, Metrics, Node, Settings, Worker};
+use rally_actors::{Metrics, Node, Settings, Worker};
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::Status;
 use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store as _, UserChange};
 use rally_schema::frame::Hello;
 use rally_schema::limits::FRAME_BYTES;
-use rally_schema::{ClientId, Life, NodeId, UserId};
+use rally_schema::{Life, NodeId, UserId};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Duration, sleep, timeout};
@@ -33,15 +33,6 @@ use crate::membership::Board;
 use crate::pipe::End;
 use crate::store::SimStore;
 use crate::world::{EPOCH_MS, Machine, World};
-
-/// Nobody comes in by a ticket here: guests are handed over.
-struct NoGate;
-
-impl Gate for NoGate {
-    fn admit(&self, _: &str, _: ClientId) -> Result<Admitted, String> {
-        Err("no tickets here".to_owned())
-    }
-}
 
 /// Somebody at the door.
 pub struct Visit {
@@ -201,7 +192,7 @@ impl SimNode {
                     clock,
                     settings,
                     metrics: self.metrics.clone(),
-                    gate: Arc::new(NoGate),
+                    gate: Arc::new(NoTickets),
                     link_span: |_, _| {},
                     traceparent: |_| None,
                 });

@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::{System, SystemRunner};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
-use rally_actors::node::{Admitted, Parts};
+use rally_actors::node::{NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
-use rally_actors::{Gate, Metrics, Node, Settings, Worker};
+use rally_actors::{Metrics, Node, Settings, Worker};
 use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, TimeSource};
 use rally_cluster::membership::LocalMembership;
@@ -30,7 +30,7 @@ use rally_cluster::store::{Commit, Store as _, UserRow};
 use rally_schema::frame::{ClientFrame, Hello, Send};
 use rally_schema::ids::Stamp;
 use rally_schema::limits::FRAME_BYTES;
-use rally_schema::{ClientId, ConversationId, Life, MessageId, Ref, UserId};
+use rally_schema::{ClientId, Life, MessageId, Ref, UserId};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -59,15 +59,6 @@ impl TimeSource for Still {
 
     fn monotonic_us(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Nobody comes in by a ticket here: guests are handed over.
-struct NoGate;
-
-impl Gate for NoGate {
-    fn admit(&self, _: &str, _: ClientId) -> Result<Admitted, String> {
-        Err("no tickets here".to_owned())
     }
 }
 
@@ -123,7 +114,7 @@ impl OneThread {
                 clock: Clock::new(time.clone(), 0, 1, settings.overlap.clock_step_ms()),
                 settings,
                 metrics: Metrics::new(&mut Registry::default()),
-                gate: Arc::new(NoGate),
+                gate: Arc::new(NoTickets),
                 link_span: |_, _| {},
                 traceparent: |_| None,
             });
@@ -203,18 +194,8 @@ impl OneThread {
     /// Makes the frame by which somebody writes to somebody, a millisecond later than the last one.
     pub fn message(&self, from: UserId, to: UserId) -> Send {
         self.pass_ms(1);
-        Send {
-            r#ref: Ref::from(self.name()),
-            conversation: ConversationId::direct(from, to),
-            to: Some(to),
-            at: self.node().clock.now_ms(),
-            n: 0,
-            text: TEXT.to_owned(),
-            after: None,
-            reply_to: None,
-            retry: false,
-            traceparent: None,
-        }
+        let stamp = Stamp { at: self.node().clock.now_ms(), n: 0 };
+        Send::first(Ref::from(self.name()), [from, to], stamp, TEXT)
     }
 }
 

@@ -9,34 +9,26 @@ use actix_http::ws::{Codec, Frame, Message as WsMessage};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
-use rally_actors::node::{Admitted, Parts};
+use rally_actors::node::{NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
-use rally_actors::{Gate, Metrics, Node, Settings, Worker};
+use rally_actors::{Metrics, Node, Settings, Worker};
 use rally_cluster::broker::LocalBroker;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource};
 use rally_cluster::homes::Homes;
 use rally_cluster::membership::LocalMembership;
 use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store, UserRow};
-use rally_schema::frame::{ByeReason, ClientFrame, Hello, Send, ServerFrame};
+use rally_schema::frame::{ByeReason, ClientFrame, Hello, Send, ServerFrame, Watch};
+use rally_schema::ids::Stamp;
 use rally_schema::limits::FRAME_BYTES;
-use rally_schema::{ClientId, ConversationId, Life, Ref, UserId};
+use rally_schema::{ClientId, Life, Ref, UserId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Nobody comes in by a ticket here: guests are handed over.
-struct NoGate;
-
-impl Gate for NoGate {
-    fn admit(&self, _: &str, _: ClientId) -> Result<Admitted, String> {
-        Err("no tickets here".to_owned())
-    }
-}
 
 /// What nodes of one process meet by.
 pub struct Peers {
@@ -118,7 +110,7 @@ impl<'a> Plan<'a> {
             clock,
             settings,
             metrics: Metrics::new(&mut Registry::default()),
-            gate: Arc::new(NoGate),
+            gate: Arc::new(NoTickets),
             link_span: |_, _| {},
             traceparent: |_| None,
         });
@@ -231,18 +223,31 @@ impl Client {
         let to: UserId = to.parse().unwrap();
         let now = self.clock.now_ms();
         self.last = if now > self.last.0 { (now, 0) } else { (self.last.0, self.last.1 + 1) };
-        Send {
-            r#ref: Ref::from(Uuid::new_v4()),
-            conversation: ConversationId::direct(self.user, to),
-            to: Some(to),
-            at: self.last.0,
-            n: self.last.1,
-            text: text.to_owned(),
-            after: None,
-            reply_to: None,
-            retry: false,
-            traceparent: None,
-        }
+        let stamp = Stamp { at: self.last.0, n: self.last.1 };
+        Send::first(Ref::from(Uuid::new_v4()), [self.user, to], stamp, text)
+    }
+
+    /// Writes to somebody, and waits until it is stored.
+    pub async fn writes(&mut self, to: &str, text: &str) -> Send {
+        let message = self.message(to, text);
+        self.says(message.clone()).await;
+        assert_eq!(self.answer(message.r#ref).await, Ok(()));
+        message
+    }
+
+    /// Watches somebody; gives whether he is online.
+    pub async fn watches(&mut self, user: &str) -> bool {
+        self.says(Watch { user: user.parse().unwrap() }).await;
+        self.hears_online().await
+    }
+
+    /// Waits until it is told of somebody's presence; gives whether he is online.
+    pub async fn hears_online(&mut self) -> bool {
+        self.hears(|frame| match frame {
+            ServerFrame::Presence(told) => Some(told.online),
+            _ => None,
+        })
+        .await
     }
 
     /// Waits for the frame that `find` finds, passing over others.

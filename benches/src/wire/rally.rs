@@ -13,6 +13,7 @@ use rally_schema::frame::{
     ClientFrame, Delivered, Hello, HistoryQuery, InboxEntry, InboxQuery, Mark, Read, Send,
     ServerFrame, Typing, Unwatch, Watch,
 };
+use rally_schema::ids::Stamp;
 use rally_schema::limits::SUBPROTOCOL;
 use rally_schema::{ClientId, ConversationId, Ref, UserId};
 use serde::Deserialize;
@@ -397,18 +398,8 @@ impl Wire for Rally {
         let frame = match act {
             Act::Send { seq, to, text } => {
                 let (at, n) = self.users[me.min(to)].stamp.next(self.time.now_ms());
-                let send = Send {
-                    r#ref: name(self.run, seq),
-                    conversation: self.conversation(line, to),
-                    to: Some(self.users[to].id),
-                    at,
-                    n,
-                    text: text.to_owned(),
-                    after: None,
-                    reply_to: None,
-                    retry: false,
-                    traceparent: None,
-                };
+                let pair = [me, to].map(|user| self.users[user].id);
+                let send = Send::first(name(self.run, seq), pair, Stamp { at, n }, text);
                 self.lines[line].unanswered.push_back((seq, send.clone()));
                 ClientFrame::from(send)
             }

@@ -53,6 +53,27 @@ pub struct Send {
 }
 
 impl Send {
+    /// Makes the first attempt of one user to write to another; it answers nothing.
+    pub fn first(
+        r#ref: Ref,
+        [from, to]: [UserId; 2],
+        Stamp { at, n }: Stamp,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            r#ref,
+            conversation: ConversationId::direct(from, to),
+            to: Some(to),
+            at,
+            n,
+            text: text.into(),
+            after: None,
+            reply_to: None,
+            retry: false,
+            traceparent: None,
+        }
+    }
+
     /// Gives time and count as one value.
     pub fn stamp(&self) -> Stamp {
         Stamp { at: self.at, n: self.n }

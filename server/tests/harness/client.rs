@@ -9,6 +9,7 @@ use rally_schema::frame::{
     Ack, Bye, ErrorFrame, Hello, History, HistoryQuery, Inbox, InboxQuery, Mark, Message, Send,
     ServerFrame,
 };
+use rally_schema::ids::Stamp;
 use rally_schema::{ClientFrame, ClientId, ConversationId, ErrorCode, MessageId, Ref, UserId};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -340,18 +341,7 @@ impl Client {
     /// Makes a first attempt to send.
     pub fn draft(&mut self, peer: &str, text: &str) -> Send {
         let (at, n) = self.stamp();
-        Send {
-            r#ref: new_ref(),
-            conversation: self.chat(peer),
-            to: Some(peer.parse().unwrap()),
-            at,
-            n,
-            text: text.to_owned(),
-            after: None,
-            reply_to: None,
-            retry: false,
-            traceparent: None,
-        }
+        Send::first(new_ref(), [self.user, peer.parse().unwrap()], Stamp { at, n }, text)
     }
 
     /// Sends a text and waits for its ack.
