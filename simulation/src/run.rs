@@ -15,6 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::absence;
+use crate::blocks;
 use crate::broker::{Exchange, QUEUE};
 use crate::calm;
 use crate::faults::{self, Kind};
@@ -182,12 +183,19 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         })
         .collect();
     let mut operations = 0;
+    let mut grudges = Vec::new();
     for nth in 0..size.wishes {
         operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
         line.wish(Wish::draw(|limit| world.below(limit), &users, nth), &around);
         if world.below(log_outs::RARITY) == 0 {
             log_outs::happen(&around, world.pick(&users));
+        }
+        if world.below(blocks::RARITY) == 0 {
+            let (line, blocked) = (line.clone(), world.pick(&users));
+            if line.user() != blocked {
+                grudges.push(spawn_local(blocks::happen(around.clone(), line, blocked)));
+            }
         }
         world.delay(0, 500).await;
     }
@@ -210,6 +218,9 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     }
     for node in around.nodes.iter().filter(|node| !node.is_up()) {
         node.start(settings.clone()).await;
+    }
+    for grudge in grudges {
+        grudge.await.expect("who blocks does not panic");
     }
     lines.iter().for_each(|line| line.set_online(true));
     let mut restless = come_to_rest(&lines).await;
