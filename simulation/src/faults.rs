@@ -102,7 +102,7 @@ pub async fn happen(
                 *weather = Weather {
                     write_lost: often,
                     write_unconfirmed: often,
-                    write_late: often,
+                    write_late: if around.grudges { 0 } else { often },
                     read_failed: 60,
                     ..*weather
                 };

@@ -69,6 +69,8 @@ pub struct Surroundings {
     pub cuts: RefCell<Cuts>,
     /// What somebody was shown whose log-in was over when he came.
     pub shown: RefCell<Option<String>>,
+    /// Whether users block each other.
+    pub grudges: bool,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }

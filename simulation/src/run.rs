@@ -141,6 +141,10 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         (0..size.nodes).map(|n| SimNode::new(&format!("node{n}"), &ground)).collect();
     let kinds = draw_kinds(&world, size.kinds);
     let settings = settings(&world, &kinds);
+    // Who is blocked when a write surfaces late was told that it never will: promise 9 names it as
+    // not promised. So of the runs with a bad store half have no such writes, and the others no
+    // blocks.
+    let grudges = !kinds.contains(&Kind::Store) || world.below(2) == 0;
     for node in &nodes {
         node.start(settings.clone()).await;
     }
@@ -153,6 +157,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         stalls: RefCell::default(),
         cuts: RefCell::default(),
         shown: RefCell::default(),
+        grudges,
         trace,
     });
     let lines: Vec<Rc<Line>> = users
@@ -183,7 +188,7 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         })
         .collect();
     let mut operations = 0;
-    let mut grudges = Vec::new();
+    let mut blocking = Vec::new();
     for nth in 0..size.wishes {
         operations = nth + 1;
         let line = &lines[world.below(lines.len() as u64) as usize];
@@ -191,10 +196,10 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         if world.below(log_outs::RARITY) == 0 {
             log_outs::happen(&around, world.pick(&users));
         }
-        if world.below(blocks::RARITY) == 0 {
+        if grudges && world.below(blocks::RARITY) == 0 {
             let (line, blocked) = (line.clone(), world.pick(&users));
             if line.user() != blocked {
-                grudges.push(spawn_local(blocks::happen(around.clone(), line, blocked)));
+                blocking.push(spawn_local(blocks::happen(around.clone(), line, blocked)));
             }
         }
         world.delay(0, 500).await;
@@ -219,8 +224,8 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     for node in around.nodes.iter().filter(|node| !node.is_up()) {
         node.start(settings.clone()).await;
     }
-    for grudge in grudges {
-        grudge.await.expect("who blocks does not panic");
+    for block in blocking {
+        block.await.expect("who blocks does not panic");
     }
     lines.iter().for_each(|line| line.set_online(true));
     let mut restless = come_to_rest(&lines).await;
