@@ -102,7 +102,7 @@ pub async fn happen(
                 *weather = Weather {
                     write_lost: often,
                     write_unconfirmed: often,
-                    write_late: often,
+                    write_late: if around.grudges { 0 } else { often },
                     read_failed: 60,
                     ..*weather
                 };
@@ -138,6 +138,18 @@ pub async fn happen(
             node.set_paused(true);
             // Often for as long that others give it up, and not so long that its clients go.
             let most_ms = if world.below(3) == 0 { 40_000 } else { 14_000 };
+            // Every other time who waits there for an answer reloads: what he sent lies in the
+            // socket of a node that will take it, and he sends it again elsewhere.
+            if world.below(2) == 0 {
+                world.delay(500, 3_000).await;
+                let waits = |line: &&Rc<Line>| {
+                    line.is_at(node.name) && line.phone.borrow().wants().is_some()
+                };
+                let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
+                waiting.iter().for_each(|line| line.set_online(false));
+                world.delay(10, 500).await;
+                waiting.iter().for_each(|line| line.set_online(true));
+            }
             world.delay(500, most_ms).await;
             // Now and then the whole machine slept.
             if world.below(4) == 0 {

@@ -6,6 +6,7 @@
 //! what a history is worth is judged there, too.
 
 mod absence;
+mod blocks;
 mod broker;
 mod calm;
 pub mod faults;

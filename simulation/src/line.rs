@@ -11,7 +11,7 @@ use rally_cluster::store::Model;
 use rally_proof::Span;
 use rally_proof::history::Entry;
 use rally_schema::frame::{Beat, Bye, ByeReason, ClientFrame};
-use rally_schema::{ServerFrame, UserId};
+use rally_schema::{NodeId, ServerFrame, UserId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
@@ -39,6 +39,8 @@ pub struct Line {
     pub phone: RefCell<Phone<World>>,
     /// Whether it has a network.
     online: Cell<bool>,
+    /// Where it connected last.
+    at: Cell<Option<NodeId>>,
     /// The epoch of its log-in, whether a session is open by it, and whether it is over.
     epoch: Cell<u64>,
     open: Cell<bool>,
@@ -67,6 +69,8 @@ pub struct Surroundings {
     pub cuts: RefCell<Cuts>,
     /// What somebody was shown whose log-in was over when he came.
     pub shown: RefCell<Option<String>>,
+    /// Whether users block each other.
+    pub grudges: bool,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }
@@ -86,6 +90,7 @@ impl Line {
         Self {
             phone: RefCell::new(phone),
             online: Cell::new(true),
+            at: Cell::new(None),
             epoch: Cell::new(0),
             open: Cell::new(false),
             logged_out: Cell::new(false),
@@ -100,6 +105,11 @@ impl Line {
         self.phone.borrow().device.user
     }
 
+    /// Tells whether it has a connection to a node.
+    pub fn is_at(&self, node: NodeId) -> bool {
+        self.open.get() && self.at.get() == Some(node)
+    }
+
     /// Gives the epoch of the log-in by which a session is open, if one is.
     pub fn open_log_in(&self) -> Option<u64> {
         self.open.get().then(|| self.epoch.get())
@@ -110,6 +120,12 @@ impl Line {
         self.phone.borrow_mut().wish(wish);
         self.note(around);
         self.news.notify_one();
+    }
+
+    /// Notes that the user is about to block another one, or has stopped.
+    pub fn blocks(&self, user: UserId, blocked: bool, around: &Surroundings) {
+        self.phone.borrow_mut().blocks(user, blocked);
+        self.note(around);
     }
 
     /// Stops reading the socket, which stays open, or reads again.
@@ -176,6 +192,7 @@ impl Line {
             return None;
         }
         let node = around.world.pick(&ready);
+        self.at.set(Some(node.name));
         let (near, socket) = pipe();
         let mut phone = self.phone.borrow_mut();
         let user = phone.device.user;

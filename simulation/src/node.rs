@@ -13,6 +13,7 @@ use rally_actors::greet::Guest;
 use rally_actors::incidents::Incident;
 use rally_actors::metrics::{Counts, Label};
 use rally_actors::node::{NoTickets, Parts};
+use rally_actors::presence_watch::Changed;
 use rally_actors::session::Session;
 use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
@@ -23,8 +24,8 @@ use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store as _, UserChange};
 use rally_schema::frame::Hello;
 use rally_schema::limits::FRAME_BYTES;
-use rally_schema::{Life, NodeId, UserId};
-use tokio::sync::mpsc;
+use rally_schema::{Life, NodeId, Stage, UserId};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Duration, sleep, timeout};
 
@@ -50,6 +51,18 @@ pub struct Visit {
 enum Call {
     Visit(Visit),
     LogOut(UserId),
+    Block(Block, oneshot::Sender<()>),
+}
+
+/// That a user blocks another one, or stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// Who does.
+    pub user: UserId,
+    /// Whom.
+    pub blocked: UserId,
+    /// Whether he is blocked from now on.
+    pub on: bool,
 }
 
 /// Raises the epoch of the account, then tells it, as HTTP does.
@@ -57,6 +70,15 @@ async fn log_out_everywhere(node: Arc<Node>, user: UserId) {
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
     if let Ok(Some(account)) = node.store.change_user(user, change).await {
         node.log_out_everywhere(user, account.epoch);
+    }
+}
+
+/// Stores whom a user blocks, tells it, as HTTP does, and answers.
+async fn block(node: Arc<Node>, Block { user, blocked, on }: Block, answer: oneshot::Sender<()>) {
+    if node.store.set_block(user, blocked, on).await.is_ok() {
+        let _ = node.presence.send(Changed { user, stage: Stage::Home }).await;
+        // Nobody may be left who waits for it.
+        let _ = answer.send(());
     }
 }
 
@@ -209,6 +231,9 @@ impl SimNode {
                             Call::LogOut(user) => {
                                 spawn_local(log_out_everywhere(worker.node.clone(), user));
                             }
+                            Call::Block(what, answer) => {
+                                spawn_local(block(worker.node.clone(), what, answer));
+                            }
                         }
                     }
                 });
@@ -292,6 +317,17 @@ impl SimNode {
             // Nobody takes it: it is dying.
             let _ = running.door.send(Call::LogOut(user));
         }
+    }
+
+    /// Has somebody block another one here, or stop; tells whether that is done. What is not may
+    /// be done still, unless the node died.
+    pub async fn block(&self, block: Block) -> bool {
+        let (answer, done) = oneshot::channel();
+        if let Some(running) = self.running.borrow().as_ref() {
+            // Nobody takes it, and nobody answers: it is dying.
+            let _ = running.door.send(Call::Block(block, answer));
+        }
+        done.await.is_ok()
     }
 
     /// Breaks every socket that clients have here.

@@ -162,10 +162,7 @@ impl<'a> Engine<'a> {
                     self.act(kind, intended)?;
                 }
             }
-            while let Some(sender) = self.answered.pop() {
-                let now = self.now_ns();
-                self.send(sender, now)?;
-            }
+            self.send_next()?;
             if drop_at.is_some_and(|at| at <= now) {
                 drop_at = None;
                 self.drop_all(now)?;
@@ -225,17 +222,44 @@ impl<'a> Engine<'a> {
     /// Says something on an open connection; counts what the protocol has not.
     fn say(&mut self, line: Line, act: Act<'_>, name: &str) -> Result<()> {
         self.out.clear();
+        self.append(line, act, name);
+        Ok(self.fleet.write(line, &self.out)?)
+    }
+
+    fn append(&mut self, line: Line, act: Act<'_>, name: &str) {
         if !self.wire.act(line, act, &mut self.out) {
             *self.measured.unsupported.entry(name.to_owned()).or_default() += 1;
         }
-        Ok(self.fleet.write(line, &self.out)?)
+    }
+
+    /// Has who was answered send his next message (a closed loop). Who was answered several times
+    /// in one read sends as many in one write, as a client that finds them answered does.
+    fn send_next(&mut self) -> Result<()> {
+        while let Some(sender) = self.answered.pop() {
+            let line = sender * self.scenario.devices;
+            let mut count = 1;
+            while self.answered.pop_if(|next| *next == sender).is_some() {
+                count += 1;
+            }
+            self.out.clear();
+            for _ in 0..count {
+                let now = self.now_ns();
+                let seq = self.book.send(sender, now, now >= self.course.begin_ns());
+                match self.clients[line].open {
+                    true => self.append_message(line, seq),
+                    false => self.clients[line].waiting.push_back(seq),
+                }
+            }
+            self.fleet.write(line, &self.out)?;
+        }
+        Ok(())
     }
 
     /// Sends the next message of a user, from his first device.
     fn send(&mut self, sender: usize, intended: u64) -> Result<()> {
         let now = self.now_ns();
         let counts = intended >= self.course.begin_ns();
-        if counts && !self.scenario.is_closed() {
+        if counts {
             let lag = self.measured.spans.entry("lag".to_owned()).or_default();
             lag.0.saturating_record(now.saturating_sub(intended));
         }
@@ -251,12 +275,18 @@ impl<'a> Engine<'a> {
     }
 
     pub(super) fn write_message(&mut self, line: Line, seq: usize) -> Result<()> {
+        self.out.clear();
+        self.append_message(line, seq);
+        Ok(self.fleet.write(line, &self.out)?)
+    }
+
+    /// Appends a message to what is to be written to a connection next.
+    fn append_message(&mut self, line: Line, seq: usize) {
         let mut said = std::mem::take(&mut self.text);
         text::write(seq, self.scenario.send.text_bytes, &mut said);
         let to = self.scenario.peer_of(line / self.scenario.devices);
-        let sent = self.say(line, Act::Send { seq, to, text: &said }, "send");
+        self.append(line, Act::Send { seq, to, text: &said }, "send");
         self.text = said;
-        sent
     }
 
     /// Waits at most `timeout` for bytes, and takes up what they say.

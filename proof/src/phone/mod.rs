@@ -168,6 +168,7 @@ impl<H: Host> Phone<H> {
         (self.synced, self.hole) = (false, false);
         for intent in &mut self.intents {
             intent.tried |= intent.sent_ms.take().is_some();
+            intent.unanswered = 0;
         }
         for thread in self.threads.values_mut() {
             (thread.wait_until_ms, thread.has_delivered, thread.wants[0]) = (0, None, None);

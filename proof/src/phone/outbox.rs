@@ -31,6 +31,8 @@ pub(super) struct Intent {
     pub(super) tried: bool,
     /// When it was sent on this connection, if it was.
     pub(super) sent_ms: Option<u64>,
+    /// Attempts on this connection that nobody has answered.
+    pub(super) unanswered: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -62,8 +64,9 @@ impl<H: Host> Phone<H> {
     }
 
     pub(super) fn intend(&mut self, r#ref: Ref, conversation: ConversationId, what: What) {
-        let (stamp, first, tried, sent_ms) = (None, None, false, None);
-        self.intents.push(Intent { r#ref, conversation, what, stamp, first, tried, sent_ms });
+        let (stamp, first, tried, sent_ms, unanswered) = (None, None, false, None, 0);
+        let intent = Intent { r#ref, conversation, what, stamp, first, tried, sent_ms, unanswered };
+        self.intents.push(intent);
     }
 
     /// Sends what may be sent now.
@@ -105,6 +108,7 @@ impl<H: Host> Phone<H> {
         let after = self.thread(conversation).messages.keys().next_back().copied();
         let intent = &mut self.intents[index];
         (intent.stamp, intent.sent_ms) = (Some(stamp), Some(now_ms));
+        intent.unanswered += 1;
         intent.first.get_or_insert(stamp);
         let (r#ref, retry, Stamp { at, n }) = (intent.r#ref, intent.tried, stamp);
         let frame = match intent.what.clone() {
@@ -209,6 +213,11 @@ impl<H: Host> Phone<H> {
         }
         let now_ms = self.host.now_ms();
         let intent = &mut self.intents[index];
+        intent.unanswered = intent.unanswered.saturating_sub(1);
+        if error.code.retry() == Retry::Never && intent.unanswered > 0 {
+            // It was sent again behind this attempt, and may be taken then.
+            return;
+        }
         intent.sent_ms = None;
         // A contradiction has the stamp of what it contradicts, or is none.
         let stands = matches!(intent.what, What::Contradict { .. });

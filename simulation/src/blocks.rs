@@ -1,0 +1,48 @@
+//! Blocking another user for a while, at some node and while anything may go wrong.
+//!
+//! Whether a block is felt is for the judges: who is blocked is refused, and what he was refused
+//! for good is never stored, whatever a node does with an attempt that it took up before.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rally_schema::UserId;
+use tokio::time::sleep;
+
+use crate::line::{Line, Surroundings};
+use crate::node::{Block, SimNode};
+
+/// Of so many wishes one is to block somebody.
+pub const RARITY: u64 = 25;
+
+/// How long nobody is asked after one did not do it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Has the user of a device block another one for a while; ends when he has stopped.
+pub async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId) {
+    let user = line.user();
+    // Often so short that a node which stood still meanwhile knows nothing of it.
+    let most_ms = if around.world.below(2) == 0 { 5_000 } else { 30_000 };
+    let lasts_ms = 500 + around.world.below(most_ms);
+    line.blocks(blocked, true, &around);
+    set(&around, Block { user, blocked, on: true }).await;
+    sleep(Duration::from_millis(lasts_ms)).await;
+    set(&around, Block { user, blocked, on: false }).await;
+    line.blocks(blocked, false, &around);
+}
+
+/// Asks one node after the other until one has done it. Who is asked is waited for, however long
+/// he stands still: what he does after somebody else did the opposite would hold.
+async fn set(around: &Surroundings, block: Block) {
+    loop {
+        let ready: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_ready()).collect();
+        if !ready.is_empty() {
+            let node = around.world.pick(&ready);
+            around.trace(&block.user, || format!("asks {} for {block:?}", node.name));
+            if node.block(block).await {
+                return;
+            }
+        }
+        sleep(AGAIN).await;
+    }
+}
