@@ -27,6 +27,11 @@ pub const PUSHED: usize = 200;
 /// Which user a record is for; its first four bytes. The next eight hold the message's number.
 pub type Index = u32;
 
+/// The message's number in a record that is none: the first of every connection, which says whose it
+/// is where others name the peer, and is acknowledged at once. Connections may arrive in another order
+/// than they were begun in.
+pub const INTRODUCES: u64 = u64::MAX;
+
 /// The number with which the child's listener is registered.
 const LISTENER: u64 = u64::MAX;
 
@@ -65,7 +70,7 @@ impl Bare {
         }
     }
 
-    /// Takes up every connection that waits; lines are numbered in the order of arrival.
+    /// Takes up every connection that waits, in the order of arrival.
     fn accept(&mut self) -> Result<()> {
         loop {
             match self.listener.accept() {
@@ -102,9 +107,11 @@ impl Bare {
 pub fn messages(file: &Path, devices: usize, sync: bool) -> Result<()> {
     let mut file = create(file)?;
     let mut bare = Bare::listen()?;
-    let (mut turn, mut stored) = (Vec::<(usize, [u8; 12])>::new(), Vec::new());
+    let (mut turn, mut stored) = (Vec::<(usize, usize, u64)>::new(), Vec::new());
     // What one read left over of a record, by line.
     let mut rests: Vec<Vec<u8>> = Vec::new();
+    // Whose connections are, and where those are.
+    let (mut names, mut places) = (Vec::<usize>::new(), Vec::<usize>::new());
     let (mut ack, mut push) = ([b'a'; ACK], [b'm'; PUSHED]);
     loop {
         bare.wait(None)?;
@@ -113,14 +120,28 @@ pub fn messages(file: &Path, devices: usize, sync: bool) -> Result<()> {
             if data == LISTENER {
                 bare.accept()?;
                 rests.resize_with(bare.lines.len(), Vec::new);
+                names.resize(bare.lines.len(), usize::MAX);
                 continue;
             }
             let line = data as usize;
             let bytes = bare.read(line)?;
-            let whole = records(&mut rests[line], &bare.scratch[..bytes], |head| {
-                turn.push((line, head));
+            let mut introduced = false;
+            records(&mut rests[line], &bare.scratch[..bytes], |head| match read(head) {
+                (name, INTRODUCES) => {
+                    names[line] = name;
+                    places.resize(places.len().max(name + 1), usize::MAX);
+                    places[name] = line;
+                    introduced = true;
+                }
+                (peer, number) => {
+                    turn.push((line, peer, number));
+                    stored.resize(stored.len() + STORED, b's');
+                }
             });
-            stored.resize(stored.len() + whole * STORED, b's');
+            if introduced {
+                ack[4..12].copy_from_slice(&INTRODUCES.to_le_bytes());
+                bare.lines[line].write_all(&ack)?;
+            }
         }
         if turn.is_empty() {
             continue;
@@ -129,15 +150,15 @@ pub fn messages(file: &Path, devices: usize, sync: bool) -> Result<()> {
         if sync {
             fdatasync(&file)?;
         }
-        for (line, head) in turn.drain(..) {
-            ack[..12].copy_from_slice(&head);
-            push[..12].copy_from_slice(&head);
-            let peer = Index::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        for (line, peer, number) in turn.drain(..) {
+            ack[4..12].copy_from_slice(&number.to_le_bytes());
+            push[4..12].copy_from_slice(&number.to_le_bytes());
             // So little never fills a socket that is read; what fails is a line that ended.
             let _ = bare.lines[line].write(&ack);
             let of = |user: usize| user * devices..(user + 1) * devices;
-            for to in of(peer).chain(of(line / devices)).filter(|to| *to != line) {
-                if let Some(to) = bare.lines.get_mut(to) {
+            for to in of(peer).chain(of(names[line] / devices)) {
+                let to = places.get(to).filter(|to| **to != line);
+                if let Some(to) = to.and_then(|to| bare.lines.get_mut(*to)) {
                     let _ = to.write(&push);
                 }
             }
@@ -146,8 +167,15 @@ pub fn messages(file: &Path, devices: usize, sync: bool) -> Result<()> {
     }
 }
 
+/// Reads the head of a record: for whom, and which message.
+pub fn read(head: [u8; 12]) -> (usize, u64) {
+    let (index, number) = head.split_at(4);
+    let index = Index::from_le_bytes(index.try_into().expect("four bytes"));
+    (index as usize, u64::from_le_bytes(number.try_into().expect("eight bytes")))
+}
+
 /// Cuts records out of what was read; keeps an incomplete one.
-fn records(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut([u8; 12])) -> usize {
+fn records(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut([u8; 12])) {
     let mut cut = |bytes: &[u8]| {
         let whole = bytes.chunks_exact(SENT);
         let left = whole.remainder().len();
@@ -159,12 +187,11 @@ fn records(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut([u8; 12])) -> 
     if rest.is_empty() {
         let used = cut(bytes);
         rest.extend_from_slice(&bytes[used..]);
-        return used / SENT;
+        return;
     }
     rest.extend_from_slice(bytes);
     let used = cut(rest);
     rest.drain(..used);
-    used / SENT
 }
 
 fn create(path: &Path) -> Result<File> {
@@ -216,11 +243,11 @@ mod tests {
     fn records_may_be_cut_anywhere() {
         let stream: Vec<u8> = (0..10u8).flat_map(|n| [n; SENT]).collect();
         for piece in [1, 7, SENT - 1, SENT, SENT + 1, 1000, 10_000] {
-            let (mut rest, mut heads, mut whole) = (Vec::new(), Vec::new(), 0);
+            let (mut rest, mut heads) = (Vec::new(), Vec::new());
             for bytes in stream.chunks(piece) {
-                whole += records(&mut rest, bytes, |head| heads.push(head[11]));
+                records(&mut rest, bytes, |head| heads.push(head[11]));
             }
-            assert_eq!((whole, heads), (10, (0..10).collect()), "in pieces of {piece}");
+            assert_eq!(heads, Vec::from_iter(0..10), "in pieces of {piece}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the driver that the nodes use, and acknowledges and passes on what is written. There are no
 //! sessions, routers or brokers in it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::bare::{ACK, PUSHED, SENT};
+use crate::bare::{self, ACK, INTRODUCES, PUSHED, SENT};
 use crate::people::user;
 use crate::wire::text;
 
@@ -64,11 +65,11 @@ struct Commits {
     text_bytes: usize,
     /// Tells this process's users and messages from those of others.
     run: u64,
-    /// The connections' other halves, in the order of their arrival.
-    lines: Mutex<Vec<Arc<tokio::sync::Mutex<OwnedWriteHalf>>>>,
+    /// The connections' other halves, by whose they are.
+    lines: Mutex<HashMap<usize, Arc<tokio::sync::Mutex<OwnedWriteHalf>>>>,
 }
 
-/// Serves until it is killed: one user a connection, in the order of their arrival.
+/// Serves until it is killed: one user a connection.
 pub fn serve(cassandra: &str, keyspace: &str, text_bytes: usize) -> Result<()> {
     let database = Database::open(Options {
         contact_points: vec![cassandra.to_owned()],
@@ -99,19 +100,28 @@ impl Commits {
     fn take(self: &Arc<Self>, stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         let (reading, writing) = stream.into_split();
-        let mut lines = self.lines.lock();
-        let line = lines.len();
-        lines.push(Arc::new(tokio::sync::Mutex::new(writing)));
-        tokio::spawn(self.clone().read(line, reading));
+        tokio::spawn(self.clone().read(reading, writing));
         Ok(())
     }
 
     /// Commits what comes, each record on its own.
-    async fn read(self: Arc<Self>, line: usize, mut reading: OwnedReadHalf) {
+    async fn read(self: Arc<Self>, mut reading: OwnedReadHalf, writing: OwnedWriteHalf) {
         let mut record = [0; SENT];
+        let (mut line, mut writing) = (0, Some(writing));
         while reading.read_exact(&mut record).await.is_ok() {
-            let mut head = [0; 12];
-            head.copy_from_slice(&record[..12]);
+            let head = *record.first_chunk().expect("a record is longer than its head");
+            let (name, number) = bare::read(head);
+            if number == INTRODUCES {
+                line = name;
+                let writing = writing.take().map(|half| Arc::new(tokio::sync::Mutex::new(half)));
+                self.lines.lock().extend(writing.map(|half| (line, half)));
+                let mut ack = [b'a'; ACK];
+                ack[..12].copy_from_slice(&head);
+                if self.write(line, &ack).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let this = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = this.commit(line, head).await {
@@ -123,10 +133,7 @@ impl Commits {
     }
 
     async fn commit(&self, line: usize, head: [u8; 12]) -> Result<()> {
-        let peer = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let mut seq = [0; 8];
-        seq.copy_from_slice(&head[4..]);
-        let seq = u64::from_le_bytes(seq);
+        let (peer, seq) = bare::read(head);
         let first = (self.run << 20) as usize;
         let pair = Pair::direct(user(first + line), user(first + peer));
         let mut said = String::new();
@@ -144,7 +151,7 @@ impl Commits {
     }
 
     async fn write(&self, line: usize, bytes: &[u8]) -> Result<()> {
-        let to = self.lines.lock().get(line).cloned().context("nobody is there")?;
+        let to = self.lines.lock().get(&line).cloned().context("nobody is there")?;
         Ok(to.lock().await.write_all(bytes).await?)
     }
 }

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod faults;
+mod late;
 mod line;
 mod rest;
 mod site;
@@ -33,6 +34,7 @@ use crate::proc::room_for;
 use crate::stop::Stop;
 use accounts::Account;
 use faults::{Counts, Fault, Hook, Plan};
+use late::Late;
 use line::{Line, Record};
 use site::Site;
 use workload::{Load, MOST_TEXT_BYTES, Mishaps};
@@ -181,7 +183,9 @@ async fn run(
             lines.push(Rc::new(Line::new(device, wrong_by_ms, token.clone(), site, record)));
         }
     }
-    let tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
+    let mut tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
+    let late = Rc::new(Late::default());
+    tasks.push(actix_rt::spawn(late.clone().watch(record.clone())));
     let patience = Duration::from_secs(args.rest_seconds);
     if let Some(who) = rest::all(&lines, &record, patience).await {
         bail!("{who}, before anything was done");
@@ -193,7 +197,7 @@ async fn run(
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
     let done = Cell::new(false);
-    let (stalls, ()) = futures_util::try_join!(
+    let (mut stalls, ()) = futures_util::try_join!(
         async {
             let stalls = plan.run(CALM, &record, stop).await;
             done.set(true);
@@ -210,6 +214,7 @@ async fn run(
     }
     let (stored, unread) = rest::read_back(&people, &site, patience).await;
     tasks.iter().for_each(|task| task.abort());
+    stalls.extend(late.spans());
     Ok(History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use crate::bare::{ACK, Index, PUSHED, SENT};
+use crate::bare::{ACK, INTRODUCES, Index, PUSHED, SENT};
 use crate::run::scenario::Scenario;
 use crate::wire::{Act, From, Heard, Line, Next, Wire, text};
 
@@ -14,8 +14,8 @@ const PONG: [u8; 6] = [0x8a, 0x80, 1, 2, 3, 4];
 /// Bytes of a ping.
 const PING: usize = 2;
 
-/// Clients of a bare loop. The loop numbers connections as they arrive, which is the order of
-/// lines; none comes back.
+/// Clients of a bare loop. Each connection to the one that passes messages begins with saying whose
+/// it is; none comes back.
 pub struct Bare {
     address: SocketAddr,
     text_bytes: usize,
@@ -39,8 +39,11 @@ impl Wire for Bare {
         self.address
     }
 
-    fn connected(&mut self, _line: Line, _out: &mut Vec<u8>) -> Result<bool> {
-        Ok(true)
+    fn connected(&mut self, line: Line, out: &mut Vec<u8>) -> Result<bool> {
+        if !self.pings {
+            record(line, INTRODUCES, out);
+        }
+        Ok(self.pings)
     }
 
     fn feed(
@@ -55,10 +58,11 @@ impl Wire for Bare {
             return Ok(Next::Stay);
         }
         let (text_bytes, said) = (self.text_bytes, &mut self.text);
-        answers(&mut self.rests[line], bytes, |acked, seq| match acked {
-            true => tell(Heard::Acked { seq, id: 0 }),
+        answers(&mut self.rests[line], bytes, |acked, number| match acked {
+            true if number == INTRODUCES => tell(Heard::Open),
+            true => tell(Heard::Acked { seq: number as usize, id: 0 }),
             false => {
-                text::write(seq, text_bytes, said);
+                text::write(number as usize, text_bytes, said);
                 tell(Heard::Message { text: said, id: 0 });
             }
         });
@@ -67,16 +71,21 @@ impl Wire for Bare {
 
     fn act(&mut self, _line: Line, act: Act<'_>, out: &mut Vec<u8>) -> bool {
         let Act::Send { seq, to, .. } = act else { return false };
-        let begin = out.len();
-        out.resize(begin + SENT, b'r');
-        out[begin..begin + 4].copy_from_slice(&(to as Index).to_le_bytes());
-        out[begin + 4..begin + 12].copy_from_slice(&(seq as u64).to_le_bytes());
+        record(to, seq as u64, out);
         true
     }
 }
 
+/// Appends one record.
+fn record(index: usize, number: u64, out: &mut Vec<u8>) {
+    let end = out.len() + SENT;
+    out.extend_from_slice(&(index as Index).to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+    out.resize(end, b'r');
+}
+
 /// Cuts acks and pushes out of what was read; the byte after the head tells them apart.
-fn answers(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut(bool, usize)) {
+fn answers(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut(bool, u64)) {
     rest.extend_from_slice(bytes);
     let mut used = 0;
     while let Some(kind) = rest.get(used + 12) {
@@ -87,7 +96,7 @@ fn answers(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut(bool, usize)) 
         }
         let mut seq = [0; 8];
         seq.copy_from_slice(&rest[used + 4..used + 12]);
-        each(acked, u64::from_le_bytes(seq) as usize);
+        each(acked, u64::from_le_bytes(seq));
         used += length;
     }
     rest.drain(..used);

@@ -6,7 +6,8 @@
 //! to tell. Who has a session is shown online no later than [`ONLINE_MS`] after it began, and from then on as long as it lives,
 //! whoever else goes or dies. To both bounds comes as long as some node stood still meanwhile, did
 //! not reach the broker, or could not be told from one that is dead: gossip and broker were bad at
-//! once, or a life began while gossip was; and as long as the store failed.
+//! once, or a life began while gossip was; as long as the store failed; and as long as the checker
+//! itself did not run.
 //! Who blocks whom, or did a moment ago, tells him nothing, and is told nothing by him; what is shown
 //! then stays until something else is told.
 //! A session whose client does not read for a while proves nothing: it is shown nothing new, and
