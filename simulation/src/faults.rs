@@ -140,7 +140,7 @@ pub async fn happen(
             let most_ms = if world.below(3) == 0 { 40_000 } else { 14_000 };
             // Every other time who waits there for an answer reloads: what he sent lies in the
             // socket of a node that will take it, and he sends it again elsewhere.
-            if world.below(2) == 0 {
+            if around.grudges && world.below(2) == 0 {
                 world.delay(500, 3_000).await;
                 let waits = |line: &&Rc<Line>| {
                     line.is_at(node.name) && line.phone.borrow().wants().is_some()
