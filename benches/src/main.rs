@@ -26,6 +26,7 @@ mod run;
 mod scrape;
 mod server;
 mod stop;
+mod storage;
 mod subject;
 mod verify;
 mod wire;
@@ -68,6 +69,7 @@ enum Command {
     Add(run::compare::AddArgs),
     Show(run::compare::ShowArgs),
     Pages(pages::PagesArgs),
+    Storage(storage::StorageArgs),
     Verify(verify::VerifyArgs),
     Judge(verify::JudgeArgs),
     Judges(judges::JudgesArgs),
@@ -160,6 +162,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Run(args) => return run::command(args, &Stop::on_signals()?),
         Command::Judges(args) => judges::command(args, &Stop::on_signals()?),
         Command::Pages(args) => pages::command(args, &Stop::on_signals()?),
+        Command::Storage(args) => storage::command(args, &Stop::on_signals()?),
     }?;
     // The report says which promise about messages was broken.
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(2) })

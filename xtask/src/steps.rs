@@ -97,7 +97,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "drivers",
-        about: "broker and store keep their promises on RabbitMQ and Cassandra",
+        about: "broker and store keep their promises on RabbitMQ and Cassandra, and are measured",
         needs: &["services"],
         run: drivers,
     },
@@ -239,7 +239,10 @@ fn drivers(checkout: &Checkout) -> anyhow::Result<Outcome> {
         call::run(test.args(["--skip", "kill::"]))
     };
     ["rabbitmq", "cassandra", "model"].into_iter().try_for_each(test)?;
-    Ok(Outcome::Passed)
+    let mut storage = call::cargo(checkout.root());
+    storage.env("RALLY_TEST_CASSANDRA_DATA", services::cassandra_data(checkout));
+    storage.args(["test", "-p", "rally-bench", "--test", "storage"]).args(IGNORED);
+    passed(call::run(storage.arg("--test-threads=1")))
 }
 
 /// One after the other: each starts several processes, and measures.

@@ -21,6 +21,9 @@ use crate::{call, debian};
 const CQL: u16 = 9_042;
 const JMX: u16 = 7_199;
 
+/// Its folder for tables, in that of a node.
+const DATA: &str = "data";
+
 /// Fetches the jars where they are missing.
 pub fn install(checkout: &Checkout) -> anyhow::Result<()> {
     let (pom, jars) = (checkout.root().join("xtask/services/cassandra-pom.xml"), jars(checkout));
@@ -106,7 +109,7 @@ file_cache_size: 48MiB
 networking_cache_size: 32MiB
 ",
         seeds = seeds.join(","),
-        data = folder("data"),
+        data = node.join(DATA).display(),
         commitlog = folder("commitlog"),
         hints = folder("hints"),
         caches = folder("caches"),
@@ -253,6 +256,11 @@ fn jamm(jars: &Path) -> anyhow::Result<PathBuf> {
 
 fn jars(checkout: &Checkout) -> PathBuf {
     checkout.kept("cassandra")
+}
+
+/// Where node `index` keeps its tables.
+pub fn data(home: &Path, index: u8) -> PathBuf {
+    node_home(home, index).join(DATA)
 }
 
 fn node_home(home: &Path, index: u8) -> PathBuf {

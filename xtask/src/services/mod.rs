@@ -246,6 +246,11 @@ fn keep_count(home: &std::path::Path, kind: &str, count: u8) -> anyhow::Result<(
     }
 }
 
+/// Where the first node of Cassandra keeps its tables.
+pub fn cassandra_data(checkout: &Checkout) -> PathBuf {
+    cassandra::data(&home(checkout), 1)
+}
+
 fn home(checkout: &Checkout) -> PathBuf {
     checkout.root().join(".rally/services")
 }
