@@ -3,12 +3,17 @@
 //! The same for a session that is asked by frames and for a process that is asked over HTTP.
 //! Whoever asks sees only conversations that he is a member of. Knows nothing of who asks how.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rally_schema::frame;
 use rally_schema::limits::UNREAD_CAP;
 use rally_schema::{ConversationId, MessageId, UserId};
 
 use crate::store::{InboxRow, MessageRow, Store, StoreError, is_full};
 use crate::twins;
+
+/// Conversations whose unread messages are counted side by side: one after the other took most of an
+/// inbox's time, and all of a page at once would be one reader's flood upon the store.
+const COUNTED_AT_ONCE: usize = 8;
 
 /// Finds the other member of a conversation that the user is in.
 pub async fn find_peer(
@@ -38,9 +43,8 @@ pub async fn entries(
     user: UserId,
     rows: Vec<InboxRow>,
 ) -> Result<Vec<frame::InboxEntry>, StoreError> {
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Some(head) = row.head() else { continue };
+    let entries = rows.into_iter().filter_map(|row| Some((row.head()?, row)));
+    let entry = async |(head, row): (frame::Head, InboxRow)| {
         let InboxRow { conversation, peer, cells } = row;
         // Nothing of anybody is newer than the head.
         let all_read = cells.read_up_to >= Some(head.id) || peer == user;
@@ -48,7 +52,7 @@ pub async fn entries(
             true => 0,
             false => store.unread(conversation, user, cells.read_up_to, UNREAD_CAP).await?,
         };
-        entries.push(frame::InboxEntry {
+        Ok(frame::InboxEntry {
             conversation,
             peer,
             head,
@@ -56,9 +60,9 @@ pub async fn entries(
             read_up_to: cells.read_up_to,
             peer_delivered_up_to: cells.peer_delivered_up_to,
             peer_read_up_to: cells.peer_read_up_to,
-        });
-    }
-    Ok(entries)
+        })
+    };
+    stream::iter(entries).map(entry).buffered(COUNTED_AT_ONCE).try_collect().await
 }
 
 /// Reads a page of a conversation as it stands, and whether more may follow.

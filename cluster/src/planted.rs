@@ -48,6 +48,8 @@ faults! {
     EditBeatsDeletion,
     /// An outcome that is not known is told as a failure.
     UnknownSaidFailed,
+    /// A retry is refused for good while an earlier attempt may still be taken.
+    RetryGivenUp,
     /// Parcels that never came are not missed.
     GapUnheard,
     /// After a queue began anew, nobody is asked whether something was lost on its way to it.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rally_schema::UserId;
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::line::{Line, Surroundings};
@@ -18,8 +19,20 @@ pub const RARITY: u64 = 25;
 /// How long nobody is asked after one did not do it.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Has the user of a device block another one for a while; ends when he has stopped.
-pub async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId) {
+/// Has the user of a device block another one for a while.
+pub fn begin(around: &Rc<Surroundings>, line: &Rc<Line>, blocked: UserId) {
+    let block = spawn_local(happen(around.clone(), line.clone(), blocked));
+    around.blocking.borrow_mut().push(block);
+}
+
+/// Waits until nobody blocks anybody any more.
+pub async fn end(around: &Surroundings) {
+    for block in around.blocking.take() {
+        block.await.expect("who blocks does not panic");
+    }
+}
+
+async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId) {
     let user = line.user();
     // Often so short that a node which stood still meanwhile knows nothing of it.
     let most_ms = if around.world.below(2) == 0 { 5_000 } else { 30_000 };

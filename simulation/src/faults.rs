@@ -5,7 +5,9 @@ use std::rc::Rc;
 use rally_actors::Settings;
 use rally_proof::Span;
 
+use crate::blocks;
 use crate::line::{Line, Surroundings};
+use crate::node::SimNode;
 use crate::world::Weather;
 
 /// A kind of fault.
@@ -138,17 +140,9 @@ pub async fn happen(
             node.set_paused(true);
             // Often for as long that others give it up, and not so long that its clients go.
             let most_ms = if world.below(3) == 0 { 40_000 } else { 14_000 };
-            // Every other time who waits there for an answer reloads: what he sent lies in the
-            // socket of a node that will take it, and he sends it again elsewhere.
-            if around.grudges && world.below(2) == 0 {
-                world.delay(500, 3_000).await;
-                let waits = |line: &&Rc<Line>| {
-                    line.is_at(node.name) && line.phone.borrow().wants().is_some()
-                };
-                let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
-                waiting.iter().for_each(|line| line.set_online(false));
-                world.delay(10, 500).await;
-                waiting.iter().for_each(|line| line.set_online(true));
+            if around.grudges {
+                world.delay(200, 1_500).await;
+                leave(node, around, lines).await;
             }
             world.delay(500, most_ms).await;
             // Now and then the whole machine slept.
@@ -237,6 +231,25 @@ pub async fn happen(
         _ => {}
     }
     around.trace(&"fault", || format!("ends: {about}"));
+}
+
+/// Has everybody reload who waits for an answer of a node that stands still, and one of those to whom
+/// they write block him for a moment. What was sent lies in the socket of a node that will take it,
+/// and is sent again elsewhere.
+async fn leave(node: &SimNode, around: &Rc<Surroundings>, lines: &[Rc<Line>]) {
+    let waits = |line: &&Rc<Line>| line.is_at(node.name) && line.phone.borrow().wants().is_some();
+    let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
+    let written = waiting.iter().find_map(|line| {
+        let to = line.phone.borrow().writes_to()?;
+        let other = lines.iter().find(|other| other.user() == to && other.user() != line.user())?;
+        Some((other.clone(), line.user()))
+    });
+    if let Some((line, blocked)) = written {
+        blocks::begin(around, &line, blocked);
+    }
+    waiting.iter().for_each(|line| line.set_online(false));
+    around.world.delay(10, 500).await;
+    waiting.iter().for_each(|line| line.set_online(true));
 }
 
 /// When the ways between nodes were bad.

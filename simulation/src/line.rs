@@ -13,6 +13,7 @@ use rally_proof::history::Entry;
 use rally_schema::frame::{Beat, Bye, ByeReason, ClientFrame};
 use rally_schema::{NodeId, ServerFrame, UserId};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
@@ -71,6 +72,8 @@ pub struct Surroundings {
     pub shown: RefCell<Option<String>>,
     /// Whether users block each other.
     pub grudges: bool,
+    /// Blocks that are not over yet.
+    pub blocking: RefCell<Vec<JoinHandle<()>>>,
     /// Whether every frame and fault is printed.
     pub trace: bool,
 }

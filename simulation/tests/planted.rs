@@ -30,7 +30,7 @@ fn promises(fault: Fault) -> &'static [u8] {
         Fault::MarksMoveBack | Fault::ReadUndelivered => &[5],
         Fault::MarkUnlogged => &[6],
         Fault::EditBeatsDeletion => &[8],
-        Fault::UnknownSaidFailed => &[9],
+        Fault::UnknownSaidFailed | Fault::RetryGivenUp => &[9],
         Fault::NoOverlap
         | Fault::MissedMeanwhile
         | Fault::GapUnheard

@@ -231,7 +231,8 @@ impl Batch {
         if earlier.is_none() {
             self.admit(send.stamp(), send.retry)?;
             let reached = self.reach(pair).await;
-            reached.map_err(|refused| if send.retry { not_yet(refused) } else { refused })?;
+            let again = send.retry && !planted::on(Fault::RetryGivenUp);
+            reached.map_err(|refused| if again { not_yet(refused) } else { refused })?;
         }
         let push = (!earlier.as_ref().is_some_and(|row| row.deleted)).then(|| {
             let frame = rally_schema::frame::Message {

@@ -59,6 +59,14 @@ impl Intent {
 }
 
 impl<H: Host> Phone<H> {
+    /// Gives to whom its first message goes that has not been acknowledged.
+    pub fn writes_to(&self) -> Option<UserId> {
+        self.intents.iter().find_map(|intent| match &intent.what {
+            What::Send { to, .. } => Some(*to),
+            What::Edit { .. } | What::Delete { .. } | What::Contradict { .. } => None,
+        })
+    }
+
     pub(super) fn new_ref(&self) -> Ref {
         self.host.uuid().into()
     }
