@@ -21,3 +21,4 @@ pub mod run;
 mod store;
 pub mod sum;
 mod world;
+mod wrong_clock;

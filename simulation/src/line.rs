@@ -222,7 +222,7 @@ impl Line {
             let reads = self.phone.borrow().reads();
             if !reads {
                 heard_ms = now_ms;
-            } else if now_ms > heard_ms + SILENCE_MS {
+            } else if now_ms > heard_ms + SILENCE_MS || self.phone.borrow().is_unanswered() {
                 return None;
             }
             let mut out = self.phone.borrow_mut().take_out();

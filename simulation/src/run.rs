@@ -26,6 +26,7 @@ use crate::log_outs;
 use crate::membership::Board;
 use crate::node::{Counted, Ground, SimNode};
 use crate::world::{EPOCH_MS, World};
+use crate::wrong_clock;
 use rally_proof::phone::{Phone, Wish};
 
 /// How large one run is.
@@ -215,22 +216,8 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
         trouble.await.expect("faults do not panic");
     }
     world.heal();
-    for node in &around.nodes {
-        node.set_paused(false);
-        node.machine.set_skew(0);
-        // What began with a wrong clock, or followed one when it was alone, is started anew once
-        // all that was dated ahead is past, as `operations.md` says.
-        if node.is_ahead() {
-            node.kill();
-        }
-    }
-    let ahead_ms = model.high_water_ms().saturating_sub(EPOCH_MS + world.now_ms());
-    if around.nodes.iter().any(|node| !node.is_up()) {
-        sleep(Duration::from_millis(ahead_ms)).await;
-    }
-    for node in around.nodes.iter().filter(|node| !node.is_up()) {
-        node.start(settings.clone()).await;
-    }
+    around.nodes.iter().for_each(|node| node.set_paused(false));
+    set_right(&around, &settings).await;
     blocks::end(&around).await;
     lines.iter().for_each(|line| line.set_online(true));
     let mut restless = come_to_rest(&lines).await;
@@ -258,6 +245,12 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     if is_settled {
         earlier.push(record(&around, &lines, &model, &users).await);
     }
+    wrong_clock::happen(&around, &lines).await;
+    restless = restless.or(come_to_rest(&lines).await);
+    if is_settled {
+        earlier.push(record(&around, &lines, &model, &users).await);
+    }
+    set_right(&around, &settings).await;
     let calm = calm::happen(&around, &lines).await;
     restless = restless.or(come_to_rest(&lines).await);
     sleep(STAY).await;
@@ -276,6 +269,25 @@ async fn simulate(seed: u64, size: Size, trace: bool) -> Outcome {
     around.nodes.iter().for_each(|node| node.count(&mut counted));
     let faults = world.faults();
     Outcome { history, earlier, kinds, faults, operations, counted, outlived }
+}
+
+/// Sets all clocks right, and starts who is down. What began with a wrong clock, or followed one when
+/// it was alone, is started anew once all that was dated ahead is past, as `operations.md` says.
+async fn set_right(around: &Surroundings, settings: &Settings) {
+    for node in &around.nodes {
+        node.machine.set_skew(0);
+        if node.is_ahead() {
+            node.kill();
+        }
+    }
+    let now_ms = EPOCH_MS + around.world.now_ms();
+    let ahead_ms = around.model.high_water_ms().saturating_sub(now_ms);
+    if around.nodes.iter().any(|node| !node.is_up()) {
+        sleep(Duration::from_millis(ahead_ms)).await;
+    }
+    for node in around.nodes.iter().filter(|node| !node.is_up()) {
+        node.start(settings.clone()).await;
+    }
 }
 
 /// Writes down what happened so far, and what is shown and stored now.

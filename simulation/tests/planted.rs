@@ -20,8 +20,8 @@ const LOG_INS: u8 = 0;
 /// of its edits, marks and badges.
 const A_PUSH_IS_MISSED: &[u8] = &[2, 6, 8];
 
-/// Gives the promises that a fault breaks: one of their judges must be among those that find it.
-/// Others may see what follows from it, such as a badge that counts a message that is not stored.
+/// Gives the promises that a fault breaks: one of their judges must find it. Others may see what
+/// follows from it, such as a badge that counts a message that is not stored, and see it earlier.
 fn promises(fault: Fault) -> &'static [u8] {
     match fault {
         Fault::AckUnconfirmed => &[1],
@@ -52,7 +52,8 @@ fn promises(fault: Fault) -> &'static [u8] {
     }
 }
 
-/// Runs seeds until a judge finds something; gives the smallest such seed and all that was found.
+/// Runs seeds until a judge of its promise finds it; gives the smallest such seed and all that was
+/// found there.
 fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
     let (next, found) = (AtomicU64::new(1), Mutex::new(None::<(u64, Vec<Breach>)>));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -70,8 +71,10 @@ fn find(fault: Fault) -> Option<(u64, Vec<Breach>)> {
                     let outlived = outlived.map(|values| Breach { number: LOG_INS, words, values });
                     let breaches: Vec<Breach> =
                         outcome.breaches().into_iter().chain(outlived).collect();
+                    let expected = promises(fault);
+                    let is_it = breaches.iter().any(|breach| expected.contains(&breach.number));
                     let mut found = found.lock();
-                    if !breaches.is_empty() && found.as_ref().is_none_or(|(f, _)| seed < *f) {
+                    if is_it && found.as_ref().is_none_or(|(f, _)| seed < *f) {
                         *found = Some((seed, breaches));
                     }
                 }
@@ -90,7 +93,7 @@ fn every_planted_fault_is_found_by_the_judge_of_its_promise() {
         let expected = promises(*fault);
         let Some((seed, breaches)) = find(*fault) else {
             println!("| {fault:?} | {expected:?} | nobody | {SEEDS} | |");
-            wrong.push(format!("{fault:?} was not found in {SEEDS} seeds"));
+            wrong.push(format!("{fault:?} was not found by {expected:?} in {SEEDS} seeds"));
             continue;
         };
         let by: Vec<u8> = breaches.iter().map(|breach| breach.number).collect();
@@ -98,9 +101,6 @@ fn every_planted_fault_is_found_by_the_judge_of_its_promise() {
             "| {fault:?} | {expected:?} | {by:?} | {seed} | \
              `cargo xtask simulate --seeds 1 --seed {seed} --plant {fault:?}` |"
         );
-        if !by.iter().any(|number| expected.contains(number)) {
-            wrong.push(format!("{fault:?} was found by others than {expected:?}: {breaches:#?}"));
-        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -146,6 +146,15 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Plan(Vec<(Hook, Vec<usize>)>);
 
+/// What was done.
+#[derive(Debug)]
+pub struct Done {
+    /// When something was broken.
+    pub spans: Vec<Span>,
+    /// Why not all that was planned could be done.
+    pub failed: Option<anyhow::Error>,
+}
+
 impl Plan {
     /// Plans faults, each to the next of those that it may befall.
     ///
@@ -181,32 +190,32 @@ impl Plan {
         faults.iter().enumerate().map(plan).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Does all of it, with some calm before each and after the last; gives when something was
-    /// broken. Stopped, it mends what is broken and does no more.
-    ///
-    /// # Errors
-    ///
-    /// A command failed. What it was to break is mended all the same, since half of it may be broken.
-    pub async fn run(&self, calm: Duration, record: &Record, stop: &Stop) -> Result<Vec<Span>> {
+    /// Does all of it, with some calm before each and after the last. Stopped, or when a command
+    /// fails, it mends what is broken and does no more.
+    pub async fn run(&self, calm: Duration, record: &Record, stop: &Stop) -> Done {
         let mut spans = Vec::new();
         for (hook, victims) in &self.0 {
             pause(calm, stop).await;
             for victim in victims {
                 if stop.asked() {
-                    return Ok(spans);
+                    return Done { spans, failed: None };
                 }
                 let from_ms = record.now_ms();
                 let broken = command(&hook.breaks, *victim).await;
                 if broken.is_ok() {
                     pause(hook.fault.lasts(), stop).await;
                 }
+                // Also when that failed: half of it may be broken.
                 let mended = command(&hook.mends, *victim).await;
                 spans.push(Span { from_ms, to_ms: record.now_ms() });
-                broken.and(mended)?;
+                if let Err(failed) = broken.and(mended) {
+                    tell(&format!("no more is done to the cluster: {failed:#}"));
+                    return Done { spans, failed: Some(failed) };
+                }
             }
         }
         pause(calm, stop).await;
-        Ok(spans)
+        Done { spans, failed: None }
     }
 }
 
@@ -348,7 +357,7 @@ mod tests {
         let notes = Notes::new();
         let plan = notes.plan("restart-all=note node {n}");
         let record = Record::new();
-        let spans = plan.run(Duration::ZERO, &record, &Stop::default()).await.unwrap();
+        let spans = plan.run(Duration::ZERO, &record, &Stop::default()).await.spans;
         assert_eq!(notes.taken(), ["node 1", "node 2", "node 3"]);
         assert_eq!(spans.len(), 3);
         // What two spans share would excuse twice its time.
@@ -360,9 +369,13 @@ mod tests {
     async fn what_failed_to_break_is_mended_all_the_same_and_told() {
         let notes = Notes::new();
         let plan = notes.plan("kill-node=note broken {n}; echo half >&2; false;;note mended {n}");
-        let failed = plan.run(Duration::ZERO, &Record::new(), &Stop::default()).await.unwrap_err();
-        assert_eq!(notes.taken(), ["broken 1", "mended 1"]);
-        assert!(failed.to_string().contains("half"), "{failed}");
+        let done = plan.run(Duration::ZERO, &Record::new(), &Stop::default()).await;
+        assert_eq!(
+            (notes.taken(), done.spans.len()),
+            (vec!["broken 1".into(), "mended 1".into()], 1)
+        );
+        let failed = done.failed.unwrap().to_string();
+        assert!(failed.contains("half"), "{failed}");
     }
 
     #[actix_rt::test]
@@ -370,14 +383,14 @@ mod tests {
         let (notes, stop) = (Notes::new(), Stop::default());
         let plan = notes.plan("kill-node=note broken;;note mended");
         let record = Record::new();
-        let (spans, ()) = futures_util::join!(plan.run(Duration::ZERO, &record, &stop), async {
+        let (done, ()) = futures_util::join!(plan.run(Duration::ZERO, &record, &stop), async {
             while notes.taken().is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
             stop.ask();
         });
-        assert_eq!((notes.taken().len(), spans.unwrap().len()), (2, 1), "{:?}", notes.taken());
-        let spans = plan.run(Duration::ZERO, &record, &stop).await.unwrap();
+        assert_eq!((notes.taken().len(), done.spans.len()), (2, 1), "{:?}", notes.taken());
+        let spans = plan.run(Duration::ZERO, &record, &stop).await.spans;
         assert_eq!(
             (notes.taken().len(), spans.len()),
             (2, 0),

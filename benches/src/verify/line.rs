@@ -261,6 +261,7 @@ impl Line {
                 self.heard.set(Instant::now());
             }
             ensure!(self.heard.get().elapsed() <= SILENCE, "heard nothing for {SILENCE:?}");
+            ensure!(!self.phone.borrow().is_unanswered(), "an answer did not come");
             let mut out = self.phone.borrow_mut().take_out();
             if beat.elapsed() > BEAT {
                 beat = Instant::now();

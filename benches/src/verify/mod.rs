@@ -33,7 +33,7 @@ use crate::dice::Dice;
 use crate::proc::room_for;
 use crate::stop::Stop;
 use accounts::Account;
-use faults::{Counts, Fault, Hook, Plan};
+use faults::{Counts, Done, Fault, Hook, Plan};
 use late::Late;
 use line::{Line, Record};
 use site::Site;
@@ -141,12 +141,19 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
         made.with_context(|| format!("making {}", path.display())).map(|out| (path, out))
     });
     let kept = kept.transpose()?;
-    let history = actix_rt::System::new().block_on(run(args, accounts, &plan, stop))?;
+    let (history, failed) = actix_rt::System::new().block_on(run(args, accounts, &plan, stop))?;
     if let Some((path, out)) = kept {
         file::write(&history, BufWriter::new(out))
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(verdict::say(&history)?)
+    let status = verdict::say(&history)?;
+    match failed {
+        // Kept or not, what was asked for was not all done.
+        Some(failed) if status != verdict::BROKEN => {
+            Err(failed.context("not all faults were done: the verdict is about the rest"))
+        }
+        _ => Ok(ExitCode::from(status)),
+    }
 }
 
 /// Runs `judge`.
@@ -154,7 +161,7 @@ pub fn judge(args: &JudgeArgs) -> Result<ExitCode> {
     let path = args.file.display();
     let from = File::open(&args.file).with_context(|| format!("opening {path}"))?;
     let history = file::read(BufReader::new(from)).with_context(|| format!("reading {path}"))?;
-    Ok(verdict::say(&history)?)
+    Ok(ExitCode::from(verdict::say(&history)?))
 }
 
 /// Says how it goes on. Whoever does not read it any more still wants the verdict.
@@ -167,7 +174,7 @@ async fn run(
     accounts: Option<Vec<Account>>,
     plan: &Plan,
     stop: &Stop,
-) -> Result<History> {
+) -> Result<(History, Option<anyhow::Error>)> {
     let seed = args.seed.unwrap_or_else(|| u64::from(Uuid::new_v4().as_fields().0));
     tell(&format!("seed {seed} (again: --seed {seed})"));
     let (site, record) = (Rc::new(Site::new(&args.urls)), Rc::new(Record::new()));
@@ -197,17 +204,13 @@ async fn run(
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
     let done = Cell::new(false);
-    let (mut stalls, ()) = futures_util::try_join!(
-        async {
-            let stalls = plan.run(CALM, &record, stop).await;
-            done.set(true);
-            stalls
-        },
-        async {
-            load.run(args.seconds, Mishaps::All, &done, &mut dice).await;
-            Ok(())
-        }
-    )?;
+    let faults = async {
+        let faults = plan.run(CALM, &record, stop).await;
+        done.set(true);
+        faults
+    };
+    let (Done { spans: mut stalls, failed }, ()) =
+        futures_util::join!(faults, load.run(args.seconds, Mishaps::All, &done, &mut dice));
     let mut restless = rest::all(&lines, &record, patience).await;
     if restless.is_none() {
         restless = rest::absence(&lines, &users, &record, patience).await;
@@ -215,7 +218,7 @@ async fn run(
     let (stored, unread) = rest::read_back(&people, &site, patience).await;
     tasks.iter().for_each(|task| task.abort());
     stalls.extend(late.spans());
-    Ok(History {
+    let history = History {
         views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,
         entries: record.entries.take(),
@@ -224,5 +227,6 @@ async fn run(
         restless: restless.or(unread),
         ended_ms: record.now_ms(),
         ..History::default()
-    })
+    };
+    Ok((history, failed))
 }

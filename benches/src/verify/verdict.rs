@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
-use std::process::ExitCode;
 
 use rally_proof::{History, PROMISES, Promise, judge};
 
@@ -12,16 +11,19 @@ struct Verdict {
     status: u8,
 }
 
-/// Judges, and says what was found; the status is 1 when a promise was broken, and 2 when nothing
-/// happened by which one could have been.
-pub fn say(history: &History) -> io::Result<ExitCode> {
+/// The status with which a program ends that found a promise broken.
+pub const BROKEN: u8 = 1;
+
+/// Judges, and says what was found; gives the status to end with: [`BROKEN`], or 2 when nothing
+/// happened by which a promise could have been.
+pub fn say(history: &History) -> io::Result<u8> {
     let Verdict { text, status } = verdict(history);
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has read enough; the status says the rest.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    Ok(ExitCode::from(status))
+    Ok(status)
 }
 
 fn verdict(history: &History) -> Verdict {
@@ -53,7 +55,7 @@ fn verdict(history: &History) -> Verdict {
         let _ = writeln!(text, "            nothing happened by which a promise is judged");
     }
     let status = match (is_broken, is_seen) {
-        (true, _) => 1,
+        (true, _) => BROKEN,
         (false, true) => 0,
         (false, false) => 2,
     };

@@ -58,8 +58,6 @@ pub struct Phone<H> {
     next_cursor: Option<String>,
     /// The last send that was acknowledged at its first attempt: no second answer can come.
     settled: Option<Intent>,
-    /// Where everything was sent that is acknowledged.
-    acked: BTreeMap<Ref, ConversationId>,
     /// Holes for which a sync was asked.
     asked: BTreeSet<MessageId>,
     /// Whose presence was asked for on this connection.
@@ -89,7 +87,6 @@ impl<H: Host> Phone<H> {
             loads: BTreeMap::new(),
             next_cursor: None,
             settled: None,
-            acked: BTreeMap::new(),
             asked: BTreeSet::new(),
             watched: BTreeSet::new(),
             hole: false,
@@ -142,6 +139,7 @@ impl<H: Host> Phone<H> {
     /// Stops reading its connection, or reads it again.
     pub fn set_reads(&mut self, reads: bool) {
         if std::mem::replace(&mut self.reads, reads) != reads {
+            self.wait_anew();
             self.events.push(if reads { Event::Reads } else { Event::StopsReading });
         }
     }
@@ -168,7 +166,6 @@ impl<H: Host> Phone<H> {
         (self.synced, self.hole) = (false, false);
         for intent in &mut self.intents {
             intent.tried |= intent.sent_ms.take().is_some();
-            intent.unanswered = 0;
         }
         for thread in self.threads.values_mut() {
             (thread.wait_until_ms, thread.has_delivered, thread.wants[0]) = (0, None, None);

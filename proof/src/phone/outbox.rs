@@ -15,7 +15,7 @@ use crate::history::{Event, Shown};
 /// Sends that a device has on the way in one conversation.
 const ON_THE_WAY: usize = 4;
 
-/// How long an answer is waited for before the frame is sent again.
+/// How long an answer is waited for before the connection is given up.
 const ANSWER_MS: u64 = 8_000;
 
 /// What a device has still to bring to the server.
@@ -31,8 +31,6 @@ pub(super) struct Intent {
     pub(super) tried: bool,
     /// When it was sent on this connection, if it was.
     pub(super) sent_ms: Option<u64>,
-    /// Attempts on this connection that nobody has answered.
-    pub(super) unanswered: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -72,9 +70,25 @@ impl<H: Host> Phone<H> {
     }
 
     pub(super) fn intend(&mut self, r#ref: Ref, conversation: ConversationId, what: What) {
-        let (stamp, first, tried, sent_ms, unanswered) = (None, None, false, None, 0);
-        let intent = Intent { r#ref, conversation, what, stamp, first, tried, sent_ms, unanswered };
+        let (stamp, first, tried, sent_ms) = (None, None, false, None);
+        let intent = Intent { r#ref, conversation, what, stamp, first, tried, sent_ms };
         self.intents.push(intent);
+    }
+
+    /// Tells whether an answer is awaited for so long that the connection is to be ended: nothing is
+    /// sent twice on one.
+    pub fn is_unanswered(&self) -> bool {
+        let now_ms = self.host.now_ms();
+        let late = |intent: &Intent| intent.sent_ms.is_some_and(|sent| now_ms >= sent + ANSWER_MS);
+        self.reads && self.intents.iter().any(late)
+    }
+
+    /// Waits anew for answers: they may lie in a socket that was not read until now.
+    pub(super) fn wait_anew(&mut self) {
+        let now_ms = self.host.now_ms();
+        self.intents.iter_mut().filter_map(|intent| intent.sent_ms.as_mut()).for_each(|sent_ms| {
+            *sent_ms = now_ms;
+        });
     }
 
     /// Sends what may be sent now.
@@ -87,18 +101,9 @@ impl<H: Host> Phone<H> {
         }
         let mut on_the_way = BTreeMap::<ConversationId, usize>::new();
         for index in 0..self.intents.len() {
-            let Intent { conversation, sent_ms, .. } = self.intents[index];
+            let Intent { conversation, .. } = self.intents[index];
             let count = on_the_way.entry(conversation).or_default();
             *count += 1;
-            if sent_ms.is_some_and(|sent| now_ms >= sent + ANSWER_MS) {
-                // No answer: what became of it is not known, nor of what went after it, which
-                // comes again behind it.
-                for later in &mut self.intents[index..] {
-                    if later.conversation == conversation {
-                        later.tried |= later.sent_ms.take().is_some();
-                    }
-                }
-            }
             let thread = self.thread(conversation);
             let waits = thread.wait_until_ms > now_ms || thread.stopped;
             if *count <= ON_THE_WAY && !waits && self.intents[index].sent_ms.is_none() {
@@ -116,7 +121,6 @@ impl<H: Host> Phone<H> {
         let after = self.thread(conversation).messages.keys().next_back().copied();
         let intent = &mut self.intents[index];
         (intent.stamp, intent.sent_ms) = (Some(stamp), Some(now_ms));
-        intent.unanswered += 1;
         intent.first.get_or_insert(stamp);
         let (r#ref, retry, Stamp { at, n }) = (intent.r#ref, intent.tried, stamp);
         let frame = match intent.what.clone() {
@@ -157,7 +161,6 @@ impl<H: Host> Phone<H> {
             return;
         };
         let intent = self.intents.remove(index);
-        self.acked.insert(r#ref, intent.conversation);
         let Intent { conversation, what, stamp, first, tried, .. } = intent.clone();
         let me = self.device.user;
         match what {
@@ -208,12 +211,6 @@ impl<H: Host> Phone<H> {
         }
         let Some(index) = self.intents.iter().position(|intent| Some(intent.r#ref) == error.r#ref)
         else {
-            // Another attempt of it was acknowledged: nothing has to wait for this one.
-            if let Some(r#ref) = error.r#ref.filter(|_| error.code.holds())
-                && let Some(conversation) = self.acked.get(&r#ref).copied()
-            {
-                self.out.push(Forget { r#ref, conversation }.into());
-            }
             return;
         };
         if let Some(now) = error.now {
@@ -221,11 +218,6 @@ impl<H: Host> Phone<H> {
         }
         let now_ms = self.host.now_ms();
         let intent = &mut self.intents[index];
-        intent.unanswered = intent.unanswered.saturating_sub(1);
-        if error.code.retry() == Retry::Never && intent.unanswered > 0 {
-            // It was sent again behind this attempt, and may be taken then.
-            return;
-        }
         intent.sent_ms = None;
         // A contradiction has the stamp of what it contradicts, or is none.
         let stands = matches!(intent.what, What::Contradict { .. });

@@ -84,17 +84,9 @@ impl<H: Host> Phone<H> {
                 {
                     self.events.push(Event::Contradicted { r#ref });
                     let what = What::Contradict { to, text: format!("not {text}") };
-                    let (first, tried, sent_ms, unanswered) = (stamp, true, None, 0);
-                    let mistake = Intent {
-                        r#ref,
-                        conversation,
-                        what,
-                        stamp,
-                        first,
-                        tried,
-                        sent_ms,
-                        unanswered,
-                    };
+                    let (first, tried, sent_ms) = (stamp, true, None);
+                    let mistake =
+                        Intent { r#ref, conversation, what, stamp, first, tried, sent_ms };
                     self.intents.push(mistake);
                 }
             }
