@@ -18,7 +18,11 @@ const DEVICES: usize = 25;
 /// Users that are registered at once.
 const AT_ONCE: usize = 8;
 
-/// Clients of the node that dies (`RALLY_TEST_CROWD`).
+/// Clients of the node when it dies for the first time: what others wait then is what a death costs
+/// them, and no crowd.
+const FEW: usize = 50;
+
+/// Clients of the node when it dies again (`RALLY_TEST_CROWD`).
 const CLIENTS: usize = 500;
 
 /// Within how long all of them must be connected and caught up elsewhere.
@@ -31,8 +35,16 @@ const SPAN_S: usize = 10;
 #[ignore = "needs services: cargo xtask services up"]
 async fn all_clients_of_a_node_that_dies_are_soon_back_and_others_go_on() {
     let mut trial = Trial::of_three().await;
+    for (nth, clients) in [FEW, count("RALLY_TEST_CROWD", CLIENTS)].into_iter().enumerate() {
+        a_node_dies(&mut trial, &format!("crowd{nth}of"), clients).await;
+    }
+    trial.end("the node of a crowd died").await;
+}
+
+/// Has a node die that has so many clients, and start again; their users are called so.
+async fn a_node_dies(trial: &mut Trial, called: &str, clients: usize) {
     let victim = 0;
-    let crowd = Crowd::at(&trial.nodes, victim, count("RALLY_TEST_CROWD", CLIENTS)).await;
+    let crowd = Crowd::at(&trial.nodes, victim, called, clients).await;
     calm().await;
     let (others, span) = (trial.load.elsewhere(victim), seconds("RALLY_TEST_SPAN", SPAN_S));
     assert!(!others.is_empty(), "some pair has nobody at node {victim}");
@@ -56,7 +68,6 @@ async fn all_clients_of_a_node_that_dies_are_soon_back_and_others_go_on() {
     assert!(back[back.len() - 1] <= BACK, "all are back within {BACK:?}");
     trial.to(victim, |node| node.restart());
     crowd.go();
-    trial.end("the node of a crowd died").await;
 }
 
 /// Clients of all nodes.
@@ -67,8 +78,8 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Connects clients until so many are at a node, and waits until these have caught up.
-    async fn at(nodes: &Cluster, node: usize, clients: usize) -> Self {
+    /// Connects clients of users called so until so many are at a node, and waits until these have caught up.
+    async fn at(nodes: &Cluster, node: usize, called: &str, clients: usize) -> Self {
         let (mut this, name) =
             (Self { synced: Vec::new(), tasks: Vec::new() }, format!("node-{node}"));
         let addresses = nodes.addresses();
@@ -77,7 +88,7 @@ impl Crowd {
                 break;
             }
             let register = |nth| {
-                let name = format!("crowd{}", round * AT_ONCE + nth);
+                let name = format!("{called}{}", round * AT_ONCE + nth);
                 let (_, at) = nodes.all().nth(nth % NODES).unwrap();
                 async move { nodes.person(&name, at).await }
             };
