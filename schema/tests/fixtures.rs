@@ -42,3 +42,31 @@ fn unknown_fields_are_ignored() {
     let frame = ClientFrame::decode(r#"{"type":"beat","added_later":{"a":[1]}}"#).unwrap();
     assert_eq!(frame.kind(), "beat");
 }
+
+#[test]
+fn a_frame_is_the_same_wherever_its_type_stands_and_however_it_is_spaced() {
+    for beat in [
+        r#"{"type":"beat"}"#,
+        r#"{"type":"beat","later":1}"#,
+        r#"{"later":1,"type":"beat"}"#,
+        r#" { "type" : "beat" } "#,
+        r#"{"type":"be\u0061t"}"#,
+    ] {
+        assert_eq!(ClientFrame::decode(beat).map(|frame| frame.kind()), Ok("beat"), "{beat}");
+    }
+}
+
+#[test]
+fn what_begins_like_a_frame_and_is_none_is_told_as_such() {
+    for (text, code) in [
+        (r#"{"type":"beat""#, "bad_frame"),
+        (r#"{"type":"beat"x}"#, "bad_frame"),
+        (r#"{"type":"beat"}}"#, "bad_frame"),
+        (r#"{"type":"nothing""#, "bad_frame"),
+        (r#"{"type":"nothing"}"#, "unknown_type"),
+        (r#"{"type":"beat\\"}"#, "unknown_type"),
+    ] {
+        let error = ClientFrame::decode(text).unwrap_err();
+        assert_eq!(error.code().name(), code, "{text}: {error}");
+    }
+}

@@ -46,6 +46,13 @@ impl DecodeError {
     }
 }
 
+/// Gives the `type` of a frame that begins with it, as those do that a client or the server writes:
+/// such a frame is read in one pass. What is wrong with another one is found by the way around.
+fn leading_type(text: &str) -> Option<&str> {
+    let (name, rest) = text.strip_prefix(r#"{"type":""#)?.split_once('"')?;
+    rest.starts_with([',', '}']).then_some(name)
+}
+
 /// Reads only the tag; the frame itself is read in a second pass, so that no tree is built.
 #[derive(Deserialize)]
 struct Tag<'a> {
@@ -74,17 +81,27 @@ macro_rules! frames {
 
             /// Reads one frame; says what is wrong with it, quoting no field's content.
             pub fn decode(text: &str) -> Result<Self, DecodeError> {
+                if let Some(frame) = leading_type(text).and_then(|name| Self::read(name, text)) {
+                    return frame;
+                }
                 // serde takes an array for a struct, member by member; a frame is an object.
                 if !text.trim_ascii_start().starts_with('{') {
                     return Err(DecodeError::Bad("a frame is a JSON object".to_owned()));
                 }
                 let tag: Tag<'_> = serde_json::from_str(text).map_err(|e| DecodeError::Bad(e.to_string()))?;
-                match tag.r#type.as_ref() {
+                Self::read(&tag.r#type, text).unwrap_or_else(|| {
+                    Err(DecodeError::UnknownType(tag.r#type.chars().take(32).collect()))
+                })
+            }
+
+            /// Reads the body of a frame of this type; `None` when there is no such type.
+            fn read(name: &str, text: &str) -> Option<Result<Self, DecodeError>> {
+                Some(match name {
                     $($wire => serde_json::from_str::<$body>(text)
                         .map(Self::$variant)
                         .map_err(|e| DecodeError::Bad(format!("{}: {e}", $wire))),)*
-                    other => Err(DecodeError::UnknownType(other.chars().take(32).collect())),
-                }
+                    _ => return None,
+                })
             }
 
             /// Writes the frame as the JSON text of one WebSocket message.
