@@ -28,10 +28,11 @@ for part in $parts; do
     floors)
         measure pairs-500 rally,floor,socketio pairs --rate 500
         measure pairs-2000 rally,floor,socketio pairs --rate 2000
+        "$bench" show "$reports/pairs-2000.json" --svg "$reports/pairs-2000.svg"
         measure pairs-5000 rally,floor pairs --rate 5000
         ;;
     # shellcheck disable=SC2086
-    saturation) measure saturation rally,floor,socketio pairs $closed --html "$reports/saturation.html" ;;
+    saturation) measure saturation rally,floor,socketio pairs $closed ;;
     # shellcheck disable=SC2086
     receipts) measure saturation-receipts rally pairs $closed --set receipts=read ;;
     fan-out)

@@ -31,9 +31,14 @@ pub fn check(text: &str) -> Result<(), TextError> {
 /// Gives the beginning of a text as an inbox shows it: one line of at most [`PREVIEW_CHARS`].
 pub fn preview(text: &str) -> String {
     let text = text.trim_start();
+    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    // Nearly all that people write, and decided without looking at characters one by one.
+    let first = text.as_bytes().get(..PREVIEW_CHARS).unwrap_or(text.as_bytes());
+    if is_plain(first) {
+        return text[..first.len()].trim_end().to_owned();
+    }
     let end = text.char_indices().nth(PREVIEW_CHARS).map_or(text.len(), |(end, _)| end);
     let line = text[..end].trim_end();
-    // Most lines need no other blank than a space: those are copied whole.
     let bent = |c: char| c != ' ' && c.is_whitespace();
     if line.contains(bent) { line.replace(bent, " ") } else { line.to_owned() }
 }
@@ -56,5 +61,10 @@ mod tests {
     fn a_preview_is_one_short_line() {
         assert_eq!(preview("  one\ntwo  "), "one two");
         assert_eq!(preview(&"é".repeat(500)).chars().count(), PREVIEW_CHARS);
+        assert_eq!(preview(&"x".repeat(500)), "x".repeat(PREVIEW_CHARS));
+        assert_eq!(preview(&format!("{} {}", "x".repeat(99), "y")), "x".repeat(99));
+        let bent = format!("{}\ny", "x".repeat(99));
+        assert_eq!(preview(&bent), "x".repeat(99), "what ends it is no part of it");
+        assert_eq!(preview("one\u{a0}two\u{7f}"), "one two\u{7f}");
     }
 }

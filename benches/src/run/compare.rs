@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::report::{Figure, shown};
 use crate::run::document::Document;
+use crate::run::page;
 use crate::run::publish;
 
 /// The 97.5th percentile of Student's t for 1 to 10 degrees of freedom; beyond that, the last.
@@ -56,6 +57,9 @@ pub struct ShowArgs {
     /// Also write it as a page with plots.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Also write its first plot alone, as a picture.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Runs `compare`.
@@ -113,7 +117,11 @@ pub fn add(args: &AddArgs) -> Result<ExitCode> {
 
 /// Runs `show`.
 pub fn show(args: &ShowArgs) -> Result<ExitCode> {
-    publish(&Document::read(&args.report)?, None, args.html.as_deref())
+    let document = Document::read(&args.report)?;
+    if let Some(path) = &args.svg {
+        page::picture(&document, path)?;
+    }
+    publish(&document, None, args.html.as_deref())
 }
 
 /// How much more one is than another.

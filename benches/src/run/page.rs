@@ -33,6 +33,12 @@ pub fn write(document: &Document, path: &Path) -> Result<()> {
     std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))
 }
 
+/// Writes the first of its plots alone.
+pub fn picture(document: &Document, path: &Path) -> Result<()> {
+    let (_, svg) = plots(document)?.into_iter().next().context("nothing of it can be drawn")?;
+    std::fs::write(path, svg).with_context(|| format!("writing {}", path.display()))
+}
+
 fn page(document: &Document) -> Result<Markup> {
     let (scenario, machine) = (&document.scenario, &document.machine);
     let table = document.table();
@@ -164,6 +170,8 @@ fn draw(x: &str, y: &str, curves: &[Curve]) -> Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        // Wherever it is shown: its letters are black.
+        area.fill(&WHITE).map_err(|error| wrong(&error))?;
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .x_label_area_size(36)
