@@ -18,8 +18,8 @@ const DEVICES: usize = 25;
 /// Users that are registered at once.
 const AT_ONCE: usize = 8;
 
-/// Clients of the node when it dies for the first time: what others wait then is what a death costs
-/// them, and no crowd.
+/// Clients of the node when it dies before and after the crowd's death: what others wait then is what
+/// a death costs them, and no crowd. Where the pairs are, and so who waits, is another thing each time.
 const FEW: usize = 50;
 
 /// Clients of the node when it dies again (`RALLY_TEST_CROWD`).
@@ -35,7 +35,8 @@ const SPAN_S: usize = 10;
 #[ignore = "needs services: cargo xtask services up"]
 async fn all_clients_of_a_node_that_dies_are_soon_back_and_others_go_on() {
     let mut trial = Trial::of_three().await;
-    for (nth, clients) in [FEW, count("RALLY_TEST_CROWD", CLIENTS)].into_iter().enumerate() {
+    let crowd = count("RALLY_TEST_CROWD", CLIENTS);
+    for (nth, clients) in [FEW, crowd, FEW].into_iter().enumerate() {
         a_node_dies(&mut trial, &format!("crowd{nth}of"), clients).await;
     }
     trial.end("the node of a crowd died").await;
