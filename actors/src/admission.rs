@@ -1,27 +1,31 @@
-//! How many catch-ups of a node read the store at once; reconnects go first.
+//! How many catch-ups of a node read the store at once, and who goes first.
 //!
-//! After a node's death thousands of clients come back together. Whoever is not let in
-//! waits in one of two lines; each waits in no more memory than his place takes.
+//! After a node's death thousands of clients come back together, and everybody else is in doubt.
+//! Whoever is not let in waits in one of three lines; each waits in no more memory than his place
+//! takes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Which line to wait in.
+/// Which line to wait in: who waits in an earlier one goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
+    /// A catch-up that has begun, and gave its place back while its client read: what is pushed
+    /// meanwhile waits for its end.
+    Begun,
     /// A client that has just come back.
     Reconnect,
-    /// A session that is open, and only in doubt.
+    /// A session that is open, and only in doubt: it is pushed to while it waits.
     Doubt,
 }
 
 #[derive(Default)]
 struct State {
     free: usize,
-    reconnects: VecDeque<oneshot::Sender<Permit>>,
-    doubts: VecDeque<oneshot::Sender<Permit>>,
+    /// By line.
+    waiting: [VecDeque<oneshot::Sender<Permit>>; 3],
 }
 
 /// Lets a stated number in.
@@ -46,10 +50,7 @@ impl Admission {
                 None
             } else {
                 let (sender, receiver) = oneshot::channel();
-                match line {
-                    Line::Reconnect => state.reconnects.push_back(sender),
-                    Line::Doubt => state.doubts.push_back(sender),
-                }
+                state.waiting[line as usize].push_back(sender);
                 Some(receiver)
             }
         };
@@ -71,7 +72,7 @@ impl Drop for Permit {
         loop {
             let next = {
                 let mut state = admission.state();
-                let next = state.reconnects.pop_front().or_else(|| state.doubts.pop_front());
+                let next = state.waiting.iter_mut().find_map(VecDeque::pop_front);
                 state.free += usize::from(next.is_none());
                 next
             };
@@ -91,17 +92,22 @@ mod tests {
     use futures_util::FutureExt as _;
 
     #[tokio::test]
-    async fn reconnects_go_before_doubts() {
+    async fn what_has_begun_goes_before_reconnects_and_these_before_doubts() {
         let admission = Admission::new(1);
         let first = admission.enter(Line::Doubt).await;
         let mut doubt = Box::pin(admission.enter(Line::Doubt));
         let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
+        let mut begun = Box::pin(admission.enter(Line::Begun));
         assert!(doubt.as_mut().now_or_never().is_none());
         assert!(reconnect.as_mut().now_or_never().is_none());
+        assert!(begun.as_mut().now_or_never().is_none());
         drop(first);
-        let second = reconnect.as_mut().now_or_never();
-        assert!(second.is_some() && doubt.as_mut().now_or_never().is_none());
+        let second = begun.as_mut().now_or_never();
+        assert!(second.is_some() && reconnect.as_mut().now_or_never().is_none());
         drop(second);
+        let third = reconnect.as_mut().now_or_never();
+        assert!(third.is_some() && doubt.as_mut().now_or_never().is_none());
+        drop(third);
         assert!(doubt.now_or_never().is_some());
     }
 

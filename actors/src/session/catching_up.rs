@@ -3,7 +3,11 @@
 //! One mechanism for every doubt. The session is attached to its router already, so what
 //! is stored after the read began is pushed; pushes that come meanwhile are held, within
 //! the outgoing budget, and follow `synced`. When they do not fit, it runs once more.
+//!
+//! Before the read begins it may have to wait for a place, behind thousands who come back from a
+//! node that died. An open session is pushed to meanwhile: what it misses will be read.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,8 +51,10 @@ const AGAIN: Duration = Duration::from_millis(700);
 
 /// Where a session's knowledge ends, and what is being done about it.
 pub(super) struct Catching {
-    /// Where the last completed catch-up began, or what `hello` named.
-    position: Result<Option<Cursor>, ()>,
+    /// Where the last completed catch-up began, or what `hello` or `sync` named.
+    position: Rc<Cell<Position>>,
+    /// Whether the catch-up that runs has begun to read.
+    has_begun: Rc<Cell<bool>>,
     line: Line,
     reason: &'static str,
     state: State,
@@ -56,6 +62,9 @@ pub(super) struct Catching {
     held: VecDeque<Bytes>,
     held_bytes: usize,
 }
+
+/// From where a client wants to know everything, if that can be read.
+type Position = Result<Option<Cursor>, ()>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -73,7 +82,8 @@ impl Catching {
     /// Begins in doubt: with the position that `hello` named, if it did.
     pub(super) fn from_hello(cursor: Option<&str>) -> Self {
         Self {
-            position: parse(cursor),
+            position: Rc::new(Cell::new(parse(cursor))),
+            has_begun: Rc::default(),
             line: Line::Reconnect,
             reason: "connected",
             state: State::Reading,
@@ -81,9 +91,15 @@ impl Catching {
             held_bytes: 0,
         }
     }
+
+    /// Tells whether an open session waits until it may read: what is stored by now will be.
+    fn waits(&self) -> bool {
+        let reads = matches!(self.state, State::Reading | State::ReadingInVain);
+        reads && self.line == Line::Doubt && !self.has_begun.get()
+    }
 }
 
-fn parse(cursor: Option<&str>) -> Result<Option<Cursor>, ()> {
+fn parse(cursor: Option<&str>) -> Position {
     cursor.map(str::parse).transpose().map_err(|_| ())
 }
 
@@ -96,6 +112,7 @@ impl Session {
     /// Notes that something may have been missed, and begins to find out what.
     pub(super) fn doubt(&mut self, reason: &'static str, ctx: &mut Context<Self>) {
         match self.catching.state {
+            _ if self.catching.waits() => {}
             State::Live => {
                 self.catching.reason = reason;
                 self.begin_catch_up(ctx);
@@ -108,7 +125,7 @@ impl Session {
     /// Catches up from the client's own position; a client may know less than its session.
     pub(super) fn take_sync(&mut self, cursor: Option<&str>, ctx: &mut Context<Self>) {
         if cursor.is_some() {
-            self.catching.position = parse(cursor);
+            self.catching.position.set(parse(cursor));
         }
         self.doubt("asked", ctx);
     }
@@ -117,6 +134,10 @@ impl Session {
     pub(super) fn take_push(&mut self, push: Push, ctx: &mut Context<Self>) {
         let budget = self.worker.node.settings.out_budget_bytes;
         match self.catching.state {
+            _ if self.catching.waits() => match self.io.push(push.bytes) {
+                true => self.pushed(push.received_us),
+                false => count(&self.worker.node.metrics.pushes_refused, "in_doubt"),
+            },
             State::Live => {
                 if self.io.push(push.bytes) {
                     self.pushed(push.received_us);
@@ -173,6 +194,7 @@ impl Session {
     /// Reads what was missed, writes it to the socket, ends with `synced` or `reset`.
     pub(super) fn begin_catch_up(&mut self, ctx: &mut Context<Self>) {
         self.catching.state = State::Reading;
+        self.catching.has_begun = Rc::default();
         let (confirm, confirmed) = oneshot::channel();
         if !self.log_in.is_confirmed() {
             ctx.spawn(confirmed.into_actor(self).map(|confirmed, session, ctx| {
@@ -187,7 +209,8 @@ impl Session {
             user: self.user,
             epoch: self.log_in.epoch(),
             line: self.catching.line,
-            position: self.catching.position,
+            position: self.catching.position.clone(),
+            has_begun: self.catching.has_begun.clone(),
         };
         count(&run.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();
@@ -212,7 +235,7 @@ impl Session {
     fn caught_up(&mut self, done: Done, began_us: u64, ctx: &mut Context<Self>) {
         let took_us = self.now_us() - began_us;
         self.worker.node.metrics.catch_up_seconds.observe(took_us as f64 / 1e6);
-        self.catching.position = Ok(Some(done.cursor));
+        self.catching.position.set(Ok(Some(done.cursor)));
         self.catching.line = Line::Doubt;
         self.answer(done.last);
         let again =
@@ -251,7 +274,8 @@ struct CatchUp {
     user: UserId,
     epoch: Option<u64>,
     line: Line,
-    position: Result<Option<Cursor>, ()>,
+    position: Rc<Cell<Position>>,
+    has_begun: Rc<Cell<bool>>,
 }
 
 /// What the log names, by conversation.
@@ -266,6 +290,7 @@ impl CatchUp {
         while self.node.clock.is_in_doubt() {
             tokio::time::sleep(AGAIN).await;
         }
+        self.has_begun.set(true);
         let cursor = self.node.cursor(self.node.clock.now_ms());
         let account = self.node.store.user(self.user);
         let (account, log) = try_join(account, self.read_log(cursor.at)).await?;
@@ -298,7 +323,7 @@ impl CatchUp {
 
     /// Says from when to read, or why the position is of no use.
     fn check(&self, now: u64) -> Result<u64, &'static str> {
-        let cursor = self.position.map_err(|()| "malformed")?.ok_or("none")?;
+        let cursor = self.position.get().map_err(|()| "malformed")?.ok_or("none")?;
         if cursor.store != self.node.store.id() {
             return Err("other_store");
         }
@@ -358,7 +383,7 @@ impl CatchUp {
             return permit;
         }
         poll_fn(|cx| self.io.poll_uncongested(cx)).await;
-        self.node.admission.enter(self.line).await
+        self.node.admission.enter(Line::Begun).await
     }
 
     fn write(&self, frame: impl Into<ServerFrame>) {
