@@ -23,7 +23,7 @@ use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
-use tracing::{Instrument as _, debug_span, warn};
+use tracing::{Instrument as _, info_span, warn};
 
 use super::Session;
 use super::log_in::still_holds;
@@ -214,7 +214,7 @@ impl Session {
         };
         count(&run.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();
-        let span = debug_span!(target: "rally_path", "catch_up", reason = self.catching.reason);
+        let span = info_span!(target: "rally_path", "catch_up", reason = self.catching.reason);
         let running = run.run(confirm).instrument(span).into_actor(self);
         ctx.spawn(running.map(move |done, session, ctx| {
             if session.ended {

@@ -98,7 +98,7 @@ fn subscriber(
 
 fn traces(provider: &SdkTracerProvider) -> Boxed {
     let scope = InstrumentationScope::builder("rally").build();
-    let only = Targets::new().with_target(PATH, LevelFilter::TRACE);
+    let only = Targets::new().with_target(PATH, LevelFilter::INFO);
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer_with_scope(scope))
         .with_location(false)
@@ -109,7 +109,7 @@ fn traces(provider: &SdkTracerProvider) -> Boxed {
 
 fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     // The path's spans are kept from the logs unless they give them their trace ids.
-    let path = if traced { format!("{PATH}=trace") } else { format!("{PATH}=off") };
+    let path = if traced { format!("{PATH}=info") } else { format!("{PATH}=off") };
     let quiet = [
         "opentelemetry=warn",
         "fjall=warn",
@@ -124,7 +124,10 @@ fn logs(settings: &config::Telemetry, traced: bool) -> Boxed {
     let filter = quiet.into_iter().fold(chosen, EnvFilter::add_directive);
     // The AMQP library logs what is returned to it, texts and all, and no filter that an operator
     // writes may let it.
-    let filter = filter.and(filter_fn(|metadata| !metadata.target().starts_with("lapin")));
+    let amqp = filter_fn(|metadata| !metadata.target().starts_with("lapin"));
+    // Without the hint nothing says what level is the most that anybody wants, and every line that a
+    // library might log is put together before it is thrown away.
+    let filter = filter.and(amqp.with_max_level_hint(LevelFilter::TRACE));
     let mut layer = tracing_subscriber::fmt::layer();
     if !std::io::stdout().is_terminal() {
         // Colours would stand between a field's name and its value in a file that somebody searches.
@@ -203,10 +206,17 @@ pub fn traceparent(span: &Span) -> Option<String> {
     carrier.remove("traceparent")
 }
 
+/// Runs a test under a subscriber. No two at once: what one is interested in, all are asked about.
+#[cfg(test)]
+fn alone(subscriber: impl Subscriber + Send + Sync, test: impl FnOnce()) {
+    static ONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+    let _one = ONE.lock();
+    tracing::subscriber::with_default(subscriber, test);
+}
+
 #[cfg(test)]
 mod tests {
     use tracing::Level;
-    use tracing::subscriber::with_default;
 
     use super::*;
     use crate::config::value::Directives;
@@ -224,7 +234,7 @@ mod tests {
     #[test]
     fn without_a_collector_the_path_s_spans_are_not_even_made() {
         for filter in ["info", "trace", "rally_path=trace"] {
-            with_default(subscriber(&settings(filter), None), || {
+            alone(subscriber(&settings(filter), None), || {
                 assert!(tracing::info_span!(target: PATH, "send").is_disabled(), "{filter}");
             });
         }
@@ -233,20 +243,31 @@ mod tests {
     #[test]
     fn what_the_amqp_library_says_is_logged_by_no_filter() {
         for filter in ["trace", "lapin=trace", "lapin::returned_messages=warn"] {
-            with_default(subscriber(&settings(filter), None), || {
+            alone(subscriber(&settings(filter), None), || {
                 let warns = tracing::enabled!(target: "lapin::returned_messages", Level::WARN);
                 assert!(!warns, "{filter}");
             });
         }
-        with_default(subscriber(&settings("trace"), None), || {
+        alone(subscriber(&settings("trace"), None), || {
             assert!(tracing::enabled!(target: "rally_cluster", Level::WARN));
         });
     }
 
     #[test]
+    fn what_nobody_wants_is_not_put_together() {
+        let provider = SdkTracerProvider::builder().build();
+        for provider in [None, Some(&provider)] {
+            for (filter, most) in [("info", LevelFilter::INFO), ("debug", LevelFilter::DEBUG)] {
+                let hint = subscriber(&settings(filter), provider).max_level_hint();
+                assert_eq!(hint, Some(most), "{filter}");
+            }
+        }
+    }
+
+    #[test]
     fn with_a_collector_they_are() {
         let provider = SdkTracerProvider::builder().build();
-        with_default(subscriber(&settings("error"), Some(&provider)), || {
+        alone(subscriber(&settings("error"), Some(&provider)), || {
             assert!(!tracing::info_span!(target: PATH, "send").is_disabled());
         });
     }

@@ -147,7 +147,6 @@ mod tests {
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing::field::Empty;
     use tracing::info_span;
-    use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -211,7 +210,7 @@ mod tests {
     fn a_span_of_the_path_ends_after_those_under_it_and_its_failure_counts() {
         let (sent, provider) = keep(HOUR, 0.0);
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        with_default(tracing_subscriber::registry().with(layer), || {
+        super::super::alone(tracing_subscriber::registry().with(layer), || {
             let first = info_span!("first");
             let inner = info_span!(parent: &first, "inner", otel.status_code = Empty);
             drop(first);

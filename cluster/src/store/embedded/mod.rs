@@ -69,9 +69,9 @@ pub enum Durability {
 pub struct Options {
     /// What a write has survived when it returns.
     pub durability: Durability,
-    /// The least time between the beginnings of two groups, in microseconds. A sync costs as
-    /// much CPU as the rest of a message: sharing it is what this buys. A lone write waits for
-    /// nobody.
+    /// The least time between the beginnings of two groups, in microseconds, unless enough waits
+    /// for one. A sync and its wake-ups cost as much CPU as the rest of a message: sharing them is
+    /// what this buys. A lone write waits for nobody.
     pub group_interval_us: u64,
     /// How many bytes of writes may wait; what comes then is refused as busy.
     pub queue_bytes: usize,
@@ -83,7 +83,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Sync,
-            group_interval_us: 1_200,
+            group_interval_us: 5_000,
             queue_bytes: 32 << 20,
             cache_bytes: 64 << 20,
         }

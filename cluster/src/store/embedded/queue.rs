@@ -25,13 +25,16 @@ struct State<J> {
     jobs: Vec<Waiting<J>>,
     bytes: usize,
     open: bool,
-    /// Whether the loop sleeps until something arrives; otherwise nobody need be woken.
-    sleeping: bool,
+    /// How many jobs wake the loop that sleeps; more than there can be while it is awake.
+    wanted: usize,
 }
+
+/// What is wanted while the loop does not sleep: nobody need wake it.
+const AWAKE: usize = usize::MAX;
 
 impl<J> Queue<J> {
     pub(super) fn new(limit: usize) -> Self {
-        let state = State { jobs: Vec::new(), bytes: 0, open: true, sleeping: false };
+        let state = State { jobs: Vec::new(), bytes: 0, open: true, wanted: AWAKE };
         Self { limit, state: Mutex::new(state), arrived: Condvar::new() }
     }
 
@@ -44,15 +47,16 @@ impl<J> Queue<J> {
         }
         state.bytes += job.bytes;
         state.jobs.push(job);
-        if std::mem::take(&mut state.sleeping) {
+        if state.jobs.len() >= state.wanted {
+            state.wanted = AWAKE;
             drop(state);
             self.arrived.notify_one();
         }
         Ok(())
     }
 
-    /// Waits for a job, then until `not_before` unless `enough` wait already, and takes all into
-    /// the empty `jobs`. Gives `false` once the queue is closed and empty.
+    /// Waits for a job, then until `not_before` or until `enough` wait, and takes all into the
+    /// empty `jobs`. Gives `false` once the queue is closed and empty.
     pub(super) fn take(
         &self,
         not_before: Instant,
@@ -64,17 +68,14 @@ impl<J> Queue<J> {
             if !state.open {
                 return false;
             }
-            state.sleeping = true;
+            state.wanted = 1;
             self.arrived.wait(&mut state);
         }
-        if state.open && state.jobs.len() < enough {
-            let pause = not_before.saturating_duration_since(Instant::now());
-            if !pause.is_zero() {
-                drop(state);
-                std::thread::sleep(pause);
-                state = self.state.lock();
-            }
+        while state.open && state.jobs.len() < enough && Instant::now() < not_before {
+            state.wanted = enough;
+            self.arrived.wait_until(&mut state, not_before.into_std());
         }
+        state.wanted = AWAKE;
         std::mem::swap(&mut state.jobs, jobs);
         state.bytes = 0;
         true
@@ -98,6 +99,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    const AN_HOUR: Duration = Duration::from_secs(3600);
 
     fn waiting(job: u32, bytes: usize) -> Waiting<u32> {
         Waiting { job, bytes }
@@ -150,8 +153,33 @@ mod tests {
         assert!(begun.elapsed() >= Duration::from_millis(20));
         jobs.clear();
         (0..2).for_each(|n| queue.push(waiting(n, 1)).unwrap());
-        queue.take(begun + Duration::from_secs(3600), 2, &mut jobs);
+        queue.take(begun + AN_HOUR, 2, &mut jobs);
         assert_eq!(jobs.len(), 2);
+    }
+
+    /// Has a loop gather until so many wait, and tells how many it takes after `end`.
+    fn gathered(queue: &Queue<u32>, enough: usize, end: impl FnOnce()) -> usize {
+        queue.push(waiting(0, 1)).unwrap();
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| {
+                let mut jobs = Vec::new();
+                queue.take(Instant::now() + AN_HOUR, enough, &mut jobs);
+                jobs.len()
+            });
+            while queue.state.lock().wanted != enough {
+                std::thread::yield_now();
+            }
+            end();
+            taken.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn a_loop_that_gathers_goes_on_as_soon_as_enough_wait_or_it_is_closed() {
+        let queue = Queue::new(100);
+        let two = || (1..3).for_each(|n| queue.push(waiting(n, 1)).unwrap());
+        assert_eq!(gathered(&queue, 3, two), 3);
+        assert_eq!(gathered(&queue, 2, || queue.close()), 1);
     }
 
     #[test]
