@@ -2,7 +2,7 @@
 //!
 //! After a node's death thousands of clients come back together, and everybody else is in doubt.
 //! Whoever is not let in waits in one of three lines; each waits in no more memory than his place
-//! takes.
+//! takes. Of four places that become free the last line has one, however many keep coming back.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,23 @@ pub enum Line {
 #[derive(Default)]
 struct State {
     free: usize,
+    /// How many have been let in from a line.
+    passed: usize,
     /// By line.
     waiting: [VecDeque<oneshot::Sender<Permit>>; 3],
+}
+
+/// Every so many places go to the last line first.
+const LAST_FIRST: usize = 4;
+
+impl State {
+    /// Takes out who is next.
+    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+        self.passed = self.passed.wrapping_add(1);
+        let last_first = self.passed.is_multiple_of(LAST_FIRST);
+        let last = last_first.then(|| self.waiting.last_mut()?.pop_front()).flatten();
+        last.or_else(|| self.waiting.iter_mut().find_map(VecDeque::pop_front))
+    }
 }
 
 /// Lets a stated number in.
@@ -72,7 +87,7 @@ impl Drop for Permit {
         loop {
             let next = {
                 let mut state = admission.state();
-                let next = state.waiting.iter_mut().find_map(VecDeque::pop_front);
+                let next = state.next();
                 state.free += usize::from(next.is_none());
                 next
             };
@@ -109,6 +124,23 @@ mod tests {
         assert!(third.is_some() && doubt.as_mut().now_or_never().is_none());
         drop(third);
         assert!(doubt.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_last_line_moves_while_others_keep_coming() {
+        let admission = Admission::new(1);
+        let mut place = admission.enter(Line::Doubt).await;
+        let mut doubt = Box::pin(admission.enter(Line::Doubt));
+        for before in 1.. {
+            let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
+            assert!(reconnect.as_mut().now_or_never().is_none());
+            drop(place);
+            if doubt.as_mut().now_or_never().is_some() {
+                assert_eq!(before, LAST_FIRST);
+                return;
+            }
+            place = reconnect.await;
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! Sends everybody away when the node leaves, spread over a window.
 //!
 //! Not ready first, so that nobody new comes; then `bye` to every session, each with a
-//! time of its own to come back; then the committers are waited for. Its mailbox holds
-//! one message in a node's life.
+//! time of its own to come back; then the committers are waited for, and until the other nodes
+//! can see what they miss: a node that is gone tells no later number. Its mailbox holds one
+//! message in a node's life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,9 @@ impl Handler<Leave> for Drain {
                 tokio::time::sleep(LOOK).await;
             }
             while in_flight(&committers).await > 0 && !over() {
+                tokio::time::sleep(LOOK).await;
+            }
+            while !node.has_told_others() && !over() {
                 tokio::time::sleep(LOOK).await;
             }
             let left = node.routers.sessions();

@@ -146,6 +146,13 @@ impl Link {
         told.into_iter().for_each(|to| self.publish(&mut links, to, Vec::new()));
     }
 
+    /// Tells whether every life knows how far its numbers are: of what was sent to it nothing can be
+    /// lost any more without being seen.
+    pub fn is_told(&self) -> bool {
+        let links = self.0.links.lock();
+        links.lines.values().all(|line| !line.untold && line.under_way == 0)
+    }
+
     /// Numbers a parcel and hands it over, both under the one lock: the broker keeps the order
     /// of calls.
     fn publish(&self, links: &mut Links, to: Life, envelopes: Vec<Envelope>) {

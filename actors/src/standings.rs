@@ -44,13 +44,16 @@ pub fn observe(metrics: &Metrics, now_ms: u64, before: &[Member], after: &[Membe
     }
 }
 
-/// Tells whether a life that had users ended without having sent them away.
+/// Tells whether a life ended that had users: one that took them, or that had some when it was last
+/// heard. One that sends them away, or whose clock is off, takes none and may have many.
 pub fn has_died(before: &[Member], after: &[Member]) -> bool {
     let is_over = |member: &Member| matches!(member.standing, Standing::Offline { .. });
-    let had_users =
-        |member: &&Member| member.card.status == Status::Ready && member.card.roles.has(Role::Chat);
-    before.iter().filter(|known| !is_over(known)).filter(had_users).any(|known| {
-        after.iter().any(|member| member.card.life == known.card.life && is_over(member))
+    let had_users = |Member { card, .. }: &&Member| {
+        card.roles.has(Role::Chat) && (card.status == Status::Ready || card.sessions > 0)
+    };
+    after.iter().filter(|member| is_over(member)).filter(had_users).any(|over| {
+        let known = before.iter().find(|known| known.card.life == over.card.life);
+        known.is_some_and(|known| !is_over(known))
     })
 }
 
@@ -69,6 +72,29 @@ mod tests {
         let roles = Roles::all();
         let card = Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 };
         Member { standing, ..Member::new(card, 0) }
+    }
+
+    #[test]
+    fn whoever_had_users_when_it_was_last_heard_has_died() {
+        let with = |status, sessions, roles, standing| {
+            let mut member = member("b", standing);
+            member.card.status = status;
+            member.card.sessions = sessions;
+            member.card.roles = roles;
+            [member]
+        };
+        let dies = |status, sessions, roles: &str| {
+            let roles: Roles = roles.parse().unwrap();
+            let before = with(status, 9, roles, Standing::Live);
+            let over = Standing::Offline { since_ms: 3, pinged_ms: 0 };
+            let after = with(status, sessions, roles, over);
+            assert!(!has_died(&after, &after), "once is enough");
+            has_died(&before, &after)
+        };
+        assert!(dies(Status::Ready, 0, "all"), "who comes is not told at once");
+        assert!(dies(Status::Draining, 1, "all") && dies(Status::Starting, 1, "all"));
+        assert!(!dies(Status::Draining, 0, "all") && !dies(Status::Starting, 0, "all"));
+        assert!(!dies(Status::Ready, 0, "discovery"));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use harness::{Peers, TestNode, model};
 use rally_actors::Settings;
-use rally_schema::frame::{ByeReason, Forget, Send};
+use rally_schema::frame::{ByeReason, ClientFrame, Delete, Forget, Send};
 use rally_schema::limits::OPEN_CONVERSATIONS;
 use rally_schema::{ErrorCode, UserId};
+use uuid::Uuid;
 
 #[actix::test]
 async fn what_waited_already_when_a_send_was_refused_is_held_too() {
@@ -43,6 +44,42 @@ async fn a_send_that_comes_again_in_the_same_breath_holds_nothing() {
     assert_eq!(ana.answer(first.r#ref).await, Err(ErrorCode::Clock));
     assert_eq!(ana.answer(first.r#ref).await, Ok(()));
     assert_eq!(ana.answer(second.r#ref).await, Ok(()));
+}
+
+#[actix::test]
+async fn what_came_before_a_send_that_is_too_fast_is_not_held_by_it() {
+    let (store, peers) = (model().await, Peers::default());
+    let few = Settings { sends_burst: 3, sends_per_second: 1, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store), &peers, few);
+    let mut ana = here.join("ana").await;
+    let sends: Vec<Send> = (0..5).map(|nth| ana.message("ben", &format!("{nth}"))).collect();
+    // Together: the second and the third wait for the first when the fourth is refused.
+    ana.says_all(sends.clone()).await;
+    for send in &sends[..3] {
+        assert_eq!(ana.answer(send.r#ref).await, Ok(()), "{}", send.text);
+    }
+    assert_eq!(ana.answer(sends[3].r#ref).await, Err(ErrorCode::Rate));
+    let fifth = ana.answer(sends[4].r#ref).await;
+    assert!(matches!(fifth, Err(ErrorCode::Held | ErrorCode::Rate)), "{fifth:?}");
+}
+
+#[actix::test]
+async fn a_send_that_is_given_up_while_an_edit_is_written_holds_nothing() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());
+    let mut ana = here.join("ana").await;
+    let old = ana.message("ben", "too old");
+    let old = Send { at: old.at - 20_000, ..old };
+    ana.says(old.clone()).await;
+    assert_eq!(ana.answer(old.r#ref).await, Err(ErrorCode::Clock));
+    let conversation = old.conversation;
+    let next = ana.message("ben", "next");
+    let edit = Delete { r#ref: Uuid::new_v4().into(), conversation, id: Uuid::nil().into() };
+    // In one breath: the deletion is being looked for when the rest is read.
+    let frames: [ClientFrame; 3] =
+        [edit.into(), Forget { r#ref: old.r#ref, conversation }.into(), next.clone().into()];
+    ana.says_all(frames).await;
+    assert_eq!(ana.answer(next.r#ref).await, Ok(()));
 }
 
 #[actix::test]

@@ -161,9 +161,11 @@ async fn an_idle_link_tells_its_last_number_until_it_is_confirmed() {
     broker.answer(Err(PublishError::Refused(life(1)))).await;
     link.tell_numbers();
     assert_eq!(broker.published(), [(1, 1), (2, 0), (3, 0)]);
+    assert!(!link.is_told(), "the second may have been lost, and nothing shows it");
     broker.answer(Ok(())).await;
     link.tell_numbers();
     assert_eq!(broker.published().len(), 3, "it is told");
+    assert!(link.is_told());
 }
 
 #[actix::test]

@@ -14,7 +14,7 @@ use rally_cluster::store::{
     Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
     UserChange, UserRow,
 };
-use rally_schema::frame::{Beat, ClientFrame, ServerFrame, Unwatch, Watch};
+use rally_schema::frame::{Beat, ClientFrame, ServerFrame, Sync, Unwatch, Watch};
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, StoreId, UserId};
 
@@ -29,20 +29,22 @@ enum Fault {
     Busy,
 }
 
-/// The model with faults in front of its commits, whose inboxes wait while somebody holds them.
+/// The model with faults in front of its commits, whose inboxes and logs wait while somebody holds
+/// them.
 #[derive(Clone)]
 struct Uncertain {
     model: Model,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     tried: Arc<Mutex<Vec<Vec<Commit>>>>,
     inboxes: Arc<tokio::sync::Mutex<()>>,
+    logs: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Uncertain {
     async fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
-        let (tried, inboxes) = (Arc::default(), Arc::default());
-        Self { model: model().await, faults, tried, inboxes }
+        let (tried, inboxes, logs) = (Arc::default(), Arc::default(), Arc::default());
+        Self { model: model().await, faults, tried, inboxes, logs }
     }
 }
 
@@ -79,6 +81,14 @@ impl Store for Uncertain {
         })
     }
 
+    fn changes(&self, user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>> {
+        let Self { model, logs, .. } = self.clone();
+        Box::pin(async move {
+            let _turn = logs.lock().await;
+            model.changes(user, after, limit).await
+        })
+    }
+
     hand_on! {
         id() -> StoreId;
         high_water_ms() -> u64;
@@ -92,7 +102,6 @@ impl Store for Uncertain {
             -> Later<u32>;
         inbox(user: UserId, before: Option<MessageId>, limit: usize)
             -> Later<(Vec<InboxRow>, bool)>;
-        changes(user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
         expire(before_ms: u64) -> Later<u64>;
         create_user(row: UserRow) -> Later<bool>;
         import_users(rows: Vec<UserRow>) -> Later<u64>;
@@ -201,4 +210,23 @@ async fn who_is_unwatched_before_the_store_answers_is_not_watched() {
         _ => None,
     });
     assert_eq!(told.await, cid.user);
+}
+
+#[actix::test]
+async fn an_open_session_in_doubt_is_pushed_to_while_its_log_is_read() {
+    let store = Uncertain::new([]).await;
+    let (mut ana, mut ben) = ana_and_ben(&store, 20_000).await;
+    let log = store.logs.lock().await;
+    // A session takes its frames in order: once the beat is answered it is in doubt.
+    ben.says_all([ClientFrame::from(Sync { cursor: None }), Beat {}.into()]).await;
+    ben.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    let hello = ana.writes("ben", "hello").await;
+    let first = ben.hears(|frame| match frame {
+        ServerFrame::Message(message) => Some(Some(message.r#ref)),
+        ServerFrame::Synced(_) | ServerFrame::Reset(_) => Some(None),
+        _ => None,
+    });
+    assert_eq!(first.await, Some(hello.r#ref));
+    drop(log);
+    ben.hears(|frame| matches!(frame, ServerFrame::Synced(_)).then_some(())).await;
 }

@@ -199,6 +199,11 @@ impl Node {
         self.link.tell_numbers();
     }
 
+    /// Tells whether nothing that other lives were told can be lost any more without being seen.
+    pub fn has_told_others(&self) -> bool {
+        self.link.is_told()
+    }
+
     /// Gives where a user is at home, as the node sees it now: here, when nobody is ready.
     pub fn home(&self, user: UserId) -> Life {
         self.homes.read().home(user).unwrap_or(self.life)

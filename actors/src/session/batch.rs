@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use futures_util::try_join;
 use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::pages::find_peer;
 use rally_cluster::planted::{self, Fault};
@@ -42,6 +43,10 @@ pub(super) enum What {
     Send(Send),
     Edit(Edit),
     Delete(Delete),
+    /// A send that is refused already, but only in its turn.
+    Refused(Ref, ErrorFrame),
+    /// A send that does not come again.
+    Forget(Ref),
 }
 
 impl What {
@@ -50,6 +55,7 @@ impl What {
             Self::Send(send) => send.r#ref,
             Self::Edit(edit) => edit.r#ref,
             Self::Delete(delete) => delete.r#ref,
+            Self::Refused(r#ref, _) | Self::Forget(r#ref) => *r#ref,
         }
     }
 }
@@ -104,8 +110,8 @@ impl Batch {
         let mut held_by = self.held_by;
         for Queued { what, received_us, span } in waiting {
             let r#ref = what.r#ref();
-            let is_send = matches!(what, What::Send(_));
-            // It comes again: whatever follows it may go on.
+            let is_send = matches!(what, What::Send(_) | What::Refused(..));
+            // It comes again, or never: whatever follows it may go on.
             held_by = held_by.filter(|by| *by != r#ref);
             if let Some(by) = held_by.filter(|_| is_send) {
                 let text = format!("{by} must be sent again or forgotten first");
@@ -114,7 +120,7 @@ impl Batch {
                 continue;
             }
             match self.prepare(what, received_us, span).await {
-                Ok(item) => prepared.push(item),
+                Ok(item) => prepared.extend(item),
                 Err(error) => {
                     if is_send && error.code.holds() {
                         held_by = Some(r#ref);
@@ -193,23 +199,26 @@ impl Batch {
         stored
     }
 
+    /// Checks one item; `None` when there is nothing to write or to answer.
     async fn prepare(
         &mut self,
         what: What,
         received_us: u64,
         span: Span,
-    ) -> Result<Prepared, ErrorFrame> {
+    ) -> Result<Option<Prepared>, ErrorFrame> {
         let r#ref = what.r#ref();
         let preparing = async {
             match what {
-                What::Send(send) => self.prepare_send(send).await,
-                What::Edit(edit) => self.prepare_edit(edit).await,
-                What::Delete(delete) => self.prepare_delete(delete).await,
+                What::Send(send) => self.prepare_send(send).await.map(Some),
+                What::Edit(edit) => self.prepare_edit(edit).await.map(Some),
+                What::Delete(delete) => self.prepare_delete(delete).await.map(Some),
+                What::Refused(_, error) => Err(Refused::Told(error)),
+                What::Forget(_) => Ok(None),
             }
         };
         let prepared = preparing.instrument(span.clone()).await;
         match prepared {
-            Ok(item) => Ok(Prepared { received_us, span, ..item }),
+            Ok(item) => Ok(item.map(|item| Prepared { received_us, span, ..item })),
             Err(Refused::Told(error)) => Err(error.about(r#ref)),
             Err(Refused::Store(error)) => {
                 warn!(user = %self.user, %error, "a send could not be prepared");
@@ -367,10 +376,12 @@ impl Batch {
         if self.peer.is_some_and(|peer| now_ms < peer.reachable_until_ms) {
             return Ok(());
         }
-        let exists = node.store.user(pair.peer).await?.is_some();
-        let blocks_me = node.store.is_blocked(pair.peer, pair.actor).await?;
-        let i_block = node.store.is_blocked(pair.actor, pair.peer).await?;
-        if !exists || blocks_me || i_block {
+        let (peer, blocks_me, i_block) = try_join!(
+            node.store.user(pair.peer),
+            node.store.is_blocked(pair.peer, pair.actor),
+            node.store.is_blocked(pair.actor, pair.peer),
+        )?;
+        if peer.is_none() || blocks_me || i_block {
             return Err(told(
                 ErrorCode::Unreachable,
                 format!("{} cannot be written to", pair.peer),

@@ -5,7 +5,8 @@
 //! the outgoing budget, and follow `synced`. When they do not fit, it runs once more.
 //!
 //! Before the read begins it may have to wait for a place, behind thousands who come back from a
-//! node that died. An open session is pushed to meanwhile: what it misses will be read.
+//! node that died. An open session is pushed to meanwhile, and while the log is read: rows are
+//! read only afterwards, so none of them is older than what was pushed.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,6 +38,10 @@ use crate::wire;
 /// Entries of the log read at once.
 const CHANGES_PAGE: usize = 500;
 
+/// Entries of the log in which a catch-up looks for its messages: they may all be of a few, each
+/// edited a thousand times.
+const CATCH_UP_CHANGES: usize = 4 * CATCH_UP_MESSAGES;
+
 /// Messages read at once: a page of the longest texts is a megabyte.
 const MESSAGES_PAGE: usize = 16;
 
@@ -53,8 +58,7 @@ const AGAIN: Duration = Duration::from_millis(700);
 pub(super) struct Catching {
     /// Where the last completed catch-up began, or what `hello` or `sync` named.
     position: Rc<Cell<Position>>,
-    /// Whether the catch-up that runs has begun to read.
-    has_begun: Rc<Cell<bool>>,
+    phase: Rc<Cell<Phase>>,
     line: Line,
     reason: &'static str,
     state: State,
@@ -65,6 +69,17 @@ pub(super) struct Catching {
 
 /// From where a client wants to know everything, if that can be read.
 type Position = Result<Option<Cursor>, ()>;
+
+/// How far the catch-up that runs is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// What is stored by now will be read.
+    #[default]
+    Waits,
+    /// It finds out what it has to read.
+    ReadsLog,
+    ReadsRows,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -83,7 +98,7 @@ impl Catching {
     pub(super) fn from_hello(cursor: Option<&str>) -> Self {
         Self {
             position: Rc::new(Cell::new(parse(cursor))),
-            has_begun: Rc::default(),
+            phase: Rc::default(),
             line: Line::Reconnect,
             reason: "connected",
             state: State::Reading,
@@ -92,10 +107,15 @@ impl Catching {
         }
     }
 
-    /// Tells whether an open session waits until it may read: what is stored by now will be.
+    /// Tells whether it waits until it may read.
     fn waits(&self) -> bool {
-        let reads = matches!(self.state, State::Reading | State::ReadingInVain);
-        reads && self.line == Line::Doubt && !self.has_begun.get()
+        self.state == State::Reading && self.phase.get() == Phase::Waits
+    }
+
+    /// Tells whether an open session is pushed to although it reads.
+    fn is_pushed_to(&self) -> bool {
+        let early = self.phase.get() != Phase::ReadsRows;
+        self.state == State::Reading && self.line == Line::Doubt && early
     }
 }
 
@@ -134,10 +154,15 @@ impl Session {
     pub(super) fn take_push(&mut self, push: Push, ctx: &mut Context<Self>) {
         let budget = self.worker.node.settings.out_budget_bytes;
         match self.catching.state {
-            _ if self.catching.waits() => match self.io.push(push.bytes) {
-                true => self.pushed(push.received_us),
-                false => count(&self.worker.node.metrics.pushes_refused, "in_doubt"),
-            },
+            State::Reading if self.catching.is_pushed_to() => {
+                if self.io.push(push.bytes) {
+                    self.pushed(push.received_us);
+                } else if self.catching.waits() {
+                    count(&self.worker.node.metrics.pushes_refused, "in_doubt");
+                } else {
+                    self.catching.state = State::ReadingInVain;
+                }
+            }
             State::Live => {
                 if self.io.push(push.bytes) {
                     self.pushed(push.received_us);
@@ -194,7 +219,7 @@ impl Session {
     /// Reads what was missed, writes it to the socket, ends with `synced` or `reset`.
     pub(super) fn begin_catch_up(&mut self, ctx: &mut Context<Self>) {
         self.catching.state = State::Reading;
-        self.catching.has_begun = Rc::default();
+        self.catching.phase = Rc::default();
         let (confirm, confirmed) = oneshot::channel();
         if !self.log_in.is_confirmed() {
             ctx.spawn(confirmed.into_actor(self).map(|confirmed, session, ctx| {
@@ -210,7 +235,7 @@ impl Session {
             epoch: self.log_in.epoch(),
             line: self.catching.line,
             position: self.catching.position.clone(),
-            has_begun: self.catching.has_begun.clone(),
+            phase: self.catching.phase.clone(),
         };
         count(&run.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();
@@ -275,7 +300,7 @@ struct CatchUp {
     epoch: Option<u64>,
     line: Line,
     position: Rc<Cell<Position>>,
-    has_begun: Rc<Cell<bool>>,
+    phase: Rc<Cell<Phase>>,
 }
 
 /// What the log names, by conversation.
@@ -290,11 +315,12 @@ impl CatchUp {
         while self.node.clock.is_in_doubt() {
             tokio::time::sleep(AGAIN).await;
         }
-        self.has_begun.set(true);
+        self.phase.set(Phase::ReadsLog);
         let cursor = self.node.cursor(self.node.clock.now_ms());
         let account = self.node.store.user(self.user);
         let (account, log) = try_join(account, self.read_log(cursor.at)).await?;
         drop(permit);
+        self.phase.set(Phase::ReadsRows);
         let Some(epoch) = still_holds(self.epoch, account.as_ref()) else { return Ok(None) };
         // Once it is known, nobody listens.
         let _ = confirm.send(epoch);
@@ -348,6 +374,7 @@ impl CatchUp {
         let mut after = ChangeId::first_of(from.saturating_sub(overlap_ms));
         let mut named = Named::new();
         let mut recent = BTreeSet::new();
+        let mut entries = 0;
         loop {
             let page = self.node.store.changes(self.user, after, CHANGES_PAGE).await?;
             for Change { change, conversation, id, kind } in &page {
@@ -360,7 +387,8 @@ impl CatchUp {
                     }
                 }
             }
-            if recent.len() > CATCH_UP_MESSAGES {
+            entries += page.len();
+            if recent.len() > CATCH_UP_MESSAGES || entries > CATCH_UP_CHANGES {
                 return Ok(Err("too_much"));
             }
             match page.last() {

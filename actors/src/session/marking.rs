@@ -5,7 +5,8 @@
 //! from the future covers nothing that is not there. Marks create nothing and only move
 //! forward; who sent them is told by the `receipt` that all his sessions get.
 //!
-//! At most [`PENDING`] conversations wait; a mark for one more is answered `busy`.
+//! The marks of at most [`PENDING`] conversations wait or are being written; one more is answered
+//! `busy`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -26,7 +27,7 @@ use crate::node::Worker;
 use crate::outlive::outlive;
 use crate::push::Push;
 
-/// Conversations of one session whose marks may wait.
+/// Conversations of one session whose marks may wait or be written.
 const PENDING: usize = 256;
 
 /// How often a write is tried again before the session, if it is still there, takes it up.
@@ -55,13 +56,15 @@ impl Marks {
 #[derive(Default)]
 pub(super) struct Pending {
     marks: BTreeMap<ConversationId, Marks>,
+    /// How many are being written.
+    writing: usize,
     scheduled: bool,
 }
 
 impl Session {
     pub(super) fn take_mark(&mut self, mark: Mark, read: bool, ctx: &mut Context<Self>) {
-        let pending = &mut self.marks.marks;
-        if pending.len() >= PENDING && !pending.contains_key(&mark.conversation) {
+        let Pending { marks: pending, writing, .. } = &mut self.marks;
+        if pending.len() + *writing >= PENDING && !pending.contains_key(&mark.conversation) {
             let text = "too many marks wait to be written";
             return self.refuse(ErrorFrame::new(ErrorCode::Busy, text).after_ms(1_000));
         }
@@ -90,8 +93,10 @@ impl Session {
         if self.is_in_doubt() || self.marks.marks.is_empty() {
             return;
         }
+        self.marks.writing += self.marks.marks.len();
         let writing = self.write_marks();
         ctx.spawn(outlive(writing).into_actor(self).map(|all, session, ctx| {
+            session.marks.writing -= all.len();
             for (conversation, marks, outcome) in all {
                 session.marked(conversation, marks, outcome, ctx);
             }

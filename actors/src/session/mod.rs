@@ -229,7 +229,7 @@ impl Session {
             ClientFrame::Send(send) => self.take_send(send, received_us, ctx),
             ClientFrame::Edit(edit) => self.take_edit(edit, received_us, ctx),
             ClientFrame::Delete(delete) => self.take_delete(delete, received_us, ctx),
-            ClientFrame::Forget(forget) => self.forget(&forget),
+            ClientFrame::Forget(forget) => self.forget(&forget, received_us, ctx),
             ClientFrame::Delivered(mark) => self.take_mark(mark.0, false, ctx),
             ClientFrame::Read(mark) => self.take_mark(mark.0, true, ctx),
             ClientFrame::Typing(typing) => self.typing(typing.conversation, ctx),

@@ -16,7 +16,7 @@ use rally_schema::frame::{ByeReason, Delete, Edit, ErrorFrame, Forget, Send};
 use rally_schema::ids::MAX_N;
 use rally_schema::limits::{OPEN_CONVERSATIONS, WAITING_SENDS};
 use rally_schema::{ConversationId, ErrorCode, Ref, text};
-use tracing::info_span;
+use tracing::{Span, info_span};
 
 use super::batch::{Batch, Outcome, Queued, What, Written};
 use super::{End, Session};
@@ -68,12 +68,13 @@ impl Session {
             }
             _ => lane.held_by = None,
         }
-        if let Err(error) = self.within_rate(send.r#ref) {
-            self.hold(send.conversation, send.r#ref);
-            return self.refuse(error);
-        }
-        let conversation = send.conversation;
-        self.queue(conversation, Queued { what: What::Send(send), received_us, span }, ctx);
+        let (conversation, r#ref) = (send.conversation, send.r#ref);
+        // Refused in its turn: what came before it and waits is not held by it.
+        let what = match self.within_rate(r#ref) {
+            Ok(()) => What::Send(send),
+            Err(error) => What::Refused(r#ref, error),
+        };
+        self.queue(conversation, Queued { what, received_us, span }, ctx);
     }
 
     pub(super) fn take_edit(&mut self, edit: Edit, received_us: u64, ctx: &mut Context<Self>) {
@@ -105,13 +106,12 @@ impl Session {
         self.queue(conversation, Queued { what: What::Delete(delete), received_us, span }, ctx);
     }
 
-    /// Lets a conversation go on without the send that holds it.
-    pub(super) fn forget(&mut self, forget: &Forget) {
-        if let Some(lane) = self.lanes.0.get_mut(&forget.conversation)
-            && lane.held_by == Some(forget.r#ref)
-        {
-            lane.held_by = None;
-            self.tidy(forget.conversation);
+    /// Lets a conversation go on without the send that holds it; one that is still being written
+    /// does not come to hold it.
+    pub(super) fn forget(&mut self, forget: &Forget, received_us: u64, ctx: &mut Context<Self>) {
+        if self.lanes.0.contains_key(&forget.conversation) {
+            let (what, span) = (What::Forget(forget.r#ref), Span::none());
+            self.queue(forget.conversation, Queued { what, received_us, span }, ctx);
         }
     }
 
@@ -123,10 +123,6 @@ impl Session {
             let text = format!("you send faster than is allowed: wait {wait_ms} ms");
             ErrorFrame::new(ErrorCode::Rate, text).about(r#ref).after_ms(wait_ms)
         })
-    }
-
-    fn hold(&mut self, conversation: ConversationId, by: Ref) {
-        self.lanes.0.entry(conversation).or_default().held_by.get_or_insert(by);
     }
 
     fn tidy(&mut self, conversation: ConversationId) {
