@@ -239,9 +239,7 @@ impl Batch {
         let earlier = if send.retry { self.earlier(&send, id).await? } else { None };
         if earlier.is_none() {
             self.admit(send.stamp(), send.retry)?;
-            let reached = self.reach(pair).await;
-            let again = send.retry && !planted::on(Fault::RetryGivenUp);
-            reached.map_err(|refused| if again { not_yet(refused) } else { refused })?;
+            self.reach_again(pair, send.retry).await?;
         }
         let push = (!earlier.as_ref().is_some_and(|row| row.deleted)).then(|| {
             let frame = rally_schema::frame::Message {
@@ -270,7 +268,7 @@ impl Batch {
         ))
     }
 
-    async fn prepare_edit(&self, edit: Edit) -> Result<Prepared, Refused> {
+    async fn prepare_edit(&mut self, edit: Edit) -> Result<Prepared, Refused> {
         let (pair, row) = self.own_message(edit.id).await?;
         if row.deleted {
             return Err(told(ErrorCode::MessageDeleted, format!("{} was deleted", edit.id)));
@@ -280,6 +278,8 @@ impl Batch {
         let stored = row.edit.as_ref().is_some_and(|(newest, _)| *newest >= edit_id);
         if !(edit.retry && stored) {
             self.admit(edit.stamp(), edit.retry)?;
+            // What is new in it would reach who blocks its author.
+            self.reach_again(pair, edit.retry).await?;
         }
         let Edit { r#ref, id, text, .. } = edit;
         let push = Edited { conversation, id, edit: edit_id, text: text.clone() };
@@ -366,6 +366,14 @@ impl Batch {
             ));
         }
         Ok(())
+    }
+
+    /// Asks the same for an attempt that may not be the first: while an earlier one may be taken, it
+    /// is refused for now only.
+    async fn reach_again(&mut self, pair: Pair, retry: bool) -> Result<(), Refused> {
+        let again = retry && !planted::on(Fault::RetryGivenUp);
+        let reached = self.reach(pair).await;
+        reached.map_err(|refused| if again { not_yet(refused) } else { refused })
     }
 
     /// Asks whether the peer exists and neither has blocked the other; the same work for all

@@ -1,8 +1,9 @@
 //! What a send is answered with: once more, stamped wrongly, to nobody, too fast.
 
-use rally_schema::frame::{Forget, Send, ServerFrame};
+use rally_schema::frame::{Ack, Delete, Edit, Forget, Send, ServerFrame};
 use rally_schema::{ErrorCode, MessageId};
 
+use crate::harness::client::new_ref;
 use crate::harness::{Server, eventually, http};
 
 #[tokio::test]
@@ -97,6 +98,27 @@ async fn unknown_and_blocked_are_answered_alike_and_a_retry_of_the_stored_is_ack
     assert_eq!(errors[0].0, ErrorCode::Unreachable);
     let retry = Send { retry: true, ..draft };
     assert_eq!(again.send(&retry).await, ack);
+}
+
+#[tokio::test]
+async fn who_is_blocked_edits_nothing_any_more_and_may_delete() {
+    let server = Server::start();
+    let mut rafa = server.join("rafa").await;
+    let roger = http::log_in(server.address, "roger").await;
+    let draft = rafa.draft("roger", "before the block");
+    let Ack { conversation, id, .. } = rafa.send(&draft).await;
+    let path = "/api/blocks/rafa";
+    let (status, _) = http::request(server.address, "PUT", path, Some(&roger), None).await;
+    assert_eq!(status, 204);
+    let mut again = server.join("rafa").await;
+    let Send { at, n, .. } = again.draft("roger", "");
+    let text = "what should not reach him".to_owned();
+    let edit = Edit { r#ref: new_ref(), conversation, id, at, n, text, retry: false };
+    again.tell(edit.clone()).await;
+    assert_eq!(again.refused(edit.r#ref).await.code, ErrorCode::Unreachable);
+    let delete = Delete { r#ref: new_ref(), conversation, id };
+    again.tell(delete.clone()).await;
+    assert_eq!(again.acked(delete.r#ref).await.id, id);
 }
 
 /// A node that stood still may take the first attempt once the block has ended.
