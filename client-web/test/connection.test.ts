@@ -180,8 +180,21 @@ test('a log-in that is over ends the session, any other failure is tried again',
   other.connection.start();
   await vi.advanceTimersByTimeAsync(1999);
   expect(other.asked).toHaveLength(1);
-  await vi.advanceTimersByTimeAsync(1);
+  // Later by chance, so that not all who were refused come at once.
+  await vi.advanceTimersByTimeAsync(501);
   expect(other.asked).toHaveLength(2);
+});
+
+test('who are refused with one wait come back one by one', async () => {
+  const many = Array.from({ length: 20 }, () => given());
+  for (const { fail, connection } of many) {
+    fail(new Problem(503, 'too much to do', 2000));
+    connection.start();
+  }
+  await vi.advanceTimersByTimeAsync(2250);
+  const back = many.filter(({ asked }) => asked.length > 1).length;
+  expect(back).toBeGreaterThan(0);
+  expect(back).toBeLessThan(many.length);
 });
 
 test('who asks for a place says how often in a row that failed, so that others are asked', async () => {
@@ -189,7 +202,7 @@ test('who asks for a place says how often in a row that failed, so that others a
   const socket = await live();
   fail(new Problem(0, 'not reached', 10));
   socket.onclose?.();
-  await vi.advanceTimersByTimeAsync(530);
+  await vi.advanceTimersByTimeAsync(2_000);
   expect(asked.slice(0, 3)).toEqual([0, 1, 2]);
 });
 

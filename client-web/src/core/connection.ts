@@ -112,10 +112,15 @@ export class Connection {
     } catch (error) {
       if (attempt !== this.#attempt) return;
       if (error instanceof Problem && error.status === 401) this.#end('logged_out');
-      else this.#lost(error instanceof Problem ? error.retryAfterMs : undefined);
+      else this.#lost(error instanceof Problem ? this.#after(error.retryAfterMs) : undefined);
       return;
     }
     if (attempt === this.#attempt) this.#open(place);
+  }
+
+  /** Everybody who is refused is told the same wait: not all of them come back at its end. */
+  #after(askedMs: number | undefined): number | undefined {
+    return askedMs === undefined ? undefined : askedMs + backoffMs(this.#failures);
   }
 
   #open({ address, ticket }: Place): void {
