@@ -97,43 +97,55 @@ impl Rows {
         Ok(page.into_rows())
     }
 
+    /// `None` when it would have to look at more than `most` rows.
     pub(super) fn newest_for(
         &self,
         conversation: ConversationId,
         reader: UserId,
         alone: bool,
         id: MessageId,
-    ) -> Result<Option<MessageId>, StoreError> {
+        most: usize,
+    ) -> Result<Option<Option<MessageId>>, StoreError> {
         let first = keys::message(conversation, MessageId::from_bytes(FIRST));
-        for entry in self.senders(first..=keys::message(conversation, id)).rev() {
+        let rows = self.senders(first..=keys::message(conversation, id)).rev();
+        for (nth, entry) in rows.enumerate() {
+            if nth == most {
+                return Ok(None);
+            }
             let (id, sender) = entry?;
             if alone || sender != reader {
-                return Ok(Some(id));
+                return Ok(Some(Some(id)));
             }
         }
-        Ok(None)
+        Ok(Some(None))
     }
 
+    /// `None` when it would have to look at more than `most` rows.
     pub(super) fn unread(
         &self,
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
         cap: u32,
-    ) -> Result<u32, StoreError> {
+        most: usize,
+    ) -> Result<Option<u32>, StoreError> {
         let from = read_up_to.unwrap_or(MessageId::from_bytes(FIRST));
         let last = keys::message(conversation, MessageId::from_bytes(LAST));
         let mut unread = HashSet::new();
-        for entry in self.senders(keys::message(conversation, from)..=last) {
+        let rows = self.senders(keys::message(conversation, from)..=last);
+        for (nth, entry) in rows.enumerate() {
             if unread.len() >= cap as usize {
                 break;
+            }
+            if nth == most {
+                return Ok(None);
             }
             let (id, sender) = entry?;
             if sender != reader && Some(id) > read_up_to {
                 unread.insert((sender, id.low()));
             }
         }
-        Ok(unread.len() as u32)
+        Ok(Some(unread.len() as u32))
     }
 
     /// Reads the partition of a user: of each row only the id of its head, then the newest

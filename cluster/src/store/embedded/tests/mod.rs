@@ -8,11 +8,16 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
+use futures_util::FutureExt as _;
+use rally_schema::ids::Stamp;
+use rally_schema::{ChangeId, MessageId, Ref};
 use tempfile::TempDir;
+use uuid::Uuid;
 
-use super::{CommitFailed, Durability, EmbeddedStore, OpenError, Options};
+use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options};
+use crate::intent::{Intent, Pair};
 use crate::store::conformance::Fixture;
-use crate::store::{Store as _, UserRow};
+use crate::store::{Commit, Store as _, UserRow};
 
 /// The thread that writes.
 type Loop = JoinHandle<Result<(), CommitFailed>>;
@@ -133,6 +138,41 @@ async fn a_turn_by_hand_writes_all_that_waits_and_the_last_one_says_so() {
     assert_eq!(store.is_blocked(ben, ana).await, Ok(true));
     store.close();
     assert_eq!(commits.turn(), Ok(false));
+}
+
+#[tokio::test]
+async fn who_wrote_for_long_to_somebody_silent_keeps_no_thread_and_is_answered_right() {
+    let running = Running::new(Options { queue_bytes: 16 << 20, ..ALONE });
+    let store = &running.store;
+    let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+    let conversation = Pair::direct(ana, ben).conversation;
+    let message = |nth: u64, pair: Pair| {
+        let (r#ref, text) = (Ref::from(Uuid::from_u64_pair(1, nth)), nth.to_string());
+        let stamp = Stamp { at: 1_790_000_000_000 + nth, n: 0 };
+        let id = MessageId::of(stamp, pair.actor, conversation, r#ref, &text);
+        let mut n = 0;
+        let commit = Intent::Send { id, r#ref, text, reply_to: None }.commit(pair, || {
+            n += 1;
+            ChangeId::of(Stamp { n, ..stamp }, 7)
+        });
+        (id, commit)
+    };
+    let (first, one) = message(0, Pair::direct(ben, ana));
+    let (ids, mut commits): (Vec<MessageId>, Vec<Commit>) =
+        (1..=FEW as u64 + 1).map(|nth| message(nth, Pair::direct(ana, ben))).unzip();
+    commits.push(one);
+    store.commit(commits).await.unwrap();
+
+    let newest = |nth: usize| store.newest_for(conversation, ana, false, ids[nth]);
+    assert_eq!(newest(9).now_or_never(), Some(Ok(Some(first))), "a few rows are looked at at once");
+    let mut far = newest(FEW);
+    assert_eq!(far.as_mut().now_or_never(), None, "many are, elsewhere");
+    assert_eq!(far.await, Ok(Some(first)));
+    let mut unread = store.unread(conversation, ana, Some(first), 100);
+    assert_eq!(unread.as_mut().now_or_never(), None);
+    assert_eq!(unread.await, Ok(0));
+    assert_eq!(store.unread(conversation, ana, None, 1).now_or_never(), Some(Ok(1)));
+    running.stop();
 }
 
 /// Reopens as after a kill.
