@@ -6,6 +6,7 @@ use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use prometheus_client::encoding::{prometheus_text, text};
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
@@ -52,17 +53,33 @@ pub async fn readyz(state: web::Data<HttpState>) -> Result<HttpResponse, Problem
 }
 
 async fn check_store(state: &HttpState) -> Result<(), String> {
-    let now_ms = state.clock.monotonic_ms();
-    let fresh = |(at, _): &(u64, _)| now_ms.saturating_sub(*at) < FRESH_MS;
-    if let Some((_, answer)) = state.checked.lock().clone().filter(fresh) {
-        return answer;
-    }
-    let answer = match tokio::time::timeout(CHECK, state.store.check()).await {
+    let check = async || match tokio::time::timeout(CHECK, state.store.check()).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("the store did not answer within {} s", CHECK.as_secs())),
     };
-    *state.checked.lock() = Some((now_ms, answer.clone()));
-    answer
+    state.checked.answer(|| state.clock.monotonic_ms(), check).await
+}
+
+/// What the store's last check said, and when. Who asks while one is under way waits for it: anybody
+/// may ask as often as he likes, and a check is a write.
+#[derive(Default)]
+pub struct LastCheck(Mutex<Option<(u64, Result<(), String>)>>);
+
+impl LastCheck {
+    /// Gives the last answer while it stands, or has it checked.
+    async fn answer(
+        &self,
+        now_ms: impl Fn() -> u64,
+        check: impl AsyncFnOnce() -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut last = self.0.lock().await;
+        if let Some((_, answer)) = last.as_ref().filter(|(at, _)| now_ms() - at < FRESH_MS) {
+            return answer.clone();
+        }
+        let answer = check().await;
+        *last = Some((now_ms(), answer.clone()));
+        answer
+    }
 }
 
 /// Gives every metric, in Prometheus' text format or, when asked for, in OpenMetrics.
@@ -84,4 +101,34 @@ pub async fn metrics(
     };
     written.map_err(|_| Problem::new(Kind::Internal, "a metric cannot be written"))?;
     Ok(HttpResponse::Ok().content_type(content_type).body(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn however_many_ask_the_store_is_checked_once_a_second() {
+        let (last, now_ms, checks) = (LastCheck::default(), Cell::new(5_000), Cell::new(0));
+        let ask = async || {
+            let check = async || {
+                checks.set(checks.get() + 1);
+                tokio::task::yield_now().await;
+                // A check that takes longer than its answer stands.
+                now_ms.set(now_ms.get() + 2_000);
+                Err("away".to_owned())
+            };
+            last.answer(|| now_ms.get(), check).await
+        };
+        let all = join_all((0..10).map(|_| ask())).await;
+        assert!(all.iter().all(|answer| *answer == Err("away".to_owned())));
+        assert_eq!(checks.get(), 1);
+        now_ms.set(now_ms.get() + FRESH_MS);
+        let _ = ask().await;
+        assert_eq!(checks.get(), 2);
+    }
 }

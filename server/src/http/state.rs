@@ -18,6 +18,7 @@ use rally_cluster::store::{PresenceRow, Store, UserRow};
 use rally_schema::{Life, UserId};
 
 use super::admin::Looks;
+use super::health::LastCheck;
 use super::metrics::HttpMetrics;
 use crate::config::Settings;
 use crate::limits::HttpLimits;
@@ -109,8 +110,8 @@ pub struct HttpState {
     pub registry: Arc<Registry>,
     /// What the counters said when an operator looked.
     pub(super) looks: Mutex<Looks>,
-    /// The last answer of the store's check, and when: probes may come often.
-    pub(super) checked: Mutex<Option<(u64, Result<(), String>)>>,
+    /// What the store's last check said.
+    pub(super) checked: LastCheck,
 }
 
 impl HttpState {
@@ -139,7 +140,7 @@ impl HttpState {
             tickets,
             metrics,
             registry,
-            checked: Mutex::new(None),
+            checked: LastCheck::default(),
         }
     }
 }
