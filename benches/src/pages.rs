@@ -170,7 +170,9 @@ impl Questions<'_> {
         self.report.add_latency(name, &took);
         let on_server = Scrape::of(self.server.address)?.took_since(&before, metric);
         self.report.add(format!("{name}, mean on the server"), "ms", on_server.mean_ms);
-        self.report.add(format!("{name}, p99 on the server below"), "ms", on_server.p99_ms);
+        if let Some(ms) = on_server.p99_ms {
+            self.report.add(format!("{name}, p99 on the server below"), "ms", ms);
+        }
         Ok(())
     }
 }

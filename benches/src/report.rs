@@ -70,8 +70,11 @@ impl Report {
         Self { command, machine, settings, figures: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds one run's value of a figure.
+    /// Adds one run's value of a figure; what is not finite is none, and JSON has no word for it.
     pub fn add(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
         let name = name.into();
         match self.figures.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.values.push(value),
@@ -202,6 +205,7 @@ mod tests {
         assert_eq!(report(&[9.0, 1.0, 2.0]).median("cpu"), Some(2.0));
         assert_eq!(report(&[4.0, 1.0, 2.0, 9.0]).median("cpu"), Some(3.0));
         assert_eq!(report(&[]).median("cpu"), None);
+        assert_eq!(report(&[f64::INFINITY, 3.0, f64::NAN]).median("cpu"), Some(3.0));
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub struct Took {
     pub count: f64,
     /// The mean in milliseconds.
     pub mean_ms: f64,
-    /// The bound in milliseconds of the bucket in which the 99th of a hundred lies.
-    pub p99_ms: f64,
+    /// The bound in milliseconds of the bucket in which the 99th of a hundred lies; nothing where
+    /// that bucket has none.
+    pub p99_ms: Option<f64>,
 }
 
 impl Scrape {
@@ -66,7 +67,7 @@ impl Scrape {
         Took {
             count,
             mean_ms: gained(&format!("{name}_sum")) / count.max(1.0) * 1e3,
-            p99_ms: p99.map_or(f64::NAN, |(bound, _)| bound * 1e3),
+            p99_ms: p99.map(|(bound, _)| bound * 1e3).filter(|ms| ms.is_finite()),
         }
     }
 }
@@ -85,9 +86,11 @@ mod tests {
             ))
         };
         let took = page(100, 199, 200, 1.5).took_since(&page(0, 0, 0, 0.0), "x_seconds");
-        assert_eq!(took, Took { count: 200.0, mean_ms: 7.5, p99_ms: 10.0 });
+        assert_eq!(took, Took { count: 200.0, mean_ms: 7.5, p99_ms: Some(10.0) });
         let took = page(100, 200, 200, 1.5).took_since(&page(100, 100, 100, 0.5), "x_seconds");
-        assert_eq!(took, Took { count: 100.0, mean_ms: 10.0, p99_ms: 10.0 });
+        assert_eq!(took, Took { count: 100.0, mean_ms: 10.0, p99_ms: Some(10.0) });
+        let took = page(100, 150, 200, 1.5).took_since(&page(0, 0, 0, 0.0), "x_seconds");
+        assert_eq!(took.p99_ms, None, "beyond the last bound");
         assert_eq!(page(1, 1, 1, 0.0).value("nothing"), 0.0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The other half of the engine, which owns them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,27 @@ pub(super) struct Client {
     pub(super) waiting: VecDeque<usize>,
 }
 
+/// All connections were dropped at once.
+#[derive(Debug)]
+pub(super) struct Storm {
+    /// When.
+    since: u64,
+    /// Those that have not been back since.
+    missing: HashSet<Line>,
+}
+
+impl Storm {
+    fn of(connections: usize, since: u64) -> Self {
+        Self { since, missing: (0..connections).collect() }
+    }
+
+    /// Enters that one is back. Gives how long it took, when that was the last of them.
+    fn back(&mut self, line: Line, now: u64) -> Option<u64> {
+        let last = self.missing.remove(&line) && self.missing.is_empty();
+        last.then(|| now.saturating_sub(self.since))
+    }
+}
+
 impl Engine<'_> {
     /// Opens all connections, a few at a time.
     pub(super) fn open_all(&mut self, stop: &Stop) -> Result<()> {
@@ -72,7 +93,9 @@ impl Engine<'_> {
             );
         }
         self.measured.opening_ns = self.now_ns();
+        // What went wrong before all were open once is no part of the run.
         self.measured.errors.clear();
+        self.measured.spans.clear();
         self.measured.ended = 0;
         Ok(())
     }
@@ -102,6 +125,7 @@ impl Engine<'_> {
     pub(super) fn drop_all(&mut self, now: u64) -> Result<()> {
         // Those that wait are begun now as well, and once.
         self.again.clear();
+        self.storm = Some(Storm::of(self.clients.len(), now));
         (0..self.clients.len()).try_for_each(|line| self.drop_one(line, From::Return, Some(now)))
     }
 
@@ -152,13 +176,32 @@ impl Engine<'_> {
         self.open += usize::from(!std::mem::replace(&mut client.open, true));
         client.again_ns = 0;
         let waiting = std::mem::take(&mut client.waiting);
-        if let Some(since) = client.back_since.take() {
+        let since = client.back_since.take();
+        if let Some(since) = since.filter(|since| self.counts(*since)) {
             let spans = self.measured.spans.entry("reconnect".to_owned()).or_default();
             spans.0.saturating_record(now.saturating_sub(since));
-            if self.open == self.clients.len() && self.scenario.drop_all_at_s.is_some() {
-                self.measured.all_back_ns = Some(now.saturating_sub(since));
-            }
         }
-        waiting.into_iter().try_for_each(|seq| self.write_message(line, seq))
+        if let Some(took) = self.storm.as_mut().and_then(|storm| storm.back(line, now)) {
+            self.measured.all_back_ns = Some(took);
+        }
+        waiting.into_iter().try_for_each(|seq| self.write_message(line, seq))?;
+        self.ask_again(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_over_once_when_the_last_of_all_is_back() {
+        let mut storm = Storm::of(3, 100);
+        assert_eq!(
+            [(0, 110), (2, 120), (0, 130)].map(|(line, at)| storm.back(line, at)),
+            [None; 3]
+        );
+        assert_eq!(storm.back(1, 150), Some(50));
+        // Each of them may go and come again later.
+        assert_eq!(storm.back(1, 900), None);
     }
 }

@@ -187,6 +187,13 @@ impl Document {
                     report.add(format!("{} {name}", seen.name), unit, value);
                 }
                 report.note(format!("{}: {}", seen.name, run.balance.line()));
+                for owed in run.owed() {
+                    report.note(format!("{}: BROKEN: {owed}", seen.name));
+                }
+                if !run.server.is_known() {
+                    report
+                        .note(format!("{}: nobody's CPU and memory were read (--pid)", seen.name));
+                }
                 for error in &run.errors {
                     report.note(format!("{}: {error}", seen.name));
                 }
@@ -228,8 +235,12 @@ impl Document {
     }
 }
 
-/// Gives what is compared: CPU a message, or where none is sent a connection and second.
+/// Gives what is compared: CPU a message, or where none is sent a connection and second. Nothing
+/// where nobody's processes were looked at.
 fn price(run: &Measured) -> Option<f64> {
+    if !run.server.is_known() {
+        return None;
+    }
     let us = run.server.cpu_ns as f64 / 1e3;
     let seconds = run.window_ns as f64 / 1e9;
     match run.messages {
@@ -248,13 +259,15 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
     let server = &run.server;
     if run.messages > 0 {
         add("messages a second", "/s", run.messages as f64 / (run.window_ns as f64 / 1e9));
-        add("CPU a message", "µs", per(server.cpu_ns, run.messages));
+        if let Some(us) = price(run) {
+            add("CPU a message", "µs", us);
+        }
         for (thread, ns) in server.threads_ns.iter().filter(|_| server.threads_ns.len() > 1) {
             if per(*ns, run.messages) >= 0.1 {
                 add(&format!("CPU a message, {thread}"), "µs", per(*ns, run.messages));
             }
         }
-        if run.deliveries > run.messages {
+        if run.deliveries > run.messages && server.is_known() {
             add("CPU a delivery", "µs", per(server.cpu_ns, run.deliveries));
         }
     } else if let Some(us) = price(run) {
@@ -273,8 +286,12 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
         add("all back", "s", ns as f64 / 1e9);
     }
     add("opening all", "s", run.opening_ns as f64 / 1e9);
-    add("memory a connection, open", "KiB", kib(server.rss_open.saturating_sub(server.rss_before)));
-    add("memory a connection, end", "KiB", kib(server.rss_end.saturating_sub(server.rss_before)));
+    for (when, bytes) in [("open", server.rss_open), ("end", server.rss_end)] {
+        if server.is_known() {
+            let kib = kib(bytes.saturating_sub(server.rss_before));
+            add(&format!("memory a connection, {when}"), "KiB", kib);
+        }
+    }
     if let Some(bytes) = server.data_bytes.filter(|_| run.balance.acked > 0) {
         add("bytes stored a message", "B", bytes as f64 / run.balance.acked as f64);
     }
@@ -337,6 +354,28 @@ mod tests {
         assert_eq!(table.median("rally CPU a message"), Some(60.0));
         assert_eq!(table.median("rally times the floor"), Some(2.0));
         assert_eq!(table.median("floor times the floor"), None);
+    }
+
+    #[test]
+    fn of_processes_that_nobody_looked_at_nothing_is_said_nor_promised() {
+        let mut document = document();
+        document.subjects[0].runs.iter_mut().for_each(|run| run.server.cpu_ns = 0);
+        let table = document.table();
+        for figure in ["CPU a message", "times the floor", "memory a connection, open"] {
+            assert_eq!(table.median(&format!("rally {figure}")), None, "{figure}");
+        }
+        assert!(table.median("floor CPU a message").is_some());
+        assert!(table.figures.iter().all(|figure| figure.at_most.is_none()));
+        assert!(table.table().contains("(--pid)"));
+    }
+
+    #[test]
+    fn what_a_server_owed_is_in_the_report_and_makes_it_unclean() {
+        let mut document = document();
+        assert!(document.is_clean());
+        document.subjects[0].runs[1].balance.unanswered = 7;
+        assert!(!document.is_clean());
+        assert!(document.table().table().contains("BROKEN: 7 messages"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use rustix::thread::set_current_timer_slack;
@@ -15,7 +15,7 @@ use crate::dice::Dice;
 use crate::family::Family;
 use crate::fleet::{Fleet, Got};
 use crate::run::book::Book;
-use crate::run::connections::{Client, SIP_NS};
+use crate::run::connections::{Client, SIP_NS, Storm};
 use crate::run::measured::{Measured, Spans};
 use crate::run::progress::Progress;
 use crate::run::readings::Reading;
@@ -47,6 +47,16 @@ enum Kind {
 const KINDS: [Kind; 6] =
     [Kind::Send, Kind::Type, Kind::Watch, Kind::Read, Kind::Reconnect, Kind::LogIn];
 
+/// A question for the newest messages exchanged with a user.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    /// Who asked.
+    pub(super) line: Line,
+    pub(super) with: usize,
+    /// When it was to be asked.
+    pub(super) intended: u64,
+}
+
 /// Drives a server through a scenario.
 pub struct Engine<'a> {
     pub(super) scenario: &'a Scenario,
@@ -56,15 +66,19 @@ pub struct Engine<'a> {
     pub(super) fleet: Fleet,
     pub(super) clients: Vec<Client>,
     pub(super) book: Book<'a>,
+    /// The number by which servers know the run's first message.
+    pub(super) first: usize,
     pub(super) measured: Measured,
     pub(super) progress: Progress,
     pub(super) dice: Dice,
     /// Connections that are to be begun anew, by when.
     pub(super) again: BTreeSet<(u64, Line)>,
-    /// Questions that are open, and when they were to be asked.
-    pub(super) questions: HashMap<usize, u64>,
+    /// Questions that are open.
+    pub(super) questions: HashMap<usize, Question>,
     pub(super) asked: usize,
     pub(super) open: usize,
+    /// All connections were dropped, and not all are back.
+    pub(super) storm: Option<Storm>,
     /// Senders whose messages were answered, who send the next one (a closed loop).
     pub(super) answered: Vec<usize>,
     /// Users who have a conversation with their peer: nobody types in one that is not there.
@@ -90,6 +104,7 @@ impl<'a> Engine<'a> {
             fleet: Fleet::new()?,
             clients: (0..scenario.connections()).map(|_| Client::default()).collect(),
             book: Book::new(scenario),
+            first: first_of_a_run(),
             measured: Measured::default(),
             progress: Progress::of(scenario),
             dice: Dice::new(7),
@@ -97,6 +112,7 @@ impl<'a> Engine<'a> {
             questions: HashMap::new(),
             asked: 0,
             open: 0,
+            storm: None,
             answered: Vec::new(),
             talk: vec![false; scenario.users],
             origin: Instant::now(),
@@ -118,6 +134,8 @@ impl<'a> Engine<'a> {
         went?;
         self.measured.interrupted = stop.asked();
         self.drain()?;
+        self.measured.absent = (self.clients.len() - self.open) as u64;
+        self.measured.unheard = self.questions.len() as u64;
         let (balance, ack, delivery) = self.book.close();
         self.measured.balance = balance;
         for (name, spans) in [("ack", ack), ("delivered", delivery)] {
@@ -179,6 +197,10 @@ impl<'a> Engine<'a> {
             self.turn(most.min(Duration::from_millis(20)))?;
         }
         self.progress.tick(self.now_ns(), self.book.so_far(), self.open);
+        // What was due and has not left any more is owed by whoever was too slow.
+        while let Some(intended) = tables[0].take_due(self.now_ns().min(end_ns)) {
+            self.measured.due += u64::from(self.counts(intended));
+        }
         let ended = Reading::take(self.servers, self.book.so_far())?;
         let begun = begun.unwrap_or_else(|| ended.clone());
         ended.since(begun, &mut self.measured);
@@ -209,14 +231,18 @@ impl<'a> Engine<'a> {
                 self.say(line, Act::Unwatch { user: other }, "watches")
             }
             Kind::Read => {
-                let question = self.asked;
+                let number = self.asked;
                 self.asked += 1;
-                self.questions.insert(question, intended);
-                self.say(line, Act::Read { with: peer, question }, "history")
+                self.ask(number, Question { line, with: peer, intended })
             }
             Kind::Reconnect => self.drop_one(line, From::Return, Some(intended)),
             Kind::LogIn => self.drop_one(line, From::LogIn, Some(intended)),
         }
+    }
+
+    /// Tells whether what was to be done at a time is within the measured time.
+    pub(super) fn counts(&self, intended: u64) -> bool {
+        intended >= self.course.begin_ns()
     }
 
     /// Says something on an open connection; counts what the protocol has not.
@@ -226,10 +252,31 @@ impl<'a> Engine<'a> {
         Ok(self.fleet.write(line, &self.out)?)
     }
 
-    fn append(&mut self, line: Line, act: Act<'_>, name: &str) {
-        if !self.wire.act(line, act, &mut self.out) {
+    /// Appends what it takes to do something; gives whether the protocol has such a thing.
+    fn append(&mut self, line: Line, act: Act<'_>, name: &str) -> bool {
+        let has = self.wire.act(line, act, &mut self.out);
+        if !has {
             *self.measured.unsupported.entry(name.to_owned()).or_default() += 1;
         }
+        has
+    }
+
+    /// Asks a question on an open connection; its answer is owed from now on.
+    fn ask(&mut self, number: usize, question: Question) -> Result<()> {
+        let Question { line, with, .. } = question;
+        self.out.clear();
+        if self.append(line, Act::Read { with, question: number }, "history") {
+            self.questions.insert(number, question);
+        }
+        Ok(self.fleet.write(line, &self.out)?)
+    }
+
+    /// Asks again what went down unanswered with a connection that is back.
+    pub(super) fn ask_again(&mut self, line: Line) -> Result<()> {
+        let lost = self.questions.iter().filter(|(_, question)| question.line == line);
+        let lost: Vec<(usize, Question)> =
+            lost.map(|(number, question)| (*number, *question)).collect();
+        lost.into_iter().try_for_each(|(number, question)| self.ask(number, question))
     }
 
     /// Has who was answered send his next message (a closed loop). Who was answered several times
@@ -244,7 +291,9 @@ impl<'a> Engine<'a> {
             self.out.clear();
             for _ in 0..count {
                 let now = self.now_ns();
-                let seq = self.book.send(sender, now, now >= self.course.begin_ns());
+                let counts = self.counts(now);
+                self.measured.due += u64::from(counts);
+                let seq = self.book.send(sender, now, counts);
                 match self.clients[line].open {
                     true => self.append_message(line, seq),
                     false => self.clients[line].waiting.push_back(seq),
@@ -258,8 +307,9 @@ impl<'a> Engine<'a> {
     /// Sends the next message of a user, from his first device.
     fn send(&mut self, sender: usize, intended: u64) -> Result<()> {
         let now = self.now_ns();
-        let counts = intended >= self.course.begin_ns();
+        let counts = self.counts(intended);
         if counts {
+            self.measured.due += 1;
             let lag = self.measured.spans.entry("lag".to_owned()).or_default();
             lag.0.saturating_record(now.saturating_sub(intended));
         }
@@ -283,6 +333,7 @@ impl<'a> Engine<'a> {
     /// Appends a message to what is to be written to a connection next.
     fn append_message(&mut self, line: Line, seq: usize) {
         let mut said = std::mem::take(&mut self.text);
+        let seq = self.first + seq;
         text::write(seq, self.scenario.send.text_bytes, &mut said);
         let to = self.scenario.peer_of(line / self.scenario.devices);
         self.append(line, Act::Send { seq, to, text: &said }, "send");
@@ -316,33 +367,47 @@ impl<'a> Engine<'a> {
         self.out.clear();
         let now = self.now_ns();
         let Self {
-            wire, scratch, out, book, measured, progress, answered, questions, talk, ..
+            wire,
+            scratch,
+            out,
+            book,
+            measured,
+            progress,
+            answered,
+            questions,
+            talk,
+            course,
+            ..
         } = self;
-        let (scenario, mut opened) = (self.scenario, false);
+        let (scenario, first, mut opened) = (self.scenario, self.first, false);
         let said = wire.feed(line, &scratch[..bytes], out, &mut |heard| match heard {
             Heard::Open => opened = true,
             Heard::Acked { seq, id } => {
-                let first = book.so_far().acked;
-                book.acked(seq, id, now);
+                let before = book.so_far().acked;
+                book.acked(seq.wrapping_sub(first), id, now);
                 talk[line / scenario.devices] = true;
-                if scenario.is_closed() && book.so_far().acked > first {
+                if scenario.is_closed() && book.so_far().acked > before {
                     answered.push(line / scenario.devices);
                 }
             }
             Heard::Refused { seq, code } => {
-                book.refused(seq, code);
+                book.refused(seq.wrapping_sub(first), code);
                 progress.trouble();
                 if scenario.is_closed() {
                     answered.push(line / scenario.devices);
                 }
             }
             Heard::Message { text: said, id } => {
-                let seq = text::read(said, scenario.send.text_bytes);
-                let took = book.delivered(line, seq, id, now);
-                progress.delivered(took);
+                let number = text::read(said, scenario.send.text_bytes);
+                // A server that was running already has messages of earlier runs, and tells of them.
+                if number.is_none_or(|number| number >= first) {
+                    let seq = number.map(|number| number - first);
+                    progress.delivered(book.delivered(line, seq, id, now));
+                }
             }
             Heard::Answered { question } => {
-                if let Some(intended) = questions.remove(&question) {
+                let asked = questions.remove(&question).map(|question| question.intended);
+                if let Some(intended) = asked.filter(|intended| *intended >= course.begin_ns()) {
                     let spans = measured.spans.entry("history".to_owned()).or_default();
                     spans.0.saturating_record(now.saturating_sub(intended));
                 }
@@ -366,18 +431,39 @@ impl<'a> Engine<'a> {
         if opened { self.opened(line, now) } else { Ok(()) }
     }
 
-    /// Reads on until nothing more is owed, or it has taken too long.
+    /// Reads on until nothing more is owed and everybody is back, or it has taken too long.
     fn drain(&mut self) -> Result<()> {
         for line in 0..self.clients.len() {
             self.fleet.pause(line, false)?;
         }
         let deadline = Instant::now() + DRAIN;
-        while !(self.book.is_settled() && self.open == self.clients.len())
-            && Instant::now() < deadline
-        {
+        let owed = |this: &Self| {
+            let absent = this.open < this.clients.len();
+            absent || !this.book.is_settled() || !this.questions.is_empty()
+        };
+        while owed(self) && Instant::now() < deadline {
             self.turn(Duration::from_millis(20))?;
             self.begin_again()?;
         }
         Ok(())
+    }
+}
+
+/// Gives the number of a run's first message: above those of all earlier runs, as long as they had
+/// less than a million messages a second, and exact as a double, which is what JSON has.
+fn first_of_a_run() -> usize {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_millis() as usize) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_run_numbers_its_messages_above_those_of_an_earlier_one() {
+        let first = first_of_a_run();
+        let later = std::iter::repeat_with(first_of_a_run).find(|later| *later != first).unwrap();
+        assert!(first < later && later < 1 << 51);
     }
 }

@@ -103,6 +103,10 @@ pub struct Measured {
     pub seconds: Vec<Second>,
     /// How long the measured time was, in nanoseconds.
     pub window_ns: u64,
+    /// Messages that were to be sent in it, whether or not they left. 0 in reports of before this
+    /// was counted.
+    #[serde(default)]
+    pub due: u64,
     /// Messages acknowledged in it.
     pub messages: u64,
     /// Deliveries in it.
@@ -115,6 +119,12 @@ pub struct Measured {
     pub all_back_ns: Option<u64>,
     /// Connections that ended unasked.
     pub ended: u64,
+    /// Connections that were not back at the end.
+    #[serde(default)]
+    pub absent: u64,
+    /// Questions that nobody had answered by the end.
+    #[serde(default)]
+    pub unheard: u64,
     /// What was only counted, by name.
     pub noticed: BTreeMap<String, u64>,
     /// What was wrong, in words; the first few of it.
@@ -123,16 +133,26 @@ pub struct Measured {
     pub unsupported: BTreeMap<String, u64>,
     /// The server's side.
     pub server: ServerSide,
-    /// CPU of this process over the measured time.
+    /// CPU of this process over the measured time; of several that were added up, of all.
     pub own_cpu_ns: u64,
+    /// Of several that were added up: which share of its time the busiest had, from 0 to 1.
+    #[serde(default)]
+    pub busiest: Option<f64>,
     /// Whether it was cut short.
     pub interrupted: bool,
+}
+
+impl ServerSide {
+    /// Tells whether anybody's processes were looked at: one that lives has memory.
+    pub fn is_known(&self) -> bool {
+        self.cpu_ns > 0 || self.rss_end > 0
+    }
 }
 
 impl Measured {
     /// Tells whether the generator was what is slow, and how that shows.
     pub fn bottleneck(&self) -> Option<String> {
-        let busy = self.own_cpu_ns as f64 / self.window_ns.max(1) as f64;
+        let busy = self.busy();
         let late_ns = self.spans.get("lag").map_or(0, |lag| lag.0.value_at_quantile(0.99));
         if late_ns > LATE_NS {
             let ms = late_ns as f64 / 1e6;
@@ -142,9 +162,26 @@ impl Measured {
             .then(|| format!("the generator was busy for {:.0} % of the time", busy * 100.0))
     }
 
+    /// Gives which share of the time the generator had a core, from 0 to 1; of several the busiest.
+    fn busy(&self) -> f64 {
+        self.busiest.unwrap_or(self.own_cpu_ns as f64 / self.window_ns.max(1) as f64)
+    }
+
     /// Tells whether every message was accounted for, and nothing else went wrong.
     pub fn is_clean(&self) -> bool {
-        self.balance.is_clean() && self.errors.is_empty()
+        self.balance.is_clean() && self.errors.is_empty() && self.owed().is_empty()
+    }
+
+    /// Says what the server owed at the end. Of a run that was cut short nothing: it was not given
+    /// the time.
+    pub fn owed(&self) -> Vec<String> {
+        let owed = [
+            (self.balance.unanswered, "messages were neither acknowledged nor refused"),
+            (self.absent, "connections did not come back"),
+            (self.unheard, "questions were not answered"),
+        ];
+        let owed = owed.into_iter().filter(|(count, _)| *count > 0 && !self.interrupted);
+        owed.map(|(count, what)| format!("{count} {what}")).collect()
     }
 
     /// Adds what another process saw of the same server in the same time.
@@ -153,6 +190,7 @@ impl Measured {
     ///
     /// A histogram of the other does not fit.
     pub fn add(&mut self, other: &Self) -> Result<()> {
+        self.busiest = Some(self.busy().max(other.busy()));
         self.balance.add(&other.balance);
         for (name, spans) in &other.spans {
             let sum = self.spans.entry(name.clone()).or_default();
@@ -167,10 +205,13 @@ impl Measured {
         self.window_ns = self.window_ns.max(other.window_ns);
         self.opening_ns = self.opening_ns.max(other.opening_ns);
         self.all_back_ns = self.all_back_ns.max(other.all_back_ns);
+        self.due += other.due;
         self.messages += other.messages;
         self.deliveries += other.deliveries;
         self.connections += other.connections;
         self.ended += other.ended;
+        self.absent += other.absent;
+        self.unheard += other.unheard;
         for (sums, more) in
             [(&mut self.noticed, &other.noticed), (&mut self.unsupported, &other.unsupported)]
         {
@@ -226,6 +267,40 @@ mod tests {
         let whole = measured(&[1, 2, 3, 100, 200]);
         assert_eq!(sum.spans["ack"].0, whole.spans["ack"].0);
         assert_eq!((sum.messages, sum.window_ns), (5, whole.window_ns));
+    }
+
+    #[test]
+    fn two_generators_that_are_half_busy_are_no_bottleneck() {
+        let half = Measured { own_cpu_ns: 500_000_000, ..measured(&[1]) };
+        let mut sum = half.clone();
+        sum.add(&half).unwrap();
+        sum.add(&half).unwrap();
+        assert_eq!((sum.own_cpu_ns, sum.bottleneck()), (1_500_000_000, None));
+        let busy = Measured { own_cpu_ns: 950_000_000, ..measured(&[1]) };
+        sum.add(&busy).unwrap();
+        assert!(sum.bottleneck().unwrap().contains("95 %"));
+    }
+
+    #[test]
+    fn a_server_that_swallows_half_of_the_messages_is_not_clean() {
+        let mut run = measured(&[1, 2]);
+        assert!(run.is_clean());
+        run.balance.unanswered = 2;
+        (run.absent, run.unheard) = (3, 4);
+        assert!(!run.is_clean());
+        assert_eq!(run.owed().len(), 3);
+        assert!(run.owed()[0].starts_with("2 messages"), "{:?}", run.owed());
+        run.interrupted = true;
+        assert!(run.is_clean() && run.owed().is_empty(), "it was not given the time");
+    }
+
+    #[test]
+    fn a_report_of_before_something_was_counted_can_be_read() {
+        let mut json = serde_json::to_value(measured(&[1])).unwrap();
+        for newer in ["due", "absent", "unheard", "busiest"] {
+            json.as_object_mut().unwrap().remove(newer).unwrap();
+        }
+        assert!(serde_json::from_value::<Measured>(json).unwrap().is_clean());
     }
 
     #[test]

@@ -13,10 +13,11 @@ pub mod saturate;
 pub mod scenario;
 mod timetable;
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::disk::{bytes_of, folder, fsync_ns};
@@ -29,7 +30,8 @@ use crate::scrape::Scrape;
 use crate::stop::{Stop, Stopped};
 use crate::subject::{Kind, Subject, SubjectArgs};
 
-/// Ends a run in which a message was lost, doubled, out of order, or another promise broken.
+/// Ends a run in which a message was lost, doubled, out of order or never answered, or another
+/// promise broken.
 const BROKEN: u8 = 2;
 
 /// Ends a run of which the generator was the bottleneck: its figures are not the server's.
@@ -42,7 +44,7 @@ const FSYNCS: u32 = 100;
 const METRICS: [(&str, &str); 3] = [
     ("rally_commit_seconds", "server: commit"),
     ("rally_delivery_seconds", "server: delivery"),
-    ("rally_fsync_seconds", "server: fsync"),
+    ("rally_store_fsync_seconds", "server: fsync"),
 ];
 
 /// Runs a scenario, and reports what it cost and how long everything took.
@@ -67,8 +69,10 @@ const METRICS: [(&str, &str); 3] = [
 /// `server:` its own histograms over the run.
 /// `generator lag`: how late messages left. When that or the generator's own CPU is what was slow,
 /// the report says so and ends with status 3.
-/// Every message is accounted for: lost, doubled and out of order are always in the report, and
-/// end it with status 2. Ctrl-C gives the report of what was seen until then.
+/// Every message is accounted for: lost, doubled, out of order and unanswered are always in the
+/// report, and end it with status 2; so do clients that never came back, and questions that nobody
+/// answered. Ctrl-C gives the report of what was seen until then, and what is still owed then breaks
+/// nothing. A run that fails ends it with status 1, after the report of those before it.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
@@ -162,27 +166,31 @@ pub fn floor(args: &FloorArgs, stop: &Stop) -> Result<ExitCode> {
 /// Runs the command.
 pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
     let scenario = args.scenario()?;
+    args.on.iter().try_for_each(|kind| kind.check(&args.subject))?;
     room_for(scenario.connections())?;
+    let outputs = Outputs {
+        json: args.json.as_deref(),
+        html: args.html.as_deref(),
+        hdr: args.hdr.as_deref(),
+    };
+    outputs.try_out()?;
     let folder = folder(args.dir.as_ref())?;
+    let mut failed = None;
     let mut document = Document::new(&args.scenario, &scenario, Machine::look(folder.path()));
     document.notes.extend(args.subject.notes());
     'runs: for number in 1..=args.runs {
         for kind in &args.on {
             eprintln!("run {number} of {}: {} on {}", args.runs, args.scenario, kind.name());
-            let fsync = fsync_ns(folder.path(), FSYNCS)?;
             let folder = folder.path().join(format!("{}-{number}", kind.name()));
-            match once(*kind, &args.subject, &scenario, &folder, stop) {
-                Ok(mut measured) => {
-                    measured.spans.insert("fsync".to_owned(), Spans(fsync));
-                    document.enter(Seen {
-                        name: kind.name().to_owned(),
-                        version: kind.version(&args.subject)?,
-                        settings: kind.settings(&args.subject),
-                        runs: vec![measured],
-                    });
-                }
+            match seen(*kind, &args.subject, &scenario, &folder, stop) {
+                Ok(seen) => document.enter(seen),
                 Err(error) if error.is::<Stopped>() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let name = kind.name();
+                    document.notes.push(format!("run {number} of {name} failed: {error:#}"));
+                    failed = Some(error);
+                    break 'runs;
+                }
             }
             if stop.asked() {
                 document.notes.push(format!("interrupted in run {number} of {}", args.runs));
@@ -190,20 +198,83 @@ pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
             }
         }
     }
-    args.hdr.as_deref().map_or(Ok(()), |folder| document.write_histograms(folder))?;
-    publish(&document, args.json.as_deref(), args.html.as_deref())
+    match failed {
+        // What is finished took minutes: it is published whatever became of the rest.
+        Some(error) if !document.subjects.is_empty() => {
+            publish(&document, &outputs).and(Err(error))
+        }
+        Some(error) => Err(error),
+        None => publish(&document, &outputs),
+    }
+}
+
+/// Where a report is written besides the terminal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outputs<'a> {
+    /// As JSON, to this file.
+    pub json: Option<&'a Path>,
+    /// As a page, to this file.
+    pub html: Option<&'a Path>,
+    /// Its histograms, to this folder.
+    pub hdr: Option<&'a Path>,
+}
+
+impl Outputs<'_> {
+    /// Tells whether all of them can be written, before minutes are spent on what goes there. What a
+    /// file holds stays until then.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot.
+    pub fn try_out(&self) -> Result<()> {
+        for path in self.json.iter().chain(&self.html) {
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            opened.with_context(|| format!("writing {}", path.display()))?;
+        }
+        let Some(folder) = self.hdr else { return Ok(()) };
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let tried = tempfile::tempfile_in(folder);
+        tried.map(drop).with_context(|| format!("writing to {}", folder.display()))
+    }
+
+    /// Writes each of them, whatever becomes of the others.
+    ///
+    /// # Errors
+    ///
+    /// The first that could not be written.
+    fn write(&self, document: &Document) -> Result<()> {
+        let json = self.json.map_or(Ok(()), |path| document.write(path));
+        let html = self.html.map_or(Ok(()), |path| page::write(document, path));
+        let hdr = self.hdr.map_or(Ok(()), |folder| document.write_histograms(folder));
+        json.and(html).and(hdr)
+    }
 }
 
 /// Prints a report, writes what else is wanted of it, and gives the status that it ends with.
-pub fn publish(document: &Document, json: Option<&Path>, html: Option<&Path>) -> Result<ExitCode> {
+pub fn publish(document: &Document, outputs: &Outputs<'_>) -> Result<ExitCode> {
     document.table().publish(None)?;
-    json.map_or(Ok(()), |path| document.write(path))?;
-    html.map_or(Ok(()), |path| page::write(document, path))?;
+    outputs.write(document)?;
     Ok(match (document.is_clean(), document.bottlenecks().is_empty()) {
         (false, _) => ExitCode::from(BROKEN),
         (true, false) => ExitCode::from(BOTTLENECK),
         (true, true) => ExitCode::SUCCESS,
     })
+}
+
+/// Measures the disk and a server on it.
+fn seen(
+    kind: Kind,
+    args: &SubjectArgs,
+    scenario: &Scenario,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<Seen> {
+    let disk = folder.parent().context("a run's folder lies in another one")?;
+    let (version, fsync) = (kind.version(args)?, fsync_ns(disk, FSYNCS)?);
+    let mut measured = once(kind, args, scenario, folder, stop)?;
+    measured.spans.insert("fsync".to_owned(), Spans(fsync));
+    let (name, settings) = (kind.name().to_owned(), kind.settings(args));
+    Ok(Seen { name, version, settings, runs: vec![measured] })
 }
 
 /// Starts a server, runs the scenario on it, and ends it.
@@ -216,10 +287,13 @@ fn once(
 ) -> Result<Measured> {
     let mut subject = kind.start(args, folder, scenario, stop)?;
     let measured = watched(&mut subject, scenario, stop);
-    subject.end()?;
+    let ended = subject.end();
     let mut measured = measured?;
+    ended?;
     if folder.is_dir() {
-        measured.server.data_bytes = Some(bytes_of(folder)?);
+        // The store of a cluster lies elsewhere: its nodes' folders hold logs.
+        let stores = kind == Kind::Rally;
+        measured.server.data_bytes = stores.then(|| bytes_of(folder)).transpose()?;
         std::fs::remove_dir_all(folder)?;
     }
     Ok(measured)
@@ -240,7 +314,50 @@ fn gained(before: &Scrape, after: &Scrape) -> std::collections::BTreeMap<String,
     let took = METRICS.map(|(metric, name)| (name, after.took_since(before, metric)));
     let took = took.into_iter().filter(|(_, took)| took.count > 0.0);
     took.flat_map(|(name, took)| {
-        [(format!("{name}, mean"), took.mean_ms), (format!("{name}, p99 at most"), took.p99_ms)]
+        let p99 = took.p99_ms.map(|ms| (format!("{name}, p99 at most"), ms));
+        [(format!("{name}, mean"), took.mean_ms)].into_iter().chain(p99)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::Machine;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named_before_anything_is_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, nowhere) = (folder.path().join("a.json"), folder.path().join("no/b.html"));
+        std::fs::write(&there, "of an earlier run").unwrap();
+        let good = Outputs { json: Some(&there), hdr: Some(folder.path()), ..Outputs::default() };
+        good.try_out().unwrap();
+        assert_eq!(std::fs::read_to_string(&there).unwrap(), "of an earlier run");
+        let error = Outputs { html: Some(&nowhere), ..good }.try_out().unwrap_err().to_string();
+        assert!(error.contains("no/b.html"), "{error}");
+        let error = Outputs { hdr: Some(&there), ..good }.try_out().unwrap_err().to_string();
+        assert!(error.contains("a.json"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_keeps_nothing_else_from_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (json, html) = (folder.path().join("no/a.json"), folder.path().join("b.html"));
+        let machine = Machine::look(Path::new("/"));
+        let document = Document::new("pairs", &Scenario::default(), machine);
+        let outputs = Outputs { json: Some(&json), html: Some(&html), hdr: None };
+        assert!(outputs.write(&document).is_err() && html.is_file());
+    }
+
+    #[test]
+    fn what_the_server_s_histograms_do_not_bound_is_left_out() {
+        let page = |count: u32| {
+            let page = "rally_commit_seconds_sum 1\nrally_commit_seconds_count N\n\
+                        rally_commit_seconds_bucket{le=\"1\"} 0\n\
+                        rally_commit_seconds_bucket{le=\"+Inf\"} N\n";
+            Scrape::parse(&page.replace('N', &count.to_string()))
+        };
+        let gained = gained(&page(0), &page(9));
+        assert_eq!(gained.keys().collect::<Vec<_>>(), ["server: commit, mean"]);
+    }
 }

@@ -181,6 +181,12 @@ impl Scenario {
             "devices = {devices}: a user has 1 to {MOST_DEVICES}"
         );
         ensure!(self.seconds > 0, "seconds = 0: nothing would be measured");
+        ensure!(
+            self.drop_all_at_s.is_none_or(|at_s| at_s < self.seconds),
+            "drop_all_at_s = {}, seconds = {}: the run would end before connections are dropped",
+            self.drop_all_at_s.unwrap_or_default(),
+            self.seconds
+        );
         let rates =
             [send.rate, self.typing, self.watches, self.history, self.reconnects, self.logins];
         for rate in rates.into_iter().chain(self.profile.iter().copied()) {
@@ -300,6 +306,14 @@ mod tests {
         }
         let error = Scenario::read("nothing", &[]).unwrap_err().to_string();
         assert!(error.contains("nothing") && error.contains("inbox-storm"), "{error}");
+    }
+
+    #[test]
+    fn a_storm_that_would_come_after_the_end_is_refused() {
+        let of = |seconds: u64| Scenario::read("reconnect-storm", &[format!("seconds={seconds}")]);
+        assert_eq!(of(11).unwrap().drop_all_at_s, Some(10));
+        let error = of(8).unwrap_err().to_string();
+        assert!(error.contains("drop_all_at_s = 10") && error.contains("seconds = 8"), "{error}");
     }
 
     #[test]

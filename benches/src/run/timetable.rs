@@ -12,22 +12,45 @@ use crate::run::scenario::{Arrivals, Scenario};
 /// How rates go over the time of a run.
 #[derive(Debug, Clone)]
 pub struct Course {
-    ramp_s: f64,
     begin_s: f64,
     end_s: f64,
-    profile: Vec<f64>,
+    /// One after the other, without gaps: the ramp, the warm-up, then the profile's.
+    parts: Vec<Part>,
+}
+
+/// A time over which rates stay, or grow evenly.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    begin_s: f64,
+    end_s: f64,
+    /// The factor of rates when it begins, and how much it grows in a second: never down.
+    factor: f64,
+    growth: f64,
+}
+
+impl Part {
+    fn factor_at(&self, at_s: f64) -> f64 {
+        self.factor + self.growth * (at_s - self.begin_s)
+    }
 }
 
 impl Course {
     /// Takes it from a scenario.
     pub fn of(scenario: &Scenario) -> Self {
-        let begin = scenario.ramp_s + scenario.warmup_s;
-        Self {
-            ramp_s: scenario.ramp_s as f64,
-            begin_s: begin as f64,
-            end_s: (begin + scenario.seconds) as f64,
-            profile: scenario.profile.clone(),
+        let (ramp_s, begin_s) =
+            (scenario.ramp_s as f64, (scenario.ramp_s + scenario.warmup_s) as f64);
+        let whole = [1.0];
+        let profile = if scenario.profile.is_empty() { &whole } else { &*scenario.profile };
+        let (first, long_s) = (profile[0], scenario.seconds as f64 / profile.len() as f64);
+        let stays = |begin_s, end_s, factor| Part { begin_s, end_s, factor, growth: 0.0 };
+        let ramp = Part { begin_s: 0.0, end_s: ramp_s, factor: 0.0, growth: first / ramp_s };
+        let mut parts = vec![ramp, stays(ramp_s, begin_s, first)];
+        for (nth, factor) in profile.iter().enumerate() {
+            let at_s = |nth: usize| begin_s + nth as f64 * long_s;
+            parts.push(stays(at_s(nth), at_s(nth + 1), *factor));
         }
+        parts.retain(|part| part.begin_s < part.end_s);
+        Self { begin_s, end_s: begin_s + scenario.seconds as f64, parts }
     }
 
     /// Gives when the measuring begins, in nanoseconds after the start.
@@ -40,20 +63,25 @@ impl Course {
         (self.end_s * 1e9) as u64
     }
 
-    /// Gives the factor of rates at a moment: the ramp's until the measuring begins, then the
-    /// profile's.
-    fn factor(&self, at_s: f64) -> f64 {
-        if at_s < self.begin_s {
-            let first = self.profile.first().copied().unwrap_or(1.0);
-            // Not from nothing: the first arrival would never come.
-            return first * if at_s < self.ramp_s { (at_s / self.ramp_s).max(0.01) } else { 1.0 };
+    /// Gives when the factor, summed up from a moment on, has reached so many seconds; at the latest
+    /// the end.
+    fn after(&self, from_s: f64, seconds: f64) -> f64 {
+        let mut at_s = from_s;
+        // More than nothing: that is reached even where nothing is done.
+        let mut left = seconds.max(f64::MIN_POSITIVE);
+        for part in self.parts.iter().filter(|part| part.end_s > from_s) {
+            let factor = part.factor_at(at_s);
+            // Where factor * long + growth * long^2 / 2 is what is left; infinite where both are 0.
+            let root = (factor * factor + 2.0 * part.growth * left).sqrt();
+            let long_s = 2.0 * left / (factor + root);
+            if at_s + long_s < part.end_s {
+                return at_s + long_s;
+            }
+            let mean = (factor + part.factor_at(part.end_s)) / 2.0;
+            left = (left - mean * (part.end_s - at_s)).max(f64::MIN_POSITIVE);
+            at_s = part.end_s;
         }
-        if self.profile.is_empty() {
-            return 1.0;
-        }
-        let share = (at_s - self.begin_s) / (self.end_s - self.begin_s);
-        let nth = (share * self.profile.len() as f64) as usize;
-        self.profile[nth.min(self.profile.len() - 1)]
+        self.end_s
     }
 }
 
@@ -72,8 +100,8 @@ pub struct Timetable {
 impl Timetable {
     /// Has something done at a rate; never, at 0. Equal seeds give equal times.
     pub fn new(course: Course, arrivals: Arrivals, rate: f64, seed: u64) -> Self {
-        let mut this =
-            Self { course, arrivals, rate, dice: Dice::new(seed), at_s: 0.0, next_ns: None };
+        let (dice, at_s) = (Dice::new(seed), course.after(0.0, 0.0));
+        let mut this = Self { course, arrivals, rate, dice, at_s, next_ns: None };
         if rate > 0.0 {
             this.settle();
         }
@@ -89,22 +117,17 @@ impl Timetable {
     /// Takes the next, if it is due.
     pub fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         let due = self.next_ns.filter(|at| *at <= now_ns)?;
-        let rate = self.rate * self.course.factor(self.at_s);
-        self.at_s += match self.arrivals {
-            // A rate of nothing is looked at again soon.
-            _ if rate == 0.0 => 0.01,
-            Arrivals::Poisson => -self.dice.share().ln() / rate,
-            Arrivals::Even | Arrivals::Burst => 1.0 / rate,
+        let share = match self.arrivals {
+            Arrivals::Poisson => -self.dice.share().ln(),
+            Arrivals::Even | Arrivals::Burst => 1.0,
         };
+        self.at_s = self.course.after(self.at_s, share / self.rate);
         self.settle();
         Some(due)
     }
 
     /// Finds the time of the next from its exact one.
     fn settle(&mut self) {
-        while self.at_s < self.course.end_s && self.course.factor(self.at_s) == 0.0 {
-            self.at_s += 0.01;
-        }
         let at_ns = match self.arrivals {
             // A nanosecond more: what adds up to a whole millisecond belongs to it.
             Arrivals::Burst => (self.at_s * 1e3 + 1e-6).floor() * 1e6,
@@ -166,6 +189,25 @@ mod tests {
         assert!(within(0, 1) < within(1, 2) && within(1, 2) < 1_000);
         assert!(within(2, 3).abs_diff(1_000) < 3 && within(3, 4).abs_diff(1_000) < 3);
         assert!(within(4, 5) < 3 && within(5, 6).abs_diff(3_000) < 40);
+    }
+
+    /// 2 a second after ten seconds of growing are 10 by then, the nth after the root of 10 n.
+    #[test]
+    fn a_low_rate_grows_over_a_long_ramp_too() {
+        let scenario = Scenario { ramp_s: 10, ..seconds(10) };
+        let all = times(Arrivals::Even, 2.0, scenario);
+        assert_eq!(all.len(), 30);
+        for (nth, at_ns) in all.iter().take(10).enumerate() {
+            let due_s = (10.0 * nth as f64).sqrt();
+            assert!((*at_ns as f64 / 1e9 - due_s).abs() < 1e-6, "{nth}: {at_ns}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_begins_with_nothing_begins_later() {
+        let scenario = Scenario { ramp_s: 1, profile: vec![0.0, 1.0], ..seconds(4) };
+        let all = times(Arrivals::Poisson, 100.0, scenario);
+        assert!((130..270).contains(&all.len()) && all[0] >= 3_000_000_000, "{}", all.len());
     }
 
     #[test]

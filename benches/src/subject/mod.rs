@@ -7,7 +7,7 @@ mod cluster;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use rally_schema::UserId;
 
@@ -108,6 +108,22 @@ impl Kind {
             Self::Socketio => "socketio",
             Self::Commits => "commits",
         }
+    }
+
+    /// Tells whether it can be what the command line wants of it.
+    ///
+    /// # Errors
+    ///
+    /// It would start servers of its own though one is named that runs.
+    pub fn check(self, args: &SubjectArgs) -> Result<()> {
+        let attach = args.attach.filter(|_| self == Self::Cluster);
+        ensure!(
+            attach.is_none(),
+            "--on cluster --attach {}: a cluster is started anew for each run; of nodes that run \
+             already, name one, with --on rally and a --pid for each",
+            attach.map(|address| address.to_string()).unwrap_or_default()
+        );
+        Ok(())
     }
 
     /// Says what of it is not as installed.

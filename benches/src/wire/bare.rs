@@ -1,5 +1,6 @@
 //! What is spoken to the bare loops: records of fixed size, or pings and their answers.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -15,13 +16,16 @@ const PONG: [u8; 6] = [0x8a, 0x80, 1, 2, 3, 4];
 const PING: usize = 2;
 
 /// Clients of a bare loop. Each connection to the one that passes messages begins with saying whose
-/// it is; none comes back.
+/// it is; one that comes back sends again what nobody has answered. What was passed on meanwhile it
+/// has missed: the loop keeps nothing for who is away.
 pub struct Bare {
     address: SocketAddr,
     text_bytes: usize,
     pings: bool,
     /// What one read left over, by line.
     rests: Vec<Vec<u8>>,
+    /// To whom and which messages are unanswered, oldest first, by line.
+    unanswered: Vec<VecDeque<(usize, u64)>>,
     text: String,
 }
 
@@ -30,12 +34,14 @@ impl Bare {
     pub fn new(address: SocketAddr, scenario: &Scenario, pings: bool) -> Self {
         let text_bytes = scenario.send.text_bytes;
         let rests = vec![Vec::new(); scenario.connections()];
-        Self { address, text_bytes, pings, rests, text: String::new() }
+        let unanswered = vec![VecDeque::new(); scenario.connections()];
+        Self { address, text_bytes, pings, rests, unanswered, text: String::new() }
     }
 }
 
 impl Wire for Bare {
-    fn begin(&mut self, _line: Line, _from: From) -> SocketAddr {
+    fn begin(&mut self, line: Line, _from: From) -> SocketAddr {
+        self.rests[line].clear();
         self.address
     }
 
@@ -58,9 +64,19 @@ impl Wire for Bare {
             return Ok(Next::Stay);
         }
         let (text_bytes, said) = (self.text_bytes, &mut self.text);
+        let unanswered = &mut self.unanswered[line];
         answers(&mut self.rests[line], bytes, |acked, number| match acked {
-            true if number == INTRODUCES => tell(Heard::Open),
-            true => tell(Heard::Acked { seq: number as usize, id: 0 }),
+            true if number == INTRODUCES => {
+                unanswered.iter().for_each(|(to, seq)| record(*to, *seq, out));
+                tell(Heard::Open);
+            }
+            true => {
+                // The loop answers in order, so it is the first.
+                if let Some(at) = unanswered.iter().position(|(_, seq)| *seq == number) {
+                    unanswered.remove(at);
+                }
+                tell(Heard::Acked { seq: number as usize, id: 0 });
+            }
             false => {
                 text::write(number as usize, text_bytes, said);
                 tell(Heard::Message { text: said, id: 0 });
@@ -69,8 +85,9 @@ impl Wire for Bare {
         Ok(Next::Stay)
     }
 
-    fn act(&mut self, _line: Line, act: Act<'_>, out: &mut Vec<u8>) -> bool {
+    fn act(&mut self, line: Line, act: Act<'_>, out: &mut Vec<u8>) -> bool {
         let Act::Send { seq, to, .. } = act else { return false };
+        self.unanswered[line].push_back((to, seq as u64));
         record(to, seq as u64, out);
         true
     }
@@ -105,6 +122,30 @@ fn answers(rest: &mut Vec<u8>, bytes: &[u8], mut each: impl FnMut(bool, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_went_down_unanswered_with_a_connection_is_sent_again() {
+        let scenario = Scenario { users: 2, ..Scenario::default() };
+        let mut bare = Bare::new(([127, 0, 0, 1], 9).into(), &scenario, false);
+        let mut out = Vec::new();
+        for seq in [3, 4] {
+            assert!(bare.act(0, Act::Send { seq, to: 1, text: "" }, &mut out));
+        }
+        let ack = |number: u64| {
+            let mut ack = vec![b'a'; ACK];
+            ack[4..12].copy_from_slice(&number.to_le_bytes());
+            ack
+        };
+        bare.feed(0, &ack(3), &mut out, &mut |_| {}).unwrap();
+        // Half of an answer goes down with the connection, too.
+        bare.feed(0, &ack(4)[..20], &mut out, &mut |_| {}).unwrap();
+        bare.begin(0, From::Return);
+        let (mut again, mut wanted, mut opened) = (Vec::new(), Vec::new(), false);
+        let mut tell = |heard: Heard<'_>| opened |= heard == Heard::Open;
+        bare.feed(0, &ack(INTRODUCES), &mut again, &mut tell).unwrap();
+        record(1, 4, &mut wanted);
+        assert!(opened && again == wanted);
+    }
 
     #[test]
     fn answers_may_be_cut_anywhere() {
