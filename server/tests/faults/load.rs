@@ -227,6 +227,9 @@ async fn write(
         pair.lock().unwrap().outbox.open.iter_mut().for_each(|send| send.retry = send.at > 0);
         // From a refusal until everything open was sent again, nothing new goes.
         let mut again_at = Some(Instant::now());
+        // Nothing goes twice without an answer between: the second attempt of what the first one had
+        // stored could be refused, and would hold what comes after it.
+        let mut under_way = 0_usize;
         loop {
             let (due, holds) = (again_at.unwrap_or_else(Instant::now), again_at.is_some());
             tokio::select! {
@@ -234,6 +237,12 @@ async fn write(
                 frame = client.next() => {
                     let Some(frame) = frame else { break };
                     device.note(&frame);
+                    let about_send = match &frame {
+                        ServerFrame::Ack(_) => true,
+                        ServerFrame::Error(error) => error.r#ref.is_some(),
+                        _ => false,
+                    };
+                    under_way -= usize::from(about_send);
                     if let Some(wait) = pair.lock().unwrap().outbox.hear(&frame) {
                         again_at = Some(Instant::now() + wait);
                     }
@@ -243,9 +252,10 @@ async fn write(
                         break;
                     }
                 }
-                () = sleep_until(due), if holds => {
+                () = sleep_until(due), if holds && under_way == 0 => {
                     again_at = None;
                     let again = pair.lock().unwrap().outbox.again(&mut client);
+                    under_way += again.len();
                     if !tell(&mut client, again).await {
                         break;
                     }
@@ -262,8 +272,11 @@ async fn write(
                         draft.at = if holds { 0 } else { draft.at };
                         pair.outbox.open.push(draft.clone());
                     }
-                    if !holds && !tell(&mut client, vec![draft]).await {
-                        break;
+                    if !holds {
+                        under_way += 1;
+                        if !tell(&mut client, vec![draft]).await {
+                            break;
+                        }
                     }
                 }
             }
