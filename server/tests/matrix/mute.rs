@@ -23,9 +23,8 @@ const EACH: usize = 400;
 /// How long a connection that is closed already may take to show it.
 const AT_REST: Duration = Duration::from_millis(200);
 
-/// How many are on their way at once. The neighbours are in this process as well: with 64 it is they
-/// who do not get to run.
-const AT_ONCE: usize = 8;
+/// How many are on their way at once.
+const AT_ONCE: usize = 64;
 
 /// Opens WebSockets and says no hello; every third one does not even ask for a WebSocket.
 pub fn no_hello(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
