@@ -39,6 +39,7 @@ pub mod telemetry;
 mod testing;
 pub mod tickets;
 pub mod tokens;
+pub mod turns;
 pub mod upgrade;
 
 pub use config::{Config, Settings};

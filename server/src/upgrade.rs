@@ -4,7 +4,8 @@
 //! response body that is not read freezes whoever writes it. So a WebSocket leaves the
 //! dispatcher: a handler answers the handshake with [`take_over`], and the *upgrade service*
 //! writes that response, then hands the bare socket, and what arrived early, to the closure.
-//! All other requests are served as usual, on connections that the door has let in (`door.rs`).
+//! All other requests are served as usual, on connections that the door has let in (`door.rs`), a
+//! few of them in each turn of the thread (`turns.rs`).
 //! Knows nothing of routes or sessions.
 
 use std::io;
@@ -31,6 +32,7 @@ use tracing::debug;
 
 use crate::door::Door;
 use crate::sip::Sipped;
+use crate::turns::in_turns;
 
 /// How long a client has to send the head of a request, and a connection to be idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,7 +127,8 @@ where
                 let http = http.clone();
                 async move {
                     let Some(pass) = pass else { return Ok(()) };
-                    let ended = http.call((Sipped::new(stream), Protocol::Http1, peer)).await;
+                    let served = http.call((Sipped::new(stream), Protocol::Http1, peer));
+                    let ended = in_turns(served).await;
                     pass.ended(&ended);
                     ended
                 }

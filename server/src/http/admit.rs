@@ -2,12 +2,9 @@
 //!
 //! Comes before routing and before a body is read, so that a flood costs little. Who is beyond a
 //! rate is answered a second late: a connection has one request answered at a time, so none can
-//! flood faster than that, and an address has only so many (`door.rs`). Of the requests that wait
-//! at once a few are taken up in each turn of the thread, in the order in which they came. Knows no
-//! users.
+//! flood faster than that, and an address has only so many (`door.rs`). Knows no users.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -15,7 +12,6 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
-use tokio::sync::Semaphore;
 
 use super::admin::ADMIN;
 use super::caller::{has_authorization, is_unsafe, state_of};
@@ -36,9 +32,6 @@ pub fn is_api(path: &str) -> bool {
 /// with it, but are answered.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Requests that a thread takes up in one turn: its sessions wait for all of them.
-const A_TURN: usize = 8;
-
 /// How late an answer is beyond the rate.
 const SLOWED: Duration = Duration::from_secs(1);
 
@@ -54,7 +47,8 @@ pub async fn admit(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let state = state_of(request.request());
-    take_turn().await;
+    // The next one of a connection takes its own turn (`turns.rs`), however many came at once.
+    tokio::task::yield_now().await;
     let verdict = match within_rate(request.request()) {
         Ok(()) => judge(request.request()),
         Err(_) if PROBES.contains(&request.path()) => {
@@ -80,18 +74,6 @@ pub async fn admit(
         tokio::time::sleep(SLOWED).await;
     }
     answer
-}
-
-thread_local! {
-    static TURNSTILE: Rc<Semaphore> = Rc::new(Semaphore::new(A_TURN));
-}
-
-/// Waits until it is this request's turn.
-async fn take_turn() {
-    let turnstile = TURNSTILE.with(Rc::clone);
-    let passing = turnstile.acquire().await;
-    tokio::task::yield_now().await;
-    drop(passing);
 }
 
 fn late() -> Problem {
