@@ -266,15 +266,21 @@ impl Io {
     }
 
     /// Sends a ping at once; not while bytes wait, since then the peer does not read anyway.
-    pub fn ping(&self) {
+    ///
+    /// An error is a broken socket, of which nobody else is told while reading is paused.
+    pub fn ping(&self) -> io::Result<()> {
         if self.finishing.get() || !self.out.borrow().pieces.is_empty() {
-            return;
+            return Ok(());
         }
-        let Some(socket) = &*self.socket.borrow() else { return };
-        // A kernel that takes no two bytes, or a broken socket, shows itself by silence.
-        if let Ok(1) = socket.try_write(&[IoSlice::new(wire::PING)]) {
-            self.answer(Bytes::from_static(&wire::PING[1..]));
+        let Some(socket) = &*self.socket.borrow() else { return Ok(()) };
+        match socket.try_write(&[IoSlice::new(wire::PING)]) {
+            Ok(1) => self.answer(Bytes::from_static(&wire::PING[1..])),
+            Ok(_) => {}
+            // A kernel that takes no two bytes shows itself by silence.
+            Err(error) if is_passing(&error) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Writes what is possible now and drops the socket.
@@ -289,6 +295,11 @@ impl Io {
         wake(&self.reader);
         wake(&self.writer);
     }
+}
+
+/// Tells whether the socket is as whole as before.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn store(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
@@ -384,7 +395,7 @@ pub(crate) mod tests {
         assert!(io.push(Bytes::from_static(b"x")), "nobody lags who has left");
         fake.0.0.set(100);
         flush(&io);
-        io.ping();
+        io.ping().unwrap();
         assert_eq!(&fake.0.1.borrow()[..], b"bye");
     }
 
@@ -392,10 +403,10 @@ pub(crate) mod tests {
     fn a_ping_goes_out_only_when_nothing_waits() {
         let fake = Fake::with_room(100);
         let io = Io::new(Box::new(fake.clone()), 10, 0);
-        io.ping();
+        io.ping().unwrap();
         assert_eq!(&fake.0.1.borrow()[..], wire::PING);
         io.answer(Bytes::from_static(b"x"));
-        io.ping();
+        io.ping().unwrap();
         assert_eq!(fake.0.1.borrow().len(), 2);
     }
 }

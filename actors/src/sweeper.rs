@@ -27,6 +27,13 @@ struct Entry {
     sync_at_ms: u64,
 }
 
+impl Entry {
+    /// Ends the session; one whose mailbox is full is tried again at the next tick.
+    fn end(&self) {
+        let _ = self.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });
+    }
+}
+
 /// The sessions of one thread.
 #[derive(Default)]
 pub struct Sweep(RefCell<Slab<Entry>>);
@@ -89,13 +96,15 @@ impl Sweeper {
             // Who may speak and is not listened to is not silent. The other pauses are short.
             let silent = unheard && !entry.io.is_paused_for(Pause::LogIn);
             if silent && !planted::on(Fault::SilenceEndless) {
-                // A full mailbox is tried again at the next tick.
-                let _ = entry.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });
+                entry.end();
                 continue;
             }
             if now >= entry.ping_at_ms {
+                if entry.io.ping().is_err() {
+                    entry.end();
+                    continue;
+                }
                 entry.ping_at_ms = now + settings.ping_interval_ms;
-                entry.io.ping();
             }
             if now >= entry.sync_at_ms && entry.addr.try_send(SyncNow).is_ok() {
                 let number = now.wrapping_add(key as u64);

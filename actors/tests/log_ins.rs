@@ -166,6 +166,21 @@ async fn who_waits_behind_his_first_frame_is_not_silent() {
 }
 
 #[actix::test]
+async fn who_leaves_while_he_waits_behind_his_first_frame_is_not_kept() {
+    let (store, peers) = (model().await, Peers::default());
+    let settings = Settings { catch_ups_at_once: 1, ping_interval_ms: 100, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let _place = here.node.admission.enter(Line::Doubt).await;
+    let mut ben = here.admit("ben", 0).await;
+    let query = InboxQuery { r#ref: Ref::from(Uuid::new_v4()), before: None, limit: None };
+    ben.says_all::<ClientFrame>([Beat {}.into(), query.into()]).await;
+    ben.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    assert!(here.node.routers.is_online(self::ben()));
+    drop(ben);
+    here.sees_leave("ben").await;
+}
+
+#[actix::test]
 async fn what_waited_for_its_log_in_has_not_come_too_fast() {
     let (store, peers) = (model().await, Peers::default());
     let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };

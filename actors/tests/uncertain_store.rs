@@ -230,3 +230,23 @@ async fn an_open_session_in_doubt_is_pushed_to_while_its_log_is_read() {
     drop(log);
     ben.hears(|frame| matches!(frame, ServerFrame::Synced(_)).then_some(())).await;
 }
+
+#[actix::test]
+async fn a_cursor_named_while_a_catch_up_reads_is_where_the_next_one_begins() {
+    let store = Uncertain::new([]).await;
+    let (_ana, mut ben) = ana_and_ben(&store, 20_000).await;
+    let log = store.logs.lock().await;
+    let named = Sync { cursor: Some("of no store".to_owned()) };
+    ben.says_all::<ClientFrame>([Sync { cursor: None }.into(), Beat {}.into()]).await;
+    ben.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    ben.says_all::<ClientFrame>([named.into(), Beat {}.into()]).await;
+    ben.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    drop(log);
+    let end = |frame| match frame {
+        ServerFrame::Synced(_) => Some("synced"),
+        ServerFrame::Reset(_) => Some("reset"),
+        _ => None,
+    };
+    let ends = [ben.hears(end).await, ben.hears(end).await];
+    assert_eq!(ends, ["synced", "reset"], "what was named is of no use, which has to be told");
+}

@@ -12,6 +12,7 @@
 
 mod asking;
 mod batch;
+mod catch_up;
 mod catching_up;
 mod log_in;
 mod marking;
