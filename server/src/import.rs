@@ -15,6 +15,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::config;
+use crate::display_name;
 use crate::keep::Keep;
 use crate::node::StartError;
 use crate::passwords::{self, HashError, PasswordError};
@@ -22,9 +23,6 @@ use crate::secret::Secret;
 
 /// Accounts written at once.
 const GROUP: usize = 1_000;
-
-/// Characters of a display name.
-const NAME_CHARS: usize = 64;
 
 /// Why accounts were not imported.
 #[derive(Debug, Error)]
@@ -145,10 +143,8 @@ fn account(line: &str, shared: Option<&str>) -> Result<UserRow, String> {
         let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
         Line { user, name, hash: None }
     };
-    let name = name.unwrap_or_else(|| user.to_string());
-    if name.chars().count() > NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(format!("the name of {user} is longer than {NAME_CHARS} or not printable"));
-    }
+    let name = display_name::check(name.as_deref().unwrap_or(user.as_str()))
+        .map_err(|error| format!("{user}: {error}"))?;
     let password = match (hash, shared) {
         (Some(hash), _) => {
             passwords::check_hash(hash.expose())

@@ -17,6 +17,7 @@ pub mod alerts;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod display_name;
 pub mod door;
 pub mod health_check;
 pub mod http;

@@ -140,6 +140,10 @@ async fn a_request_that_changes_something_proves_that_a_page_of_ours_made_it() {
         let answer = exchange(server.address, "POST", "/api/login", &headers, Some(&body)).await;
         assert_eq!(answer.problem(), "origin", "{origin}");
     }
+    // Nor does a page that shows somebody else, of before this log-in.
+    let of_roger = put(&[("x-rally-csrf", "1"), ("x-rally-user", "roger")]).await;
+    assert_eq!((of_roger.status, &*of_roger.problem()), (409, "other-user"));
+    assert_eq!(put(&[("x-rally-csrf", "1"), ("x-rally-user", "rafa")]).await.status, 204);
     // Reading needs no proof: a foreign page cannot see the answer.
     assert_eq!(as_browser(&server, "GET", "/api/blocks", cookie, &[]).await.status, 200);
     let token = http::log_in(server.address, "rafa").await;

@@ -127,6 +127,9 @@ async fn what_is_no_frame_is_answered_by_name_and_the_session_goes_on() {
         let shown: String = text.chars().take(80).collect();
         assert_eq!(error.code, code, "{shown:?}: {error:?}");
         assert!(!error.retry && !error.text.is_empty(), "{shown:?}: {error:?}");
+        // Whoever named it learns that it is this one that will never be taken.
+        let named = error.r#ref.is_some_and(|r#ref| text.contains(&r#ref.to_string()));
+        assert_eq!(named, text.contains("\"ref\""), "{shown:?}: {error:?}");
     }
     // Unknown fields are ignored, however deep; nothing recurses into them.
     rafa.tell_raw(&deep).await;

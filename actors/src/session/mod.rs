@@ -36,7 +36,7 @@ use actix::{
 use rally_cluster::pages;
 use rally_cluster::roles::Role;
 use rally_schema::frame::{
-    BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome,
+    BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome, ref_of,
 };
 use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
 use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
@@ -213,7 +213,10 @@ impl Session {
     fn receive(&mut self, text: &str, received_us: u64, ctx: &mut Context<Self>) {
         let frame = match ClientFrame::decode(text) {
             Ok(frame) => frame,
-            Err(error) => return self.refuse(ErrorFrame::new(error.code(), error.to_string())),
+            Err(error) => {
+                let refused = ErrorFrame::new(error.code(), error.to_string());
+                return self.refuse(ErrorFrame { r#ref: ref_of(text), ..refused });
+            }
         };
         count(&self.worker.node.metrics.frames, frame.kind());
         if let Some(frame) = self.keep_early(frame, received_us) {

@@ -11,6 +11,7 @@ mod server;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::Ref;
 use crate::error::ErrorCode;
 
 pub use client::{
@@ -44,6 +45,15 @@ impl DecodeError {
             Self::UnknownType(_) => ErrorCode::UnknownType,
         }
     }
+}
+
+/// Gives the `ref` of a text that is no frame, so that its sender learns which one was refused.
+pub fn ref_of(text: &str) -> Option<Ref> {
+    #[derive(Deserialize)]
+    struct Referring {
+        r#ref: Ref,
+    }
+    serde_json::from_str::<Referring>(text).ok().map(|referring| referring.r#ref)
 }
 
 /// Gives the `type` of a frame that begins with it, as those do that a client or the server writes:

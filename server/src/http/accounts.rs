@@ -18,9 +18,6 @@ use super::state::HttpState;
 use crate::passwords;
 use crate::secret::Secret;
 
-/// Characters of a display name.
-const NAME_CHARS: usize = 64;
-
 /// What registering needs.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Register {
@@ -160,17 +157,8 @@ pub async fn logout_everywhere(
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }
 
-/// Trims a display name, and refuses one that is empty, long, or has control characters.
+/// Trims a display name, and refuses one that would not show itself as it is.
 pub fn display_name(name: &str) -> Result<String, Problem> {
-    let name = name.trim();
-    let characters = name.chars().count();
-    if characters == 0 || characters > NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(Problem::new(
-            Kind::BadValue,
-            format!(
-                "a name has 1 to {NAME_CHARS} characters on one line: this one has {characters}"
-            ),
-        ));
-    }
-    Ok(name.to_owned())
+    crate::display_name::check(name)
+        .map_err(|error| Problem::new(Kind::BadValue, error.to_string()))
 }

@@ -2,7 +2,7 @@
 //!
 //! A handler that takes a [`Caller`] is only reached by somebody who is logged in, within his
 //! rate, and, when the browser sent the cookie by itself, with proof that a page of ours
-//! asked. Knows nothing of what is asked.
+//! asked, for this very user if it says for whom. Knows nothing of what is asked.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +26,10 @@ pub const COOKIE: &str = "rally_session";
 
 /// The header that a page of ours sets and a foreign one cannot.
 pub const CSRF_HEADER: &str = "x-rally-csrf";
+
+/// The header in which a page says for whom it asks: all tabs of a browser share one cookie, and
+/// somebody else may have logged in by another one since.
+pub const USER_HEADER: &str = "x-rally-user";
 
 /// Somebody who is logged in.
 pub struct Caller {
@@ -94,6 +98,15 @@ async fn identify(request: HttpRequest) -> Result<Caller, Problem> {
         Shown::Nothing => return Err(Problem::new(Kind::LogIn, "nobody is logged in")),
     };
     let login = state.tokens.check(token.expose()).await?;
+    if let Some(meant) = request.headers().get(USER_HEADER)
+        && meant != login.account.user.as_str()
+    {
+        let text = format!(
+            "{} is logged in now, and {USER_HEADER} names another user: load the page again",
+            login.account.user
+        );
+        return Err(Problem::new(Kind::OtherUser, text));
+    }
     state.limits.requests_user.take(&login.account.user)?;
     Ok(Caller { account: login.account.clone(), login })
 }

@@ -86,6 +86,7 @@ fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
             header::ACCEPT.as_str(),
             header::CONTENT_TYPE.as_str(),
             caller::CSRF_HEADER,
+            caller::USER_HEADER,
         ])
         .expose_headers([header::RETRY_AFTER])
         .supports_credentials()

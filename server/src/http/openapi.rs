@@ -43,7 +43,8 @@ pub struct NameText(String);
             pushed as frames of the WebSocket; PROTOCOL.md describes them. A process that lacks \
             the role of an address answers 404 and names who has it. Requests that change something and are \
             authenticated by the cookie need the header x-rally-csrf: 1; programs send \
-            Authorization: Bearer.",
+            Authorization: Bearer. A page that shows a user names him in x-rally-user, and is \
+            answered 409 when somebody else has logged in since.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
@@ -133,6 +134,7 @@ fn add_shared(path: &str, changes: bool, operation: &mut Operation) {
     if !is_api(path) {
         return;
     }
+    let logged_in = operation.security.is_some();
     let mut add = |status: &str, why: &str| {
         let described = operation.responses.responses.entry(status.to_owned());
         described.or_insert_with(|| problem(why));
@@ -140,6 +142,9 @@ fn add_shared(path: &str, changes: bool, operation: &mut Operation) {
     add("429", "Too many requests: Retry-After says when to try again");
     add("500", "A fault of the server's");
     add("503", "Too much to do: Retry-After says when to try again");
+    if logged_in {
+        add("409", "Somebody else is logged in than x-rally-user names");
+    }
     if changes {
         add("403", "The origin is not allowed, or x-rally-csrf is missing");
     }

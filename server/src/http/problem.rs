@@ -70,6 +70,8 @@ kinds! {
     Slow = 408, "slow", "The request took too long";
     /// The user name is taken.
     Taken = 409, "taken", "This name is taken";
+    /// The page shows another user than the one who is logged in now.
+    OtherUser = 409, "other-user", "Somebody else is logged in now";
     /// The list is as long as it may be.
     Full = 409, "full", "The list is full";
     /// The node is heard, or may be alive.
