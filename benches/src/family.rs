@@ -2,12 +2,11 @@
 //!
 //! Knows nothing of which server.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::proc::{NANOS_PER_TICK, Pid};
+use crate::proc::{NANOS_PER_TICK, Pid, Thread};
 
 /// A process, and all that it has started.
 #[derive(Debug, Clone, Copy)]
@@ -23,16 +22,9 @@ impl Family {
         self.sum(|pid| Ok(pid.cpu_ns()? + fields(pid)?.ended_ticks * NANOS_PER_TICK))
     }
 
-    /// Gives the CPU time of the living ones' threads, in nanoseconds, by their names; threads of one
-    /// name together.
-    pub fn threads_ns(self) -> Result<BTreeMap<String, u64>> {
-        let mut sums = BTreeMap::new();
-        for threads in self.living()?.into_iter().filter_map(|pid| pid.threads_ns().ok()) {
-            for (name, ns) in threads {
-                *sums.entry(name).or_default() += ns;
-            }
-        }
-        Ok(sums)
+    /// Gives the threads of those that live.
+    pub fn threads(self) -> Result<Vec<Thread>> {
+        Ok(self.living()?.into_iter().filter_map(|pid| pid.threads().ok()).flatten().collect())
     }
 
     /// Gives their memory in bytes: what several of them share counts once.

@@ -10,12 +10,14 @@ mod bare;
 mod child;
 mod commits;
 mod crowd;
+mod date;
 mod dice;
 mod disk;
 mod family;
 mod fleet;
 mod http;
 mod judges;
+mod out;
 mod pages;
 mod peer;
 mod people;
@@ -152,10 +154,9 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Show(args) => return run::compare::show(args),
         Command::Accounts { users, first } => people::print(*first, *users).map(|()| true),
         Command::Scenarios => {
-            run::scenario::BUILT_IN
-                .iter()
-                .for_each(|(name, text)| println!("# {name}.toml\n{text}"));
-            Ok(true)
+            let mut all = run::scenario::BUILT_IN.iter();
+            all.try_for_each(|(name, text)| out::say(format_args!("# {name}.toml\n{text}")))
+                .map(|()| true)
         }
         Command::Floor(args) => return run::floor(args, &Stop::on_signals()?),
         Command::Saturate(args) => return run::saturate::command(args, &Stop::on_signals()?),

@@ -2,7 +2,6 @@
 //!
 //! Knows the HTTP contract (log in, discover) and nothing of sockets.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::http::Http;
+use crate::out::say;
 use crate::stop::Stop;
 
 /// Everybody's password.
@@ -49,11 +49,7 @@ pub fn user(n: usize) -> UserId {
 
 /// Prints accounts as `rally-server users import` reads them.
 pub fn print(first: usize, users: usize) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for n in first..first + users {
-        writeln!(out, "{}", serde_json::to_string(&Account::of(user(n)))?)?;
-    }
-    Ok(())
+    (first..first + users).try_for_each(|n| say(serde_json::to_string(&Account::of(user(n)))?))
 }
 
 /// Who is logged in.

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of what a process does.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
@@ -14,8 +13,28 @@ use serde::{Deserialize, Serialize};
 pub const NANOS_PER_TICK: u64 = 1_000_000_000 / 100;
 
 /// Names a process whose figures are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pid(pub u32);
+
+/// Names a thread: of two processes each may have one of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ThreadId {
+    /// Of which process.
+    pub pid: Pid,
+    /// Which of it.
+    pub tid: u32,
+}
+
+/// A thread that lives, and the CPU time that it has used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Which.
+    pub id: ThreadId,
+    /// What it calls itself: several may do so alike.
+    pub name: String,
+    /// In nanoseconds.
+    pub cpu_ns: u64,
+}
 
 impl Pid {
     /// Names this process.
@@ -35,25 +54,28 @@ impl Pid {
     pub fn cpu_ns(self) -> Result<u64> {
         let stat = self.read("stat")?;
         let ticks = stat_ticks(&stat).with_context(|| format!("bad /proc/{}/stat", self.0))?;
-        let threads: u64 = self.threads_ns()?.values().sum();
+        let threads: u64 = self.threads()?.iter().map(|thread| thread.cpu_ns).sum();
         Ok(threads.max(ticks * NANOS_PER_TICK))
     }
 
-    /// Gives the CPU time of its living threads, in nanoseconds, by their names; threads of one
-    /// name together.
-    pub fn threads_ns(self) -> Result<BTreeMap<String, u64>> {
+    /// Gives its living threads.
+    pub fn threads(self) -> Result<Vec<Thread>> {
         let folder = format!("/proc/{}/task", self.0);
         let threads = fs::read_dir(&folder)
             .with_context(|| format!("reading {folder}: is the process gone?"))?;
-        let mut sums = BTreeMap::new();
+        let mut all = Vec::new();
         for thread in threads {
-            let folder = thread?.path();
+            let entry = thread?;
+            let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             // A thread may end between the listing and the reading.
-            let Ok(times) = fs::read_to_string(folder.join("schedstat")) else { continue };
-            let Ok(name) = fs::read_to_string(folder.join("comm")) else { continue };
-            *sums.entry(name.trim().to_owned()).or_default() += first_number(&times).unwrap_or(0);
+            let Ok(times) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            let Ok(name) = fs::read_to_string(entry.path().join("comm")) else { continue };
+            let (id, name) = (ThreadId { pid: self, tid }, name.trim().to_owned());
+            all.push(Thread { id, name, cpu_ns: first_number(&times).unwrap_or(0) });
         }
-        Ok(sums)
+        Ok(all)
     }
 }
 
@@ -165,7 +187,7 @@ mod tests {
             block.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3));
         }
         assert!(memory() - held > 128 << 20);
-        assert!(block.iter().any(|byte| *byte != 0) && !own.threads_ns().unwrap().is_empty());
+        assert!(block.iter().any(|byte| *byte != 0) && !own.threads().unwrap().is_empty());
     }
 
     #[test]

@@ -9,11 +9,31 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::date::{now_ms, rfc3339};
+use crate::out::say;
 use crate::proc::Machine;
 
 /// Makes a histogram of nanoseconds up to a minute, exact to three digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constant and valid")
+}
+
+/// Gives what is reported of a histogram of nanoseconds, each with its name: in milliseconds.
+pub fn quantiles_ms(spans: &Histogram<u64>) -> [(&'static str, f64); 4] {
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)]
+        .map(|(name, quantile)| (name, spans.value_at_quantile(quantile) as f64 / 1e6))
+}
+
+/// Gives the middle value; of two middle values their mean; nothing of no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[half]),
+        _ => Some((sorted[half - 1] + sorted[half]) / 2.0),
+    }
 }
 
 /// One figure, with its value in every run.
@@ -31,16 +51,9 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Gives the middle value; of two middle values their mean.
+    /// Gives the median of its values.
     pub fn median(&self) -> Option<f64> {
-        let mut sorted = self.values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let half = sorted.len() / 2;
-        match sorted.len() {
-            0 => None,
-            odd if odd % 2 == 1 => Some(sorted[half]),
-            _ => Some((sorted[half - 1] + sorted[half]) / 2.0),
-        }
+        median(&self.values)
     }
 
     /// Tells whether the promise was kept, if there is one and something was measured.
@@ -54,6 +67,8 @@ impl Figure {
 pub struct Report {
     /// Which command.
     pub command: &'static str,
+    /// When it was begun, as RFC 3339 has it; nothing where an older report did not say so.
+    pub date: Option<String>,
     /// On what machine.
     pub machine: Machine,
     /// With which settings, as one line.
@@ -65,9 +80,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Begins an empty report.
+    /// Begins an empty report, now.
     pub fn new(command: &'static str, machine: Machine, settings: String) -> Self {
-        Self { command, machine, settings, figures: Vec::new(), notes: Vec::new() }
+        let date = Some(rfc3339(now_ms()));
+        Self { command, date, machine, settings, figures: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds one run's value of a figure; what is not finite is none, and JSON has no word for it.
@@ -89,8 +105,7 @@ impl Report {
         if spans.is_empty() {
             return;
         }
-        for (suffix, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
-            let ms = spans.value_at_quantile(quantile) as f64 / 1e6;
+        for (suffix, ms) in quantiles_ms(spans) {
             self.add(format!("{name} {suffix}"), "ms", ms);
         }
     }
@@ -117,9 +132,10 @@ impl Report {
     pub fn table(&self) -> String {
         let m = &self.machine;
         let mut out = format!(
-            "rally-bench {}: {}\n{} cores of {}, {} MiB, kernel {}, data on {}, load before {:.2}\n\n",
+            "rally-bench {}: {}\n{}{} cores of {}, {} MiB, kernel {}, data on {}, load before {:.2}\n\n",
             self.command,
             self.settings,
+            self.date.as_ref().map(|date| format!("{date}, ")).unwrap_or_default(),
             m.cores,
             m.cpu,
             m.memory_mib,
@@ -163,7 +179,7 @@ impl Report {
 
     /// Prints the table, and writes the same as JSON if a file was named.
     pub fn publish(&self, json: Option<&Path>) -> Result<()> {
-        println!("\n{}", self.table());
+        say(format_args!("\n{}", self.table()))?;
         let Some(path) = json else { return Ok(()) };
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
@@ -205,6 +221,7 @@ mod tests {
         assert_eq!(report(&[9.0, 1.0, 2.0]).median("cpu"), Some(2.0));
         assert_eq!(report(&[4.0, 1.0, 2.0, 9.0]).median("cpu"), Some(3.0));
         assert_eq!(report(&[]).median("cpu"), None);
+        assert_eq!((median(&[2.0, 1.0]), median(&[])), (Some(1.5), None));
         assert_eq!(report(&[f64::INFINITY, 3.0, f64::NAN]).median("cpu"), Some(3.0));
     }
 

@@ -73,6 +73,15 @@ fn every_scenario_runs_and_accounts_for_every_message() {
                     seen["spans"]["history"].is_string() && seen["spans"]["reconnect"].is_string()
                 );
             }
+            // Nobody but those who were to log in came back.
+            "login-storm" => {
+                assert!(seen["spans"]["log-in"].is_string() && seen["spans"]["reconnect"].is_null())
+            }
+            "slow-readers" => {
+                for what in ["delivered", "slow readers' delivered"] {
+                    assert!(seen["spans"][what].is_string(), "{what}");
+                }
+            }
             "devices" => {
                 assert_eq!(due, 5 * sent, "two other devices of his own, three of the peer")
             }

@@ -123,10 +123,25 @@ pub struct Book<'a> {
     balance: Balance,
     /// Messages that are not settled yet.
     open: usize,
-    /// From the intended time to the ack, of messages that count.
-    pub ack: Histogram<u64>,
-    /// From the intended time to each delivery, of messages that count.
-    pub delivery: Histogram<u64>,
+    /// How long messages that count took, of users who read what comes.
+    fast: Times,
+    /// The same of those who read slowly: they were asked to, and their own delay is in it.
+    slow: Times,
+}
+
+/// How long messages took, from the intended time.
+#[derive(Debug)]
+struct Times {
+    /// To the ack.
+    ack: Histogram<u64>,
+    /// To each delivery.
+    delivery: Histogram<u64>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { ack: histogram(), delivery: histogram() }
+    }
 }
 
 impl<'a> Book<'a> {
@@ -138,8 +153,8 @@ impl<'a> Book<'a> {
             latest: HashMap::new(),
             balance: Balance::default(),
             open: 0,
-            ack: histogram(),
-            delivery: histogram(),
+            fast: Times::default(),
+            slow: Times::default(),
         }
     }
 
@@ -178,7 +193,9 @@ impl<'a> Book<'a> {
         self.open -= usize::from(entry.had == all);
         let took = at_ns.saturating_sub(entry.intended_ns);
         if entry.counts {
-            self.ack.saturating_record(took);
+            let is_slow = self.scenario.is_slow(entry.sender as usize);
+            let times = if is_slow { &mut self.slow } else { &mut self.fast };
+            times.ack.saturating_record(took);
         }
         entry.counts.then_some(took)
     }
@@ -195,7 +212,7 @@ impl<'a> Book<'a> {
     }
 
     /// Enters that a message came to a connection; `None` is a text that names none. Gives how
-    /// long that took, if it counts.
+    /// long that took, if it counts and its reader is not a slow one.
     pub fn delivered(
         &mut self,
         line: Line,
@@ -204,7 +221,7 @@ impl<'a> Book<'a> {
         at_ns: u64,
     ) -> Option<u64> {
         let all = self.all();
-        let Self { scenario, entries, latest, balance, open, delivery, .. } = self;
+        let Self { scenario, entries, latest, balance, open, fast, slow, .. } = self;
         let Some((seq, entry)) = seq.and_then(|seq| Some((seq, entries.get_mut(seq)?))) else {
             balance.strange += 1;
             return None;
@@ -238,11 +255,12 @@ impl<'a> Book<'a> {
         } else {
             *latest = seq;
         }
-        let took = at_ns.saturating_sub(entry.intended_ns);
+        let (took, is_slow) = (at_ns.saturating_sub(entry.intended_ns), scenario.is_slow(user));
         if entry.counts {
-            delivery.saturating_record(took);
+            let times = if is_slow { slow } else { fast };
+            times.delivery.saturating_record(took);
         }
-        entry.counts.then_some(took)
+        (entry.counts && !is_slow).then_some(took)
     }
 
     /// Gives what was counted so far.
@@ -255,14 +273,20 @@ impl<'a> Book<'a> {
         self.open == 0
     }
 
-    /// Closes the book: what is missing now is missing.
-    pub fn close(mut self) -> (Balance, Histogram<u64>, Histogram<u64>) {
+    /// Closes the book: what is missing now is missing. Gives how long things took by their names.
+    pub fn close(mut self) -> (Balance, [(&'static str, Histogram<u64>); 4]) {
         let all = self.all();
         for entry in &self.entries {
             self.balance.lost += u64::from(entry.acked && entry.had & all != all);
             self.balance.unanswered += u64::from(!entry.acked && !entry.refused);
         }
-        (self.balance, self.ack, self.delivery)
+        let times = [
+            ("ack", self.fast.ack),
+            ("delivered", self.fast.delivery),
+            ("slow readers' ack", self.slow.ack),
+            ("slow readers' delivered", self.slow.delivery),
+        ];
+        (self.balance, times)
     }
 }
 
@@ -296,10 +320,10 @@ mod tests {
         assert!(book.is_settled());
         // By a catch-up of the device that sent it.
         assert_eq!(book.delivered(0, Some(seq), 7, 6_000), None);
-        let (balance, ack, delivery) = book.close();
+        let (balance, times) = book.close();
         assert!(balance.is_clean(), "{}", balance.line());
         assert_eq!((balance.due, balance.delivered), (3, 3));
-        assert_eq!((ack.len(), delivery.len()), (1, 3));
+        assert_eq!(times.map(|(_, spans)| spans.len()), [1, 3, 0, 0]);
     }
 
     #[test]
@@ -316,7 +340,7 @@ mod tests {
         book.delivered(1, Some(2), 98, 9);
         book.delivered(2, Some(2), 3, 9);
         book.delivered(1, None, 3, 9);
-        let (balance, ..) = book.close();
+        let (balance, _) = book.close();
         let Balance { lost, unanswered, acked_again, doubled, repeated, .. } = balance;
         assert_eq!((lost, unanswered, acked_again, doubled, repeated), (1, 1, 1, 1, 1));
         assert_eq!((balance.out_of_order, balance.other_id, balance.strange), (1, 1, 2));
@@ -343,7 +367,32 @@ mod tests {
         let seq = book.send(0, 0, false);
         assert_eq!(book.acked(seq, 0, 5), None);
         assert_eq!(book.delivered(1, Some(seq), 0, 5), None);
-        let (balance, ack, delivery) = book.close();
-        assert_eq!((balance.delivered, ack.len(), delivery.len()), (1, 0, 0));
+        let (balance, times) = book.close();
+        assert_eq!(balance.delivered, 1);
+        assert!(times.iter().all(|(_, spans)| spans.is_empty()));
+    }
+
+    /// Of four users the last two read slowly.
+    #[test]
+    fn times_of_those_who_read_slowly_are_kept_apart() {
+        let mut scenario = scenario(1);
+        scenario.slow.share = 0.5;
+        let mut book = Book::new(&scenario);
+        let [quick, slow] = [0, 2].map(|sender| book.send(sender, 0, true));
+        book.acked(quick, 1, 5);
+        book.acked(slow, 2, 700);
+        assert_eq!(book.delivered(1, Some(quick), 1, 9), Some(9));
+        assert_eq!(book.delivered(3, Some(slow), 2, 900), None, "what it says is not the server's");
+        let (balance, times) = book.close();
+        assert!(balance.is_clean());
+        assert_eq!(
+            times.map(|(name, spans)| (name, spans.max())),
+            [
+                ("ack", 5),
+                ("delivered", 9),
+                ("slow readers' ack", 700),
+                ("slow readers' delivered", 900),
+            ]
+        );
     }
 }

@@ -1,21 +1,19 @@
 //! `rally-bench compare`: two reports, figure by figure, and whether they differ by more than runs
 //! of one do; `add`, which makes one of several; `show`, which shows one again.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use serde_json::Value;
 
+use crate::out::say;
 use crate::report::{Figure, shown};
+use crate::run::differences::{of_circumstances, of_scenarios};
 use crate::run::document::Document;
 use crate::run::page;
+use crate::run::ratio::{Range, Ratio};
 use crate::run::{Outputs, publish};
-
-/// The 97.5th percentile of Student's t for 1 to 10 degrees of freedom; beyond that, the last.
-const STUDENT: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
 
 /// Compares two reports: B as a multiple of A.
 ///
@@ -23,8 +21,10 @@ const STUDENT: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.
 /// `95 %`: where the ratio lies in 95 of 100 such pairs of reports, by Welch's t-test on the
 /// logarithms of the runs' values. It takes two runs of each at least, and values that are not all
 /// alike: else the runs do not show how far they vary. With few runs it is wide.
+/// `only A`, `only B`: the other report has no such figure.
 /// `differs`: whether that excludes 1. A figure for which it does not may still differ: by less
 /// than these runs can show.
+/// `note`: what was not made alike, and reports that were broken, cut short or bounded by the generator.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct CompareArgs {
@@ -37,13 +37,16 @@ pub struct CompareArgs {
 /// Adds up what several processes saw of one server in the same time.
 ///
 /// Counts and histograms are exact sums, so percentiles are those of all messages; the server's
-/// own figures are taken from the report that saw most of it.
+/// CPU is taken from the report that saw most of it, its memory from before the first generator's
+/// connections to the most with everybody's. Reports of different times are refused.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct AddArgs {
-    /// The reports.
-    #[arg(required = true, num_args = 2..)]
-    reports: Vec<PathBuf>,
+    /// One report.
+    first: PathBuf,
+    /// The others.
+    #[arg(required = true)]
+    others: Vec<PathBuf>,
     /// Also write the sum as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -68,80 +71,49 @@ pub struct ShowArgs {
 /// Runs `compare`.
 pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     let (a, b) = (Document::read(&args.a)?, Document::read(&args.b)?);
-    for said in differences(&a, &b)? {
-        println!("note: {said}");
-    }
-    let (a, b) = (a.table(), b.table());
-    let pairs: Vec<(&Figure, &Figure)> = a
-        .figures
-        .iter()
-        .filter_map(|one| Some((one, b.figures.iter().find(|other| other.name == one.name)?)))
-        .collect();
-    ensure!(!pairs.is_empty(), "the reports have no figure in common");
-    let wide = pairs.iter().map(|(one, _)| one.name.len()).max().unwrap_or(0);
-    println!("{:wide$}  {:>10}  {:>10}  {:>6}  {:>15}", "figure", "A", "B", "ratio", "95 %");
-    for (one, other) in pairs {
-        println!("{}", line(wide, one, other));
-    }
+    say(compared(&a, &b)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says which settings of two reports differ, and what else but their figures.
-fn differences(a: &Document, b: &Document) -> Result<Vec<String>> {
-    let mut all = Vec::new();
-    let (one, other) = (settings(a)?, settings(b)?);
-    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    for key in keys {
-        let [one, other] = [&one, &other].map(|of| of.get(key).map_or("nothing", String::as_str));
-        if one != other {
-            all.push(format!("{key} differs: {one} and {other}"));
-        }
+/// Gives all that is said of two reports.
+fn compared(a: &Document, b: &Document) -> Result<String> {
+    let mut lines = Vec::new();
+    for (name, report) in [("A", a), ("B", b)] {
+        lines.extend(report.doubts().into_iter().map(|said| format!("note: {name}: {said}")));
     }
-    Ok(all)
+    let differences = of_scenarios(a, b).into_iter().chain(of_circumstances(a, b));
+    lines.extend(differences.map(|difference| format!("note: {}", difference.said)));
+    let (a, b) = (a.table().figures, b.table().figures);
+    let pairs: Vec<(&Figure, &Figure)> =
+        a.iter().filter_map(|one| Some((one, find(&b, &one.name)?))).collect();
+    ensure!(!pairs.is_empty(), "the reports have no figure in common");
+    let wide = a.iter().chain(&b).map(|figure| figure.name.len()).max().unwrap_or(0);
+    lines.push(row(wide, ["figure", "A", "B", "ratio", "95 %"], ""));
+    lines.extend(pairs.iter().map(|(one, other)| line(wide, one, other)));
+    let alone = |figure: &&Figure, others: &[Figure]| find(others, &figure.name).is_none();
+    let of_a = a.iter().filter(|figure| alone(figure, &b));
+    let of_b = b.iter().filter(|figure| alone(figure, &a));
+    lines.extend(of_a.map(|one| row(wide, [&one.name, &median(one), "-", "-", "only A"], "")));
+    lines.extend(of_b.map(|one| row(wide, [&one.name, "-", &median(one), "-", "only B"], "")));
+    Ok(lines.join("\n"))
 }
 
-/// Gives what a report was made with, by its name.
-fn settings(document: &Document) -> Result<BTreeMap<String, String>> {
-    let machine = &document.machine;
-    let mut all = BTreeMap::new();
-    for (what, value) in [
-        ("the processor", &machine.cpu),
-        ("the kernel", &machine.kernel),
-        ("the file system", &machine.filesystem),
-        ("the version of rally-bench", &document.version),
-    ] {
-        all.insert(what.to_owned(), value.clone());
-    }
-    all.insert("the number of cores".to_owned(), machine.cores.to_string());
-    for seen in &document.subjects {
-        all.insert(format!("the version of {}", seen.name), seen.version.clone());
-        let settings = seen.settings.trim_start_matches(", ");
-        if !settings.is_empty() {
-            all.insert(format!("what is set of {}", seen.name), settings.to_owned());
-        }
-    }
-    let mut scenario = serde_json::to_value(&document.scenario)?;
-    // A sentence about it is no setting.
-    scenario.as_object_mut().map(|keys| keys.remove("about"));
-    flatten("", &scenario, &mut all);
-    Ok(all)
+fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
+    figures.iter().find(|figure| figure.name == name)
 }
 
-/// Enters values by their dotted names, as `--set` has them.
-fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
-    let Value::Object(keys) = value else {
-        into.insert(name.to_owned(), value.to_string());
-        return;
-    };
-    for (key, value) in keys {
-        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-        flatten(&name, value, into);
-    }
+fn median(figure: &Figure) -> String {
+    figure.median().map_or("-".to_owned(), shown)
+}
+
+fn row(wide: usize, cells: [&str; 5], verdict: &str) -> String {
+    let [name, a, b, ratio, range] = cells;
+    let text = format!("{name:wide$}  {a:>10}  {b:>10}  {ratio:>6}  {range:>15}  {verdict}");
+    text.trim_end().to_owned()
 }
 
 /// Shows a figure of both.
 fn line(wide: usize, one: &Figure, other: &Figure) -> String {
-    let median = |figure: &Figure| figure.median().map_or("-".to_owned(), shown);
     let ratio = Ratio::of(&one.values, &other.values);
     let (mean, range, differs) = match ratio {
         None => ("-".to_owned(), "a run has 0".to_owned(), false),
@@ -155,23 +127,15 @@ fn line(wide: usize, one: &Figure, other: &Figure) -> String {
             (format!("{mean:.2}"), format!("{low:.2} to {high:.2}"), ratio.differs())
         }
     };
-    let text = format!(
-        "{:wide$}  {:>10}  {:>10}  {mean:>6}  {range:>15}  {}",
-        one.name,
-        median(one),
-        median(other),
-        if differs { "differs" } else { "" }
-    );
-    text.trim_end().to_owned()
+    let cells = [&one.name, &*median(one), &median(other), &mean, &range];
+    row(wide, cells, if differs { "differs" } else { "" })
 }
 
 /// Runs `add`.
 pub fn add(args: &AddArgs) -> Result<ExitCode> {
-    let mut documents = args.reports.iter().map(|path| Document::read(path));
-    let Some(first) = documents.next() else { return Ok(ExitCode::SUCCESS) };
-    let mut sum = first?;
-    for document in documents {
-        sum.add(&document?)?;
+    let mut sum = Document::read(&args.first)?;
+    for path in &args.others {
+        sum.add(&Document::read(path)?).with_context(|| format!("adding {}", path.display()))?;
     }
     let (json, html) = (args.json.as_deref(), args.html.as_deref());
     publish(&sum, &Outputs { json, html, hdr: None })
@@ -186,69 +150,6 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
     publish(&document, &Outputs { html: args.html.as_deref(), ..Outputs::default() })
 }
 
-/// How much more one is than another.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Ratio {
-    mean: f64,
-    range: Range,
-}
-
-/// Where a ratio lies in 95 of 100 cases.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Range {
-    /// Between these.
-    Of(f64, f64),
-    /// Not known: one of both has one run only.
-    OneRun,
-    /// Not known: the runs of each are alike to the last digit, as those of a coarse clock.
-    AllAlike,
-}
-
-impl Ratio {
-    /// Compares values of runs, if all of them are above 0.
-    fn of(a: &[f64], b: &[f64]) -> Option<Self> {
-        let (a, b) = (Logs::of(a)?, Logs::of(b)?);
-        let difference = b.mean - a.mean;
-        let (va, vb) = (a.variance / a.count, b.variance / b.count);
-        let range = if a.count < 2.0 || b.count < 2.0 {
-            Range::OneRun
-        } else if va + vb == 0.0 {
-            Range::AllAlike
-        } else {
-            // Welch and Satterthwaite's degrees of freedom.
-            let sum = va + vb;
-            let freedom = sum * sum / (va * va / (a.count - 1.0) + vb * vb / (b.count - 1.0));
-            let nth = (freedom.floor() as usize).clamp(1, STUDENT.len());
-            let half = STUDENT[nth - 1] * sum.sqrt();
-            Range::Of((difference - half).exp(), (difference + half).exp())
-        };
-        Some(Self { mean: difference.exp(), range })
-    }
-
-    fn differs(&self) -> bool {
-        matches!(self.range, Range::Of(low, high) if low > 1.0 || high < 1.0)
-    }
-}
-
-/// The logarithms of some values.
-struct Logs {
-    count: f64,
-    mean: f64,
-    variance: f64,
-}
-
-impl Logs {
-    fn of(values: &[f64]) -> Option<Self> {
-        if values.is_empty() || values.iter().any(|value| *value <= 0.0) {
-            return None;
-        }
-        let count = values.len() as f64;
-        let mean = values.iter().map(|value| value.ln()).sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value.ln() - mean).powi(2)).sum();
-        Some(Self { count, mean, variance: squares / (count - 1.0).max(1.0) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -256,31 +157,8 @@ mod tests {
     use super::*;
     use crate::proc::Machine;
     use crate::run::document::Seen;
+    use crate::run::measured::Measured;
     use crate::run::scenario::Scenario;
-
-    #[test]
-    fn twice_as_much_differs_and_noise_does_not() {
-        let twice = Ratio::of(&[10.0, 11.0, 9.0], &[20.0, 22.0, 18.0]).unwrap();
-        assert!((1.99..2.01).contains(&twice.mean) && twice.differs(), "{twice:?}");
-        let noise = Ratio::of(&[10.0, 14.0, 8.0], &[11.0, 9.0, 13.0]).unwrap();
-        assert!(!noise.differs(), "{noise:?}");
-        let Range::Of(low, high) = noise.range else { panic!("{noise:?}") };
-        assert!(low < noise.mean && noise.mean < high);
-    }
-
-    #[test]
-    fn one_run_says_nothing_about_others() {
-        let one = Ratio::of(&[10.0], &[30.0, 30.0]).unwrap();
-        assert!((2.99..3.01).contains(&one.mean) && one.range == Range::OneRun && !one.differs());
-        assert_eq!(Ratio::of(&[0.0], &[1.0]), None);
-        assert_eq!(Ratio::of(&[], &[1.0]), None);
-    }
-
-    #[test]
-    fn runs_that_are_all_alike_do_not_show_how_far_they_vary() {
-        let alike = Ratio::of(&[10.0, 10.0], &[10.1, 10.1]).unwrap();
-        assert!(alike.range == Range::AllAlike && !alike.differs(), "{alike:?}");
-    }
 
     #[test]
     fn a_figure_of_nothing_is_shown() {
@@ -294,38 +172,46 @@ mod tests {
         assert!(said.contains("2.00") && said.ends_with("a run has 0"), "{said}");
     }
 
-    #[test]
-    fn settings_that_differ_are_named_with_both_values() {
-        let document = |rate: f64, settings: &str| {
-            let mut scenario = Scenario { about: settings.to_owned(), ..Scenario::default() };
-            scenario.send.rate = rate;
-            let machine = Machine::look(Path::new("/"));
-            let mut document = Document::new("pairs", &scenario, machine);
-            let (name, version) = ("rally".to_owned(), "1".to_owned());
-            let settings = settings.to_owned();
-            document.enter(Seen { name, version, settings, runs: Vec::new() });
-            document
+    /// A report of runs with these CPU times, in seconds.
+    fn document(rate: f64, name: &str, cpu_s: &[f64]) -> Document {
+        let mut scenario = Scenario::default();
+        scenario.send.rate = rate;
+        let mut document = Document::new("pairs", &scenario, Machine::look(Path::new("/")));
+        let run = |cpu_s: &f64| {
+            let mut run =
+                Measured { messages: 100, window_ns: 1_000_000_000, ..Measured::default() };
+            run.server.cpu_ns = (cpu_s * 1e9) as u64;
+            run
         };
-        let one = document(500.0, "");
-        assert!(differences(&one, &one).unwrap().is_empty());
-        let said = differences(&one, &document(2_000.0, ", without fsync")).unwrap();
-        assert_eq!(
-            said,
-            [
-                "send.rate differs: 500.0 and 2000.0",
-                "what is set of rally differs: nothing and without fsync"
-            ]
-        );
+        let runs = cpu_s.iter().map(run).collect();
+        document.enter(Seen { name: name.to_owned(), runs, ..Seen::default() });
+        document
     }
 
-    /// Worked out by hand: logs 0, 1, 2 against 1, 2, 3 differ by 1, each with variance 1; Welch
-    /// has 4 degrees of freedom, so half of the range is 2.776 times the root of 2/3.
     #[test]
-    fn the_range_is_that_of_welch_s_test() {
-        let e = |powers: [f64; 3]| powers.map(f64::exp);
-        let ratio = Ratio::of(&e([0.0, 1.0, 2.0]), &e([1.0, 2.0, 3.0])).unwrap();
-        let half = 2.776 * (2.0f64 / 3.0).sqrt();
-        let Range::Of(low, high) = ratio.range else { panic!("{ratio:?}") };
-        assert!((low.ln() - (1.0 - half)).abs() < 1e-9 && (high.ln() - (1.0 + half)).abs() < 1e-9);
+    fn what_makes_a_comparison_doubtful_is_said_before_the_figures() {
+        let one = document(500.0, "rally", &[0.1, 0.1]);
+        assert!(compared(&one, &one).unwrap().starts_with("figure"));
+        let mut other = document(2_000.0, "rally", &[0.1, 0.2]);
+        other.subjects[0].runs[1].balance.lost = 1;
+        let said = compared(&one, &other).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[0], "note: B: rally: 1 of 2 runs broke a promise");
+        assert_eq!(lines[1], "note: send.rate differs: 500.0 and 2000.0");
+        assert!(lines[2].starts_with("figure"), "{said}");
+    }
+
+    #[test]
+    fn figures_that_one_report_has_alone_are_named() {
+        let one = document(500.0, "rally", &[0.1]);
+        let mut other = one.clone();
+        other.enter(document(500.0, "floor", &[0.1]).subjects.remove(0));
+        let said = compared(&one, &other).unwrap();
+        let row = said.lines().find(|line| line.starts_with("floor CPU a message")).unwrap();
+        let cells: Vec<&str> = row["floor CPU a message".len()..].split_whitespace().collect();
+        assert_eq!(cells, ["-", "1000", "-", "only", "B"]);
+        assert!(!said.contains("only A"), "{said}");
+        let error = compared(&one, &document(1.0, "floor", &[0.1])).unwrap_err().to_string();
+        assert!(error.contains("no figure in common"), "{error}");
     }
 }

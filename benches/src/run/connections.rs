@@ -35,12 +35,30 @@ const OF_A_SOURCE: usize = 20_000;
 #[derive(Debug, Default)]
 pub(super) struct Client {
     pub(super) open: bool,
-    /// Since when it is meant to be back, in nanoseconds after the start, if that is measured.
-    pub(super) back_since: Option<u64>,
+    /// Since when and how it is meant to be back, if that is measured.
+    pub(super) away: Option<Away>,
     /// How long to wait before it is begun anew.
     pub(super) again_ns: u64,
     /// Messages that are due and wait until it is open.
     pub(super) waiting: VecDeque<usize>,
+}
+
+/// A connection that is to come back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Away {
+    /// Since when, in nanoseconds after the start.
+    since: u64,
+    from: From,
+}
+
+impl Away {
+    /// Names the histogram of how long that takes: a log-in is another thing than a return.
+    fn name(self) -> &'static str {
+        match self.from {
+            From::LogIn => "log-in",
+            From::Return => "reconnect",
+        }
+    }
 }
 
 /// All connections were dropped at once.
@@ -118,7 +136,7 @@ impl Engine<'_> {
     pub(super) fn drop_one(&mut self, line: Line, from: From, since: Option<u64>) -> Result<()> {
         self.closed(line);
         self.fleet.end(line);
-        self.clients[line].back_since = since;
+        self.clients[line].away = since.map(|since| Away { since, from });
         self.begin(line, from)
     }
 
@@ -143,7 +161,7 @@ impl Engine<'_> {
         let now = self.now_ns();
         let client = &mut self.clients[line];
         client.again_ns = (client.again_ns * 2).clamp(AGAIN_NS.0, AGAIN_NS.1);
-        client.back_since.get_or_insert(now);
+        client.away.get_or_insert(Away { since: now, from: From::Return });
         self.again.insert((now + client.again_ns, line));
     }
 
@@ -176,10 +194,10 @@ impl Engine<'_> {
         self.open += usize::from(!std::mem::replace(&mut client.open, true));
         client.again_ns = 0;
         let waiting = std::mem::take(&mut client.waiting);
-        let since = client.back_since.take();
-        if let Some(since) = since.filter(|since| self.counts(*since)) {
-            let spans = self.measured.spans.entry("reconnect".to_owned()).or_default();
-            spans.0.saturating_record(now.saturating_sub(since));
+        let away = client.away.take();
+        if let Some(away) = away.filter(|away| self.counts(away.since)) {
+            let spans = self.measured.spans.entry(away.name().to_owned()).or_default();
+            spans.0.saturating_record(now.saturating_sub(away.since));
         }
         if let Some(took) = self.storm.as_mut().and_then(|storm| storm.back(line, now)) {
             self.measured.all_back_ns = Some(took);

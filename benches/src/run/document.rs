@@ -1,7 +1,7 @@
-//! The report of `run`: everything that was counted, with what, on what, and the figures that
-//! follow from it.
+//! The report of `run`: everything that was counted, with what, and on what.
 //!
-//! Written as JSON that later versions read again; shown as a table, and as a page (`page.rs`).
+//! Written as JSON that later versions read again. Knows nothing of the figures that follow from it
+//! (`figures.rs`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,22 +11,13 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 use serde::{Deserialize, Serialize};
 
+use crate::date::{now_ms, rfc3339};
 use crate::proc::Machine;
-use crate::report::Report;
 use crate::run::measured::Measured;
 use crate::run::scenario::Scenario;
 
 /// The version of the format: another one is not read.
 const FORMAT: u32 = 1;
-
-/// How many times the floor a message may take, between two nodes, and a connection that says
-/// nothing.
-const TIMES_FLOOR: f64 = 2.0;
-const CLUSTER_TIMES_FLOOR: f64 = 4.0;
-const IDLE_TIMES_FLOOR: f64 = 1.5;
-
-/// KiB of memory that a connection may take that says nothing.
-const IDLE_KIB: f64 = 5.0;
 
 /// A report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +25,9 @@ pub struct Document {
     format: u32,
     /// The version of this program.
     pub version: String,
+    /// When it was begun, as RFC 3339 has it. Nothing in reports of before this was kept.
+    #[serde(default)]
+    pub date: Option<String>,
     /// The name of the scenario or its file.
     pub name: String,
     /// What was done.
@@ -47,10 +41,13 @@ pub struct Document {
 }
 
 /// What was seen of one server, run by run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// Its name.
     pub name: String,
+    /// How many nodes of it were measured together. Nothing in reports of before this was kept.
+    #[serde(default)]
+    pub nodes: Option<usize>,
     /// What it says of its version.
     pub version: String,
     /// What is not as installed.
@@ -59,12 +56,38 @@ pub struct Seen {
     pub runs: Vec<Measured>,
 }
 
+impl Seen {
+    /// Gives how many nodes were measured together: of `cluster` there were always two.
+    pub fn nodes(&self) -> usize {
+        self.nodes.unwrap_or(if self.name == "cluster" { 2 } else { 1 })
+    }
+
+    /// Says, run by run, where the generator was what is slow.
+    fn bottlenecks(&self) -> Vec<String> {
+        let said = self.runs.iter().filter_map(Measured::bottleneck);
+        said.map(|said| format!("{}: {said}", self.name)).collect()
+    }
+
+    /// Says in how many runs a promise was broken, and which were cut short.
+    fn troubles(&self) -> Vec<String> {
+        let count = |is: fn(&Measured) -> bool| self.runs.iter().filter(|run| is(run)).count();
+        let troubles = [
+            (count(|run| !run.is_clean()), "broke a promise"),
+            (count(|run| run.interrupted), "were cut short"),
+        ];
+        let (name, runs) = (&self.name, self.runs.len());
+        let troubles = troubles.into_iter().filter(|(count, _)| *count > 0);
+        troubles.map(|(count, what)| format!("{name}: {count} of {runs} runs {what}")).collect()
+    }
+}
+
 impl Document {
-    /// Begins an empty report.
+    /// Begins an empty report, now.
     pub fn new(name: &str, scenario: &Scenario, machine: Machine) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            date: Some(rfc3339(now_ms())),
             name: name.to_owned(),
             scenario: scenario.clone(),
             machine,
@@ -109,6 +132,13 @@ impl Document {
         }
     }
 
+    /// Gives what it has of one server alone, if it has that.
+    pub fn only(&self, name: &str) -> Option<Self> {
+        let mut only = self.clone();
+        only.subjects.retain(|seen| seen.name == name);
+        (!only.subjects.is_empty()).then_some(only)
+    }
+
     /// Writes its histograms as HdrHistogram's tools read them: a file for each server and what was
     /// timed, an interval for each run, in nanoseconds.
     pub fn write_histograms(&self, folder: &Path) -> Result<()> {
@@ -119,7 +149,8 @@ impl Document {
             names.sort_unstable();
             names.dedup();
             for name in names {
-                let path = folder.join(format!("{}-{name}.hlog", seen.name));
+                let file = name.replace('\'', "").replace(' ', "-");
+                let path = folder.join(format!("{}-{file}.hlog", seen.name));
                 let writing = || format!("writing {}", path.display());
                 let (mut log, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
                 let mut begin = Duration::ZERO;
@@ -152,6 +183,8 @@ impl Document {
             ensure!(seen.name == more.name, "one is of {}, one of {}", seen.name, more.name);
             ensure!(seen.runs.len() == more.runs.len(), "they have different numbers of runs");
             seen.runs.iter_mut().zip(&more.runs).try_for_each(|(sum, more)| sum.add(more))?;
+            // Who named no process knows of one node.
+            seen.nodes = Some(seen.nodes().max(more.nodes()));
         }
         self.notes.extend(other.notes.iter().cloned());
         Ok(())
@@ -164,163 +197,33 @@ impl Document {
 
     /// Says where the generator was what is slow.
     pub fn bottlenecks(&self) -> Vec<String> {
-        let of = |seen: &Seen| {
-            let name = seen.name.clone();
-            let said = seen.runs.iter().filter_map(Measured::bottleneck);
-            said.map(move |said| format!("{name}: {said}")).collect::<Vec<_>>()
-        };
-        self.subjects.iter().flat_map(of).collect()
+        self.subjects.iter().flat_map(Seen::bottlenecks).collect()
     }
 
-    /// Gives its figures as a table, a value a run.
-    pub fn table(&self) -> Report {
-        let Scenario { users, devices, seconds, warmup_s, .. } = &self.scenario;
-        let settings = format!(
-            "{}: {users} users, {devices} devices each, {warmup_s} + {seconds} s{}",
-            self.name,
-            self.subjects.iter().map(|seen| seen.settings.as_str()).collect::<String>()
-        );
-        let mut report = Report::new("run", self.machine.clone(), settings);
-        for seen in &self.subjects {
-            for run in &seen.runs {
-                for (name, unit, value) in figures(run) {
-                    report.add(format!("{} {name}", seen.name), unit, value);
-                }
-                report.note(format!("{}: {}", seen.name, run.balance.line()));
-                for owed in run.owed() {
-                    report.note(format!("{}: BROKEN: {owed}", seen.name));
-                }
-                if !run.server.is_known() {
-                    report
-                        .note(format!("{}: nobody's CPU and memory were read (--pid)", seen.name));
-                }
-                for error in &run.errors {
-                    report.note(format!("{}: {error}", seen.name));
-                }
-                for (what, count) in &run.unsupported {
-                    report.note(format!("{} has no {what} ({count} asked for)", seen.name));
-                }
-            }
-        }
-        self.ratios(&mut report);
-        self.promises(&mut report);
-        self.notes.iter().for_each(|note| report.note(note.clone()));
-        for said in self.bottlenecks() {
-            report.note(format!("THE GENERATOR WAS THE BOTTLENECK: {said}"));
-        }
-        report
+    /// Says why its figures may not be what they seem: something broken, cut short, or the
+    /// generator's.
+    pub fn doubts(&self) -> Vec<String> {
+        let troubles = self.subjects.iter().flat_map(Seen::troubles);
+        let bottlenecks = self.bottlenecks().into_iter();
+        troubles
+            .chain(bottlenecks.map(|said| format!("the generator was what is slow: {said}")))
+            .collect()
     }
-
-    /// States what Rally's figures are held to.
-    fn promises(&self, report: &mut Report) {
-        let says_nothing = self.scenario.send.rate == 0.0 && !self.scenario.is_closed();
-        let times = if says_nothing { IDLE_TIMES_FLOOR } else { TIMES_FLOOR };
-        report.promise("rally times the floor", times);
-        report.promise("cluster times the floor", CLUSTER_TIMES_FLOOR);
-        if says_nothing {
-            report.promise("rally memory a connection, open", IDLE_KIB);
-            report.promise("rally memory a connection, end", IDLE_KIB);
-        }
-    }
-
-    /// Adds how many times the floor each server took, run by run.
-    fn ratios(&self, report: &mut Report) {
-        let Some(floor) = self.subjects.iter().find(|seen| seen.name == "floor") else { return };
-        for seen in self.subjects.iter().filter(|seen| seen.name != "floor") {
-            for (run, floor) in seen.runs.iter().zip(&floor.runs) {
-                let (Some(one), Some(bare)) = (price(run), price(floor)) else { continue };
-                report.add(format!("{} times the floor", seen.name), "", one / bare);
-            }
-        }
-    }
-}
-
-/// Gives what is compared: CPU a message, or where none is sent a connection and second. Nothing
-/// where nobody's processes were looked at.
-fn price(run: &Measured) -> Option<f64> {
-    if !run.server.is_known() {
-        return None;
-    }
-    let us = run.server.cpu_ns as f64 / 1e3;
-    let seconds = run.window_ns as f64 / 1e9;
-    match run.messages {
-        0 => Some(us / run.connections as f64 / seconds).filter(|us| us.is_finite()),
-        messages => Some(us / messages as f64),
-    }
-}
-
-/// Gives the figures of a run, in the order in which people want them. What each means is said by
-/// `rally-bench run --help`.
-pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
-    let mut all: Vec<(String, &'static str, f64)> = Vec::new();
-    let mut add = |name: &str, unit, value: f64| all.push((name.to_owned(), unit, value));
-    let per = |ns: u64, count: u64| ns as f64 / 1e3 / count.max(1) as f64;
-    let kib = |bytes: u64| bytes as f64 / 1024.0 / run.connections.max(1) as f64;
-    let server = &run.server;
-    if run.messages > 0 {
-        add("messages a second", "/s", run.messages as f64 / (run.window_ns as f64 / 1e9));
-        if let Some(us) = price(run) {
-            add("CPU a message", "µs", us);
-        }
-        for (thread, ns) in server.threads_ns.iter().filter(|_| server.threads_ns.len() > 1) {
-            if per(*ns, run.messages) >= 0.1 {
-                add(&format!("CPU a message, {thread}"), "µs", per(*ns, run.messages));
-            }
-        }
-        if run.deliveries > run.messages && server.is_known() {
-            add("CPU a delivery", "µs", per(server.cpu_ns, run.deliveries));
-        }
-    } else if let Some(us) = price(run) {
-        add("CPU a connection", "µs/s", us);
-    }
-    for (name, spans) in &run.spans {
-        if name == "lag" {
-            continue;
-        }
-        for (suffix, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
-            let ms = spans.0.value_at_quantile(quantile) as f64 / 1e6;
-            add(&format!("{name} {suffix}"), "ms", ms);
-        }
-    }
-    if let Some(ns) = run.all_back_ns {
-        add("all back", "s", ns as f64 / 1e9);
-    }
-    add("opening all", "s", run.opening_ns as f64 / 1e9);
-    for (when, bytes) in [("open", server.rss_open), ("end", server.rss_end)] {
-        if server.is_known() {
-            let kib = kib(bytes.saturating_sub(server.rss_before));
-            add(&format!("memory a connection, {when}"), "KiB", kib);
-        }
-    }
-    if let Some(bytes) = server.data_bytes.filter(|_| run.balance.acked > 0) {
-        add("bytes stored a message", "B", bytes as f64 / run.balance.acked as f64);
-    }
-    for (name, value) in &server.metrics {
-        add(name, "ms", *value);
-    }
-    if run.messages > 0 {
-        add("generator CPU a message", "µs", per(run.own_cpu_ns, run.messages));
-    }
-    if let Some(lag) = run.spans.get("lag") {
-        add("generator lag p99", "ms", lag.0.value_at_quantile(0.99) as f64 / 1e6);
-    }
-    all
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn measured(cpu_us: u64, messages: u64) -> Measured {
+    pub fn measured(cpu_us: u64, messages: u64) -> Measured {
         let mut run =
             Measured { messages, window_ns: 1_000_000_000, connections: 2, ..Measured::default() };
         run.server.cpu_ns = cpu_us * 1_000 * messages;
         run
     }
 
-    fn seen(name: &str, run: Measured) -> Seen {
-        let (settings, version) = (String::new(), "1".to_owned());
-        Seen { name: name.to_owned(), version, settings, runs: vec![run] }
+    pub fn seen(name: &str, run: Measured) -> Seen {
+        Seen { name: name.to_owned(), runs: vec![run], ..Seen::default() }
     }
 
     #[test]
@@ -338,7 +241,7 @@ mod tests {
         assert_eq!(runs, 3);
     }
 
-    fn document() -> Document {
+    pub fn document() -> Document {
         let machine = Machine::look(Path::new("/"));
         let mut document = Document::new("pairs", &Scenario::default(), machine);
         for (rally, floor) in [(60, 30), (80, 20), (50, 50)] {
@@ -349,33 +252,56 @@ mod tests {
     }
 
     #[test]
-    fn the_price_is_compared_with_the_floor_s_of_the_same_run() {
-        let table = document().table();
-        assert_eq!(table.median("rally CPU a message"), Some(60.0));
-        assert_eq!(table.median("rally times the floor"), Some(2.0));
-        assert_eq!(table.median("floor times the floor"), None);
-    }
-
-    #[test]
-    fn of_processes_that_nobody_looked_at_nothing_is_said_nor_promised() {
-        let mut document = document();
-        document.subjects[0].runs.iter_mut().for_each(|run| run.server.cpu_ns = 0);
-        let table = document.table();
-        for figure in ["CPU a message", "times the floor", "memory a connection, open"] {
-            assert_eq!(table.median(&format!("rally {figure}")), None, "{figure}");
-        }
-        assert!(table.median("floor CPU a message").is_some());
-        assert!(table.figures.iter().all(|figure| figure.at_most.is_none()));
-        assert!(table.table().contains("(--pid)"));
-    }
-
-    #[test]
     fn what_a_server_owed_is_in_the_report_and_makes_it_unclean() {
         let mut document = document();
         assert!(document.is_clean());
         document.subjects[0].runs[1].balance.unanswered = 7;
         assert!(!document.is_clean());
         assert!(document.table().table().contains("BROKEN: 7 messages"));
+    }
+
+    #[test]
+    fn what_a_reader_must_doubt_is_said_with_the_number_of_runs() {
+        let mut document = document();
+        assert!(document.doubts().is_empty());
+        let runs = &mut document.subjects[0].runs;
+        runs[0].balance.lost = 1;
+        runs[2].interrupted = true;
+        runs[2].own_cpu_ns = 990_000_000;
+        let doubts = document.doubts();
+        assert_eq!(
+            doubts[..2],
+            ["rally: 1 of 3 runs broke a promise", "rally: 1 of 3 runs were cut short"]
+        );
+        assert!(doubts[2].contains("generator") && doubts.len() == 3, "{doubts:?}");
+        assert!(document.table().table().contains("rally: the run was cut short"));
+    }
+
+    #[test]
+    fn a_report_of_a_version_before_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let reports = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        let read: Vec<Document> = reports.map(|path| Document::read(&path).unwrap()).collect();
+        assert!(!read.is_empty());
+        assert!(read.iter().all(|report| !report.table().figures.is_empty() && report.is_clean()));
+    }
+
+    #[test]
+    fn a_report_says_when_it_was_made_and_of_how_many_nodes() {
+        let mut json = serde_json::to_value(document()).unwrap();
+        let written: Document = serde_json::from_value(json.clone()).unwrap();
+        assert!(written.date.is_some_and(|date| date.ends_with('Z')));
+        json.as_object_mut().unwrap().remove("date").unwrap();
+        for (name, nodes) in [("rally", 1), ("cluster", 2)] {
+            let seen = json["subjects"][0].as_object_mut().unwrap();
+            seen.insert("name".to_owned(), name.into());
+            seen.remove("nodes");
+            let old: Document = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!((old.date, old.subjects[0].nodes()), (None, nodes));
+        }
+        let three = Seen { nodes: Some(3), ..Seen::default() };
+        assert_eq!(three.nodes(), 3);
     }
 
     #[test]

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::thread::set_current_timer_slack;
 
+use crate::date::now_ms;
 use crate::dice::Dice;
 use crate::family::Family;
 use crate::fleet::{Fleet, Got};
@@ -136,9 +137,9 @@ impl<'a> Engine<'a> {
         self.drain()?;
         self.measured.absent = (self.clients.len() - self.open) as u64;
         self.measured.unheard = self.questions.len() as u64;
-        let (balance, ack, delivery) = self.book.close();
+        let (balance, times) = self.book.close();
         self.measured.balance = balance;
-        for (name, spans) in [("ack", ack), ("delivered", delivery)] {
+        for (name, spans) in times {
             self.measured.spans.insert(name.to_owned(), Spans(spans));
         }
         self.measured.seconds = self.progress.end();
@@ -452,8 +453,7 @@ impl<'a> Engine<'a> {
 /// Gives the number of a run's first message: above those of all earlier runs, as long as they had
 /// less than a million messages a second, and exact as a double, which is what JSON has.
 fn first_of_a_run() -> usize {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (since.as_millis() as usize) << 10
+    (now_ms() as usize) << 10
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What one run of a scenario showed, as it was counted: enough to compute every figure anew, and
-//! to add up what several processes saw.
+//! to add up what several processes saw (`sum.rs`).
 //!
 //! Knows nothing of how it is shown.
 
@@ -72,6 +72,15 @@ pub struct Second {
     pub p99_ms: Option<f64>,
 }
 
+/// What a thread of the server used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadUse {
+    /// Its name, which others may have, too.
+    pub name: String,
+    /// Its CPU alone, in nanoseconds.
+    pub cpu_ns: u64,
+}
+
 /// What was seen of the server's processes over the measured time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerSide {
@@ -79,6 +88,9 @@ pub struct ServerSide {
     pub cpu_ns: u64,
     /// The same by the names of threads.
     pub threads_ns: BTreeMap<String, u64>,
+    /// The one that used most. Nothing in reports of before threads were told apart.
+    #[serde(default)]
+    pub busiest_thread: Option<ThreadUse>,
     /// Resident bytes before a connection was opened.
     pub rss_before: u64,
     /// With all connections open, before anything was sent.
@@ -96,12 +108,16 @@ pub struct ServerSide {
 pub struct Measured {
     /// What became of the messages.
     pub balance: Balance,
-    /// From the intended time: `ack`, `delivered`, `history`, `reconnect`, and `lag`, which is how
-    /// late the generator itself was.
+    /// From the intended time: `ack`, `delivered`, `history`, `reconnect`, `log-in`, and `lag`, which
+    /// is how late the generator itself was.
     pub spans: BTreeMap<String, Spans>,
     /// Second by second, the warm-up included.
     pub seconds: Vec<Second>,
-    /// How long the measured time was, in nanoseconds.
+    /// When the measured time began, in milliseconds since 1970. Nothing in reports of before this
+    /// was kept.
+    #[serde(default)]
+    pub begun_unix_ms: Option<u64>,
+    /// How long the measured time was, in nanoseconds. 0 of a run that was cut short before it began.
     pub window_ns: u64,
     /// Messages that were to be sent in it, whether or not they left. 0 in reports of before this
     /// was counted.
@@ -138,6 +154,10 @@ pub struct Measured {
     /// Of several that were added up: which share of its time the busiest had, from 0 to 1.
     #[serde(default)]
     pub busiest: Option<f64>,
+    /// Of several that were added up: the 99th percentile of `lag` of the one that was latest, in
+    /// nanoseconds.
+    #[serde(default)]
+    pub latest_lag_ns: Option<u64>,
     /// Whether it was cut short.
     pub interrupted: bool,
 }
@@ -153,7 +173,7 @@ impl Measured {
     /// Tells whether the generator was what is slow, and how that shows.
     pub fn bottleneck(&self) -> Option<String> {
         let busy = self.busy();
-        let late_ns = self.spans.get("lag").map_or(0, |lag| lag.0.value_at_quantile(0.99));
+        let late_ns = self.lag_ns().unwrap_or(0);
         if late_ns > LATE_NS {
             let ms = late_ns as f64 / 1e6;
             return Some(format!("99 of 100 messages left up to {ms:.1} ms late, and some later"));
@@ -163,8 +183,19 @@ impl Measured {
     }
 
     /// Gives which share of the time the generator had a core, from 0 to 1; of several the busiest.
-    fn busy(&self) -> f64 {
+    pub fn busy(&self) -> f64 {
         self.busiest.unwrap_or(self.own_cpu_ns as f64 / self.window_ns.max(1) as f64)
+    }
+
+    /// Gives how late 99 of 100 messages left at most, if any did; of several generators the latest's.
+    pub fn lag_ns(&self) -> Option<u64> {
+        let own = || self.spans.get("lag").map(|lag| lag.0.value_at_quantile(0.99));
+        self.latest_lag_ns.or_else(own)
+    }
+
+    /// Gives how many messages were acknowledged a second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / (self.window_ns as f64 / 1e9)
     }
 
     /// Tells whether every message was accounted for, and nothing else went wrong.
@@ -183,102 +214,18 @@ impl Measured {
         let owed = owed.into_iter().filter(|(count, _)| *count > 0 && !self.interrupted);
         owed.map(|(count, what)| format!("{count} {what}")).collect()
     }
-
-    /// Adds what another process saw of the same server in the same time.
-    ///
-    /// # Errors
-    ///
-    /// A histogram of the other does not fit.
-    pub fn add(&mut self, other: &Self) -> Result<()> {
-        self.busiest = Some(self.busy().max(other.busy()));
-        self.balance.add(&other.balance);
-        for (name, spans) in &other.spans {
-            let sum = self.spans.entry(name.clone()).or_default();
-            sum.0.add(&spans.0).map_err(|error| anyhow::anyhow!("{name}: {error:?}"))?;
-        }
-        if self.seconds.len() < other.seconds.len() {
-            self.seconds.resize_with(other.seconds.len(), Second::default);
-        }
-        for (sum, more) in self.seconds.iter_mut().zip(&other.seconds) {
-            sum.add(more);
-        }
-        self.window_ns = self.window_ns.max(other.window_ns);
-        self.opening_ns = self.opening_ns.max(other.opening_ns);
-        self.all_back_ns = self.all_back_ns.max(other.all_back_ns);
-        self.due += other.due;
-        self.messages += other.messages;
-        self.deliveries += other.deliveries;
-        self.connections += other.connections;
-        self.ended += other.ended;
-        self.absent += other.absent;
-        self.unheard += other.unheard;
-        for (sums, more) in
-            [(&mut self.noticed, &other.noticed), (&mut self.unsupported, &other.unsupported)]
-        {
-            for (name, count) in more {
-                *sums.entry(name.clone()).or_default() += count;
-            }
-        }
-        self.errors.extend(other.errors.iter().cloned());
-        // The same server was looked at: its own figures are not a sum.
-        if other.server.cpu_ns > self.server.cpu_ns {
-            self.server = other.server.clone();
-        }
-        self.own_cpu_ns += other.own_cpu_ns;
-        self.interrupted |= other.interrupted;
-        Ok(())
-    }
-}
-
-impl Second {
-    /// Adds the same second of another process. Of percentiles the worse one is kept: they cannot
-    /// be added.
-    fn add(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.acked += other.acked;
-        self.delivered += other.delivered;
-        self.troubles += other.troubles;
-        self.open += other.open;
-        let worse = |one: Option<f64>, other: Option<f64>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.max(other)),
-            (one, other) => one.or(other),
-        };
-        self.p50_ms = worse(self.p50_ms, other.p50_ms);
-        self.p99_ms = worse(self.p99_ms, other.p99_ms);
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn measured(spans_ms: &[u64]) -> Measured {
+    pub fn measured(spans_ms: &[u64]) -> Measured {
         let mut measured = Measured { window_ns: 1_000_000_000, ..Measured::default() };
         let spans = measured.spans.entry("ack".to_owned()).or_default();
         spans_ms.iter().for_each(|ms| spans.0.record(ms * 1_000_000).unwrap());
         measured.messages = spans_ms.len() as u64;
         measured
-    }
-
-    #[test]
-    fn two_processes_add_up_to_what_one_would_have_seen() {
-        let mut sum = measured(&[1, 2, 3]);
-        sum.add(&measured(&[100, 200])).unwrap();
-        let whole = measured(&[1, 2, 3, 100, 200]);
-        assert_eq!(sum.spans["ack"].0, whole.spans["ack"].0);
-        assert_eq!((sum.messages, sum.window_ns), (5, whole.window_ns));
-    }
-
-    #[test]
-    fn two_generators_that_are_half_busy_are_no_bottleneck() {
-        let half = Measured { own_cpu_ns: 500_000_000, ..measured(&[1]) };
-        let mut sum = half.clone();
-        sum.add(&half).unwrap();
-        sum.add(&half).unwrap();
-        assert_eq!((sum.own_cpu_ns, sum.bottleneck()), (1_500_000_000, None));
-        let busy = Measured { own_cpu_ns: 950_000_000, ..measured(&[1]) };
-        sum.add(&busy).unwrap();
-        assert!(sum.bottleneck().unwrap().contains("95 %"));
     }
 
     #[test]
@@ -297,9 +244,10 @@ mod tests {
     #[test]
     fn a_report_of_before_something_was_counted_can_be_read() {
         let mut json = serde_json::to_value(measured(&[1])).unwrap();
-        for newer in ["due", "absent", "unheard", "busiest"] {
+        for newer in ["due", "absent", "unheard", "busiest", "latest_lag_ns", "begun_unix_ms"] {
             json.as_object_mut().unwrap().remove(newer).unwrap();
         }
+        json["server"].as_object_mut().unwrap().remove("busiest_thread").unwrap();
         assert!(serde_json::from_value::<Measured>(json).unwrap().is_clean());
     }
 

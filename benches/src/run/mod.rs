@@ -3,22 +3,27 @@
 mod book;
 pub mod compare;
 mod connections;
+pub mod differences;
 pub mod document;
 mod engine;
+mod figures;
 pub mod measured;
 mod page;
 mod progress;
+mod ratio;
 mod readings;
 pub mod saturate;
 pub mod scenario;
+mod sum;
 mod timetable;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use crate::disk::{bytes_of, folder, fsync_ns};
 use crate::proc::{Machine, room_for};
@@ -61,8 +66,10 @@ const METRICS: [(&str, &str); 3] = [
 /// divided by the messages acknowledged in them; then by thread.
 /// `times the floor`: that, divided by what the bare loop took in the same run.
 /// `ack`, `delivered`, `history`: from the intended time; of all devices, all deliveries.
-/// `reconnect`: from when a connection was dropped until it had caught up; `all back`: of all that
-/// were dropped at once, the last.
+/// `slow readers' ack`, `slow readers' delivered`: those of users who are asked to read slowly, whose
+/// own delay is in them; they are in no other row.
+/// `reconnect`: from when a connection was dropped until it had caught up; `log-in`: the same of one
+/// that came back with a log-in of its own; `all back`: of all that were dropped at once, the last.
 /// `memory a connection`: resident memory with all open, and at the end, less that with none,
 /// divided by their number.
 /// `fsync`: one append of 300 bytes with fdatasync, measured alone on the same disk before each run.
@@ -90,8 +97,14 @@ pub struct RunArgs {
     /// The same as --set seconds=N.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
-    /// Which servers, one after the other in each run.
-    #[arg(long = "on", value_enum, value_delimiter = ',', default_value = "rally,floor")]
+    /// Which servers, one after the other in each run; with --attach, that one alone.
+    #[arg(
+        long = "on",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "rally,floor",
+        default_value_if("attach", ArgPredicate::IsPresent, "rally")
+    )]
     on: Vec<Kind>,
     /// Runs, of which the median and the spread are reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -119,6 +132,16 @@ impl RunArgs {
         set.extend(self.users.map(|n| format!("users={n}")));
         set.extend(self.seconds.map(|n| format!("seconds={n}")));
         Scenario::read(&self.scenario, &set)
+    }
+
+    /// Refuses servers that cannot be what the command line wants of them.
+    fn check_subjects(&self) -> Result<()> {
+        for (nth, kind) in self.on.iter().enumerate() {
+            let name = kind.name();
+            ensure!(!self.on[..nth].contains(kind), "--on names {name} twice: --runs repeats it");
+            kind.check(&self.subject)?;
+        }
+        Ok(())
     }
 }
 
@@ -166,7 +189,7 @@ pub fn floor(args: &FloorArgs, stop: &Stop) -> Result<ExitCode> {
 /// Runs the command.
 pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
     let scenario = args.scenario()?;
-    args.on.iter().try_for_each(|kind| kind.check(&args.subject))?;
+    args.check_subjects()?;
     room_for(scenario.connections())?;
     let outputs = Outputs {
         json: args.json.as_deref(),
@@ -274,7 +297,8 @@ fn seen(
     let mut measured = once(kind, args, scenario, folder, stop)?;
     measured.spans.insert("fsync".to_owned(), Spans(fsync));
     let (name, settings) = (kind.name().to_owned(), kind.settings(args));
-    Ok(Seen { name, version, settings, runs: vec![measured] })
+    let nodes = Some(kind.nodes(args));
+    Ok(Seen { name, nodes, version, settings, runs: vec![measured] })
 }
 
 /// Starts a server, runs the scenario on it, and ends it.
@@ -324,6 +348,41 @@ fn gained(before: &Scrape, after: &Scrape) -> std::collections::BTreeMap<String,
 mod tests {
     use super::*;
     use crate::proc::Machine;
+
+    fn args(more: &[&str]) -> Result<RunArgs, clap::Error> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        let line = ["run", "pairs"].into_iter().chain(more.iter().copied());
+        clap::Parser::try_parse_from(line).map(|line: Line| line.args)
+    }
+
+    #[test]
+    fn a_server_is_named_once() {
+        args(&["--on=rally,floor"]).unwrap().check_subjects().unwrap();
+        let error = args(&["--on=rally,floor,rally"]).unwrap().check_subjects().unwrap_err();
+        assert!(error.to_string().contains("names rally twice"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_runs_already_is_the_only_one() {
+        assert_eq!(args(&[]).unwrap().on, [Kind::Rally, Kind::Floor]);
+        let attach = "--attach=127.0.0.1:9";
+        let attached = args(&[attach, "--pid=1", "--pid=2", "--first-user=5"]).unwrap();
+        attached.check_subjects().unwrap();
+        assert_eq!((attached.on, attached.subject.pids), (vec![Kind::Rally], vec![1, 2]));
+        for other in ["floor", "socketio", "commits", "cluster"] {
+            let on = format!("--on=rally,{other}");
+            let error = args(&[attach, &on]).unwrap().check_subjects().unwrap_err().to_string();
+            assert!(error.contains(other) && error.contains("127.0.0.1:9"), "{error}");
+        }
+        for lonely in ["--pid=1", "--first-user=5"] {
+            let error = args(&[lonely]).unwrap_err().to_string();
+            assert!(error.contains("--attach"), "{error}");
+        }
+    }
 
     #[test]
     fn a_file_that_cannot_be_written_is_named_before_anything_is_measured() {

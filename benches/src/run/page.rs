@@ -63,6 +63,7 @@ fn page(document: &Document) -> Result<Markup> {
                     @for seen in &document.subjects { ", " (seen.name) " " (seen.version) (seen.settings) }
                     "."
                 }
+                @if let Some(date) = &document.date { p { "Begun at " (date) "." } }
                 @for said in document.bottlenecks() {
                     p.warning { strong { "The generator was the bottleneck. " } (said) }
                 }
@@ -140,8 +141,12 @@ fn plots(document: &Document) -> Result<Vec<(String, String)>> {
         ),
         ("Connections that are open", "s", "", seen(&over_time(|s| Some(s.open as f64)))),
     ];
+    let runs = document.subjects.iter().map(|seen| seen.runs.len()).max().unwrap_or(0);
+    let of = if runs > 1 { format!(" (the last of {runs} runs)") } else { String::new() };
     let drawn = wanted.into_iter().filter(|(.., curves)| !curves.is_empty());
-    drawn.map(|(caption, x, y, curves)| Ok((caption.to_owned(), draw(x, y, &curves)?))).collect()
+    drawn
+        .map(|(caption, x, y, curves)| Ok((format!("{caption}{of}"), draw(x, y, &curves)?)))
+        .collect()
 }
 
 /// Gives a histogram as HdrHistogram's plots show it: against the number of nines, so that the tail
@@ -232,11 +237,19 @@ mod tests {
         run.seconds = vec![Second { acked: 50, p99_ms: Some(3.0), ..Second::default() }; 3];
         let machine = Machine::look(Path::new("/"));
         let mut document = Document::new("pairs", &Scenario::default(), machine);
-        let (version, settings) = (String::new(), String::new());
-        document.enter(Seen { name: "<rally>".to_owned(), version, settings, runs: vec![run] });
-        let page = page(&document).unwrap().into_string();
+        let runs = vec![run];
+        document.enter(Seen { name: "<rally>".to_owned(), runs: runs.clone(), ..Seen::default() });
+        let page_of = |document: &Document| page(document).unwrap().into_string();
+        let page = page_of(&document);
         assert_eq!(page.matches("<svg").count(), 4);
         assert!(!page.contains("<rally>") && page.contains("&lt;rally&gt;"));
         assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("<script"));
+        assert!(!page_of(&document).contains("the last of"));
+        document.enter(Seen { name: "<rally>".to_owned(), runs, ..Seen::default() });
+        assert_eq!(
+            page_of(&document).matches("(the last of 2 runs)").count(),
+            4,
+            "each plot says so"
+        );
     }
 }

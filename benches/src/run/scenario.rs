@@ -227,6 +227,18 @@ impl Scenario {
         self.send.in_flight > 0
     }
 
+    /// Tells whether nobody writes a message.
+    pub fn sends_nothing(&self) -> bool {
+        self.send.rate == 0.0 && !self.is_closed()
+    }
+
+    /// Tells whether nothing is done at all: connections are open, and that is it.
+    pub fn says_nothing(&self) -> bool {
+        let Self { typing, watches, history, reconnects, logins, drop_all_at_s, .. } = self;
+        let does_nothing = [typing, watches, history, reconnects, logins] == [&0.0; 5];
+        self.sends_nothing() && does_nothing && drop_all_at_s.is_none()
+    }
+
     /// Gives to whom a user writes.
     pub fn peer_of(&self, user: usize) -> usize {
         match self.send.popular {
@@ -306,6 +318,23 @@ mod tests {
         }
         let error = Scenario::read("nothing", &[]).unwrap_err().to_string();
         assert!(error.contains("nothing") && error.contains("inbox-storm"), "{error}");
+    }
+
+    #[test]
+    fn only_a_scenario_in_which_nothing_is_done_says_nothing() {
+        let of = |name: &str, set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+            Scenario::read(name, &set).unwrap()
+        };
+        assert!(of("idle", &[]).says_nothing() && of("idle", &[]).sends_nothing());
+        for busy in
+            ["typing=1", "watches=1", "history=1", "reconnects=1", "logins=1", "drop_all_at_s=3"]
+        {
+            let scenario = of("idle", &[busy]);
+            assert!(!scenario.says_nothing() && scenario.sends_nothing(), "{busy}");
+        }
+        assert!(!of("idle", &["send.in_flight=1"]).sends_nothing());
+        assert!(!of("login-storm", &["send.rate=0"]).says_nothing());
     }
 
     #[test]

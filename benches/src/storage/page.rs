@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::measure::{Line, Times};
 use super::world::Shape;
+use crate::out::say;
 use crate::proc::Machine;
 use crate::report::shown;
 
@@ -156,7 +157,7 @@ impl Document {
 
     /// Prints it, and writes the same as JSON if a file was named.
     pub fn publish(&self, markdown: bool, json: Option<&Path>) -> Result<()> {
-        println!("{}", if markdown { self.markdown() } else { self.table() });
+        say(if markdown { self.markdown() } else { self.table() })?;
         let Some(path) = json else { return Ok(()) };
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))

@@ -16,6 +16,9 @@ use crate::server::{Server, Starting};
 use crate::stop::Stop;
 use crate::wire::rally::Rally;
 
+/// Nodes that are started: those who write to each other are at home on different ones.
+pub const NODES: usize = 2;
+
 /// Accounts for one user that talks: discovery says who is at home where, and pairs are made of
 /// users at different nodes.
 const ACCOUNTS: usize = 2;
@@ -57,7 +60,7 @@ fn nodes(args: &SubjectArgs, folder: &Path) -> Result<Vec<Server>> {
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
         Ok([tcp.local_addr()?, udp.local_addr()?])
     };
-    let places = [free()?, free()?];
+    let places: [_; NODES] = [free()?, free()?];
     let cluster = format!("bench{}", std::process::id());
     let starting = places.iter().enumerate().map(|(nth, [listen, gossip])| {
         let flags = [

@@ -7,12 +7,13 @@ mod cluster;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use rally_schema::UserId;
 
 use crate::child::Child;
 use crate::family::Family;
+use crate::http::Http;
 use crate::peer::Peer;
 use crate::people::{Account, user};
 use crate::proc::Pid;
@@ -70,10 +71,10 @@ pub struct SubjectArgs {
     #[arg(long, value_name = "HOST:PORT", value_parser = on_this_machine)]
     pub attach: Option<SocketAddr>,
     /// With --attach: the first of its users that this generator acts for.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "attach")]
     pub first_user: usize,
-    /// With --attach: its processes, whose CPU and memory are read; may be repeated.
-    #[arg(long = "pid", value_name = "PID")]
+    /// With --attach: its process, whose CPU and memory are read; repeated, one for each of its nodes.
+    #[arg(long = "pid", value_name = "PID", requires = "attach")]
     pub pids: Vec<u32>,
 }
 
@@ -116,14 +117,21 @@ impl Kind {
     ///
     /// It would start servers of its own though one is named that runs.
     pub fn check(self, args: &SubjectArgs) -> Result<()> {
-        let attach = args.attach.filter(|_| self == Self::Cluster);
-        ensure!(
-            attach.is_none(),
-            "--on cluster --attach {}: a cluster is started anew for each run; of nodes that run \
-             already, name one, with --on rally and a --pid for each",
-            attach.map(|address| address.to_string()).unwrap_or_default()
-        );
-        Ok(())
+        let Some(address) = args.attach.filter(|_| self != Self::Rally) else { return Ok(()) };
+        bail!(
+            "--on {} --attach {address}: it is started anew for each run; of nodes that run already, \
+             name one, with --on rally and a --pid for each",
+            self.name()
+        )
+    }
+
+    /// Says how many nodes of it are measured together.
+    pub fn nodes(self, args: &SubjectArgs) -> usize {
+        match self {
+            Self::Rally if args.attach.is_some() => args.pids.len().max(1),
+            Self::Cluster => cluster::NODES,
+            Self::Rally | Self::Floor | Self::Socketio | Self::Commits => 1,
+        }
     }
 
     /// Says what of it is not as installed.
@@ -138,8 +146,10 @@ impl Kind {
     /// Says which version of it is measured.
     pub fn version(self, args: &SubjectArgs) -> Result<String> {
         match self {
-            Self::Rally | Self::Cluster if args.attach.is_none() => args.server.version(),
-            Self::Rally | Self::Cluster => Ok("unknown".to_owned()),
+            Self::Rally if let Some(address) = args.attach => {
+                Ok(described(address).unwrap_or_else(|| "unknown".to_owned()))
+            }
+            Self::Rally | Self::Cluster => args.server.version(),
             Self::Socketio => Ok("of this checkout".to_owned()),
             Self::Floor | Self::Commits => Ok(env!("CARGO_PKG_VERSION").to_owned()),
         }
@@ -176,7 +186,7 @@ impl Kind {
             }
             Self::Cluster => cluster::start(args, folder, scenario, stop),
             Self::Floor => {
-                let pings = scenario.send.rate == 0.0 && !scenario.is_closed();
+                let pings = scenario.sends_nothing();
                 let file = folder.with_extension("floor");
                 let file = file.to_str().context("the data folder's name is no UTF-8")?;
                 let devices = scenario.devices.to_string();
@@ -208,6 +218,13 @@ impl Kind {
             }
         }
     }
+}
+
+/// Gives the version that a server names in the description of its HTTP interface.
+fn described(server: SocketAddr) -> Option<String> {
+    let text = Http::connect(server).ok()?.get("/api/openapi.json").ok()?;
+    let description: serde_json::Value = serde_json::from_str(&text).ok()?;
+    Some(format!("rally-server {}", description["info"]["version"].as_str()?))
 }
 
 fn bare(arguments: &[&str], scenario: &Scenario, pings: bool) -> Result<Subject> {
