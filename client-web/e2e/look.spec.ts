@@ -68,6 +68,17 @@ for (const scheme of ['light', 'dark'] as const) {
     await hasNoBarriers(page);
     await picture('chat');
 
+    await carlos.page.getByRole('button', { name: 'More about Rafa' }).click();
+    await carlos.page.getByRole('menuitem', { name: 'Block Rafa' }).click();
+    await expect(carlos.page.getByText('You have blocked Rafa.')).toBeVisible();
+    await rafa.opens('Carlos');
+    await rafa.says('See you there');
+    await expect(page.getByRole('alert')).toContainText('Not sent');
+    await hasNoBarriers(page);
+    await picture('refused');
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    await rafa.opens('Roger');
+
     await rafa.message('Ten it is').hover();
     await rafa
       .message('Ten it is')

@@ -39,15 +39,106 @@ test('a wrong password is told, and nobody is logged in', async ({ browser, serv
   await expect(page.getByRole('navigation')).toHaveCount(0);
 });
 
-test('who logs out everywhere is out in every tab', async ({ server, enter }) => {
+/** Logs out by the menu, and sees the log-in page. */
+async function leaves(tab: Tab, how: 'Log out' | 'Log out everywhere'): Promise<void> {
+  await tab.page.getByRole('button', { name: 'Settings' }).click();
+  await tab.page.getByRole('menuitem', { name: how, exact: true }).click();
+  await expect(tab.page.getByLabel('Password')).toBeVisible();
+}
+
+test('who logs out everywhere is out in every tab and on every device', async ({
+  browser,
+  server,
+  enter,
+}) => {
   const rafa = await enter('Rafa');
   const other = await Tab.another(rafa.page.context(), server);
-  await rafa.page.getByRole('button', { name: 'Settings' }).click();
-  await rafa.page.getByRole('menuitem', { name: 'Log out everywhere' }).click();
-  await expect(rafa.page.getByRole('button', { name: 'Log in' })).toBeVisible();
-  await expect(other.page.getByText('You are logged out.')).toBeVisible();
-  await other.page.getByRole('button', { name: 'Log in' }).click();
+  const elsewhere = await Tab.logIn(await browser.newContext(), server, 'Rafa');
+  await elsewhere.opens('Roger');
+  await leaves(rafa, 'Log out everywhere');
   await expect(other.page.getByLabel('Password')).toBeVisible();
+  await expect(elsewhere.page.getByText('You are logged out.')).toBeVisible();
+  await expect(elsewhere.page.getByRole('navigation')).toHaveCount(0);
+  await elsewhere.page.getByRole('button', { name: 'Log in' }).click();
+  await expect(elsewhere.page.getByLabel('Password')).toBeVisible();
+});
+
+test('who logs out in one tab is out in the others, and finds all his chats when he comes back', async ({
+  server,
+  enter,
+}) => {
+  const rafa = await enter('Rafa');
+  for (const name of ['Roger', 'Andy', 'Novak']) {
+    await rafa.opens(name);
+    await rafa.says(`Hi ${name}`);
+    await rafa.seesTick(`Hi ${name}`, 'Sent');
+  }
+  const other = await Tab.another(rafa.page.context(), server);
+  await other.opens('Roger');
+  await other.field().fill('not for others');
+  await leaves(rafa, 'Log out');
+  await expect(other.page.getByLabel('Password')).toBeVisible();
+  const left = await other.page.evaluate(() => Object.keys({ ...sessionStorage }));
+  expect(left).toEqual(['rally.client']);
+
+  await rafa.page.getByRole('button', { name: 'Rafa', exact: true }).click();
+  for (const name of ['Roger', 'Andy', 'Novak']) {
+    await expect(rafa.line(name)).toContainText(`Hi ${name}`);
+  }
+  await rafa.page.reload();
+  for (const name of ['Roger', 'Andy', 'Novak']) {
+    await expect(rafa.line(name)).toContainText(`Hi ${name}`);
+  }
+});
+
+test('a log-out counts what other tabs have not sent either', async ({ server, enter }) => {
+  const rafa = await enter('Rafa');
+  const other = await Tab.another(rafa.page.context(), server);
+  await other.opens('Roger');
+  await server.dies();
+  await other.says('one');
+  await other.says('two');
+  await expect(other.page.getByRole('img', { name: 'Waiting to be sent' })).not.toHaveCount(0);
+  await rafa.page.getByRole('button', { name: 'Settings' }).click();
+  await rafa.page.getByRole('menuitem', { name: 'Log out', exact: true }).click();
+  await expect(rafa.page.getByRole('dialog')).toContainText('2 of your changes');
+});
+
+test('a tab that shows somebody else does nothing in the name of who is logged in', async ({
+  server,
+  enter,
+}) => {
+  const rafa = await enter('Rafa');
+  const context = rafa.page.context();
+  // A tab that slept through the log-out of the other one.
+  await context.addInitScript(() => {
+    BroadcastChannel.prototype.postMessage = () => {};
+  });
+  const stale = await Tab.another(context, server);
+  await rafa.page.reload();
+  await leaves(rafa, 'Log out');
+  await rafa.page.getByRole('button', { name: 'Roger', exact: true }).click();
+  await expect(rafa.page.getByRole('heading', { name: 'Roger', exact: true })).toBeVisible();
+
+  await stale.page.getByRole('button', { name: 'Settings' }).click();
+  await stale.page.getByRole('menuitemcheckbox', { name: 'Hide when I am online' }).click();
+  await expect(stale.page.getByRole('heading', { name: 'Roger', exact: true })).toBeVisible();
+  await stale.page.getByRole('button', { name: 'Settings' }).click();
+  await expect(stale.page.getByRole('menuitemcheckbox')).toHaveAttribute('aria-checked', 'false');
+});
+
+test('a browser that does not keep the log-in is told, and may try again', async ({
+  browser,
+  server,
+}) => {
+  const page = await (await browser.newContext()).newPage();
+  await page.route('**/api/login', (route) => route.fulfill({ status: 200, json: {} }));
+  await page.goto(server.url);
+  await page.getByRole('button', { name: 'Rafa', exact: true }).click();
+  await expect(page.getByRole('alert')).toContainText('cookies');
+  await page.unroute('**/api/login');
+  await page.getByRole('button', { name: 'Rafa', exact: true }).click();
+  await expect(page.getByRole('navigation', { name: 'Chats' })).toBeVisible();
 });
 
 test('a tab that is taken over says so, and takes the session back when asked', async ({

@@ -1,5 +1,5 @@
 /**
- * Puts a tab's client together from what the browser has: database, locks, sockets.
+ * Puts a tab's client together from what the browser has: database, locks, channels, sockets.
  *
  * The one place that touches those; everything it builds takes them as parts.
  */
@@ -7,7 +7,9 @@
 import type { Api, Me } from './core/api.ts';
 import { Client } from './core/client.ts';
 import type { Socket } from './core/connection.ts';
+import { Farewell } from './core/farewell.ts';
 import { Cache } from './core/store/cache.ts';
+import { Drafts } from './core/store/drafts.ts';
 import { type Database, openDatabase } from './core/store/idb.ts';
 import { Journal } from './core/store/journal.ts';
 import { Outbox } from './core/store/outbox.ts';
@@ -17,17 +19,26 @@ import { livenessHere, takeClient } from './core/tabs.ts';
 export interface Session {
   readonly me: Me;
   readonly client: Client;
-  /** Ends the client and deletes what it kept on this machine. */
+  readonly drafts: Drafts;
+  /** Counts what the user meant to do, in any tab, that the server has not confirmed. */
+  readonly unsent: () => Promise<number>;
+  /** Ends the user's clients in all tabs, and deletes what they kept on this machine. */
   readonly forget: () => Promise<void>;
 }
 
-async function databaseHere(): Promise<Database | undefined> {
+async function databaseHere(notice: (text: string) => void): Promise<Database | undefined> {
   try {
     return await openDatabase(indexedDB);
   } catch {
-    // A private window may offer none: all is well until a reload.
+    // As in some private windows.
+    notice('This browser keeps nothing: what is not sent when you close this tab is lost.');
     return undefined;
   }
+}
+
+/** Loads the page without the chat that its address names: somebody else may log in. */
+function beginAnew(): void {
+  location.replace('/');
 }
 
 /** Begins a session; `notice` hears what the user should know. */
@@ -36,25 +47,45 @@ export async function openSession(
   me: Me,
   notice: (text: string) => void,
 ): Promise<Session> {
+  const { user } = me;
   const liveness = livenessHere();
-  const [id, database] = await Promise.all([takeClient(liveness, sessionStorage), databaseHere()]);
-  const cache = database && new Cache(database);
+  const taken = takeClient(liveness, sessionStorage);
+  const [id, database] = await Promise.all([taken, databaseHere(notice)]);
   const journal = new Journal(sessionStorage);
+  const outbox = new Outbox(database, journal);
+  const drafts = new Drafts(sessionStorage, user);
+  const farewell = new Farewell(new BroadcastChannel('rally-farewell'));
   const client = new Client({
-    user: me.user,
-    client: id,
-    api,
+    ...{ user, client: id, api, outbox, liveness, notice },
     open: (address, protocol) => new WebSocket(address, protocol) as Socket,
-    cache,
-    outbox: database && new Outbox(database, journal),
-    liveness,
-    notice,
-    otherUser: () => location.reload(),
+    cache: database && new Cache(database),
+    otherUser: beginAnew,
   });
-  const forget = async () => {
-    await client.stop();
-    journal.clear();
-    await cache?.forget(me.user);
+  api.actAs(user, beginAnew);
+
+  farewell.hear(user, async () => {
+    client.abandon();
+    drafts.forget();
+    // What this tab wrote while the other one deleted, and nothing that was meant since.
+    const own = [...client.state().intents, ...journal.of(user)];
+    await outbox
+      .remove(
+        user,
+        own.map(({ ref }) => ref),
+      )
+      .catch(() => {});
+    beginAnew();
+  });
+  const unsent = async () => {
+    const own = client.state().intents.length;
+    const all = await outbox.all(user).catch(() => []);
+    return Math.max(own, all.length);
   };
-  return { me, client, forget };
+  const forget = async () => {
+    farewell.say(user);
+    drafts.forget();
+    // The user is logged out, whatever the database says.
+    await Promise.allSettled([client.forget(), outbox.forget(user)]);
+  };
+  return { me, client, drafts, unsent, forget };
 }

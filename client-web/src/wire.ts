@@ -498,6 +498,7 @@ export type ServerFrame = { "type": "welcome" } & Welcome | { "type": "ack" } & 
 
 export const SUBPROTOCOL = "rally.v1";
 export const TEXT_BYTES = 65536;
+export const FRAME_BYTES = 98304;
 export const HISTORY_PAGE = 100;
 export const INBOX_PAGE = 100;
 export const UNREAD_CAP = 1000;

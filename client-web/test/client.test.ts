@@ -1,16 +1,14 @@
 /** The whole client against a server that is the test: what is written, and what a reload keeps. */
 
-import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Client } from '../src/core/client.ts';
-import type { Socket } from '../src/core/connection.ts';
-import { Cache } from '../src/core/store/cache.ts';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Client } from '../src/core/client.ts';
+import { ceilingOf } from '../src/core/ids.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
 import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
-import type { Liveness } from '../src/core/tabs.ts';
-import { threadOf } from '../src/core/views.ts';
-import type { ClientFrame, Send, ServerFrame } from '../src/wire.ts';
+import { threadOf, unreadInAll } from '../src/core/views.ts';
+import type { Send } from '../src/wire.ts';
+import { answer, Browser, type Line, welcome } from './browser.ts';
 import {
   CLIENT,
   entry,
@@ -26,99 +24,20 @@ import {
   until,
 } from './given.ts';
 
-globalThis.IDBKeyRange = IDBKeyRange;
-
-/** No other tab lives here. */
-const ALONE: Liveness = { take: async () => true, ifDead: (_, work) => work() };
-
-class Line implements Socket {
-  onopen: (() => void) | null = null;
-  onmessage: ((event: { data: unknown }) => void) | null = null;
-  onclose: (() => void) | null = null;
-  readonly heard: ClientFrame[] = [];
-
-  send(text: string): void {
-    this.heard.push(JSON.parse(text));
-  }
-
-  close(): void {}
-
-  says(...frames: readonly ServerFrame[]): void {
-    for (const frame of frames) this.onmessage?.({ data: JSON.stringify(frame) });
-  }
-
-  /** Gives what was heard of one type. */
-  of<T extends ClientFrame['type']>(type: T): Extract<ClientFrame, { type: T }>[] {
-    return this.heard.filter((frame) => frame.type === type) as never;
-  }
-}
-
-let browser: IDBFactory;
-let pages: Client[];
+let browser: Browser;
 
 beforeEach(() => {
-  browser = new IDBFactory();
-  pages = [];
+  browser = new Browser();
 });
 
 afterEach(async () => {
-  for (const page of pages) await page.stop();
+  vi.useRealTimers();
+  await browser.close();
 });
 
-/** Loads the page: a new client on what the browser has kept. */
-async function load(client = CLIENT): Promise<{ page: Client; line: Line }> {
-  const lines: Line[] = [];
-  const database = await openDatabase(browser);
-  const page = new Client({
-    user: ME,
-    client,
-    api: {
-      discover: async () => ({ address: 'ws://x/ws', node: 'n1', ticket: 't' }),
-      know: () => {},
-    },
-    open: () => {
-      const line = new Line();
-      lines.push(line);
-      return line;
-    },
-    cache: new Cache(database),
-    outbox: new Outbox(database, new Journal(storage())),
-    liveness: ALONE,
-    notice: (text) => {
-      throw new Error(text);
-    },
-    otherUser: () => {},
-  });
-  pages.push(page);
-  await page.start();
-  await until(() => lines.length === 1);
-  const line = lines[0] as Line;
-  line.onopen?.();
-  return { page, line };
-}
-
-/** The server welcomes the page and has nothing new. */
-function welcome(line: Line): void {
-  line.says(
-    {
-      ...{ type: 'welcome', user: ME, node: 'n1', store: STORE, now: NOW },
-      ...{ addresses: [], text_bytes: 65_536, watches: 1 },
-    },
-    { type: 'synced', cursor: 'c1' },
-  );
-}
-
-/** The server knows one conversation, and answers what is asked about it. */
-function answer(line: Line): void {
-  for (const { ref } of line.of('inbox')) {
-    line.says({ type: 'inbox', ref, entries: [entry(1)], more: false });
-  }
-  for (const { ref } of line.of('history')) {
-    line.says({ type: 'history', ref, conversation: TALK, messages: [theirs(1)], more: false });
-  }
-}
-
+const load = (client?: string) => browser.load(client);
 const texts = (page: Client) => threadOf(page.state(), TALK).map(({ text }) => text);
+const ticks = (page: Client) => threadOf(page.state(), TALK).map(({ tick }) => tick);
 const bare = ({ ref, text, at, n }: Send) => ({ ref, text, at, n });
 
 test('what was not acknowledged before a reload is sent again: same ref, stamp and text', async () => {
@@ -168,7 +87,7 @@ test('an acknowledged message is not sent again after a reload', async () => {
   const ref = first.line.of('send')[0]?.ref ?? '';
   first.line.says({ type: 'ack', ref, conversation: TALK, id: idAt(5) });
   expect(first.page.state().intents).toEqual([]);
-  const outbox = new Outbox(await openDatabase(browser), new Journal(storage()));
+  const outbox = new Outbox(await openDatabase(browser.factory), new Journal(storage()));
   await until(async () => (await outbox.of(ME, CLIENT)).length === 0);
   await first.page.stop();
 
@@ -225,23 +144,6 @@ test('an answer goes out above what it answers', async () => {
   expect(texts(page)).toEqual(['theirs 1', 'from a faster clock', 'answer']);
 });
 
-test('a stamp that the server calls too old is made anew, under the same ref', async () => {
-  const { page, line } = await load();
-  welcome(line);
-  page.open(TALK, PEER);
-  await page.say(TALK, 'late');
-  await until(() => line.of('send').length === 1);
-  const [first] = line.of('send');
-  const now = NOW + 60_000;
-  const error = { type: 'error', code: 'clock', text: 'too old', retry: true, now } as const;
-  line.says({ ...error, ref: first?.ref ?? '' });
-  await until(() => line.of('send').length === 2);
-  const again = line.of('send')[1];
-  expect(again).toMatchObject({ ref: first?.ref, text: 'late' });
-  expect(again?.at).toBeGreaterThanOrEqual(now);
-  expect(again?.retry).toBeUndefined();
-});
-
 test('what follows a message that is stamped anew is stamped above it, attempted or not', async () => {
   const first = await load();
   welcome(first.line);
@@ -267,22 +169,6 @@ test('what follows a message that is stamped anew is stamped above it, attempted
   expect(again.map(({ retry }) => retry)).toEqual([undefined, undefined]);
   const [before, after] = again.map(({ at, n }) => at * 4096 + n);
   expect(after).toBeGreaterThan(before as number);
-});
-
-test('what is refused for good is shown with its reason, and tried again as something new', async () => {
-  const { page, line } = await load();
-  welcome(line);
-  page.open(TALK, PEER);
-  await page.say(TALK, 'hello?');
-  await until(() => line.of('send').length === 1);
-  const ref = line.of('send')[0]?.ref ?? '';
-  line.says({ type: 'error', code: 'unreachable', text: 'not reachable', ref, retry: false });
-  await until(() => threadOf(page.state(), TALK)[0]?.tick === 'failed');
-  expect(threadOf(page.state(), TALK)[0]?.failure?.text).toBe('not reachable');
-  await page.again(ref);
-  await until(() => line.of('send').length === 2);
-  expect(line.of('send')[1]?.ref).not.toBe(ref);
-  expect(texts(page)).toEqual(['hello?']);
 });
 
 test('what a closed tab left is sent by another one', async () => {
@@ -322,4 +208,65 @@ test('another user’s welcome ends the session before anything of his is taken 
   });
   line.says({ type: 'message', ...theirs(1) });
   expect(page.state().conversations).toEqual({});
+});
+
+test('a chat beyond the loaded inbox has its ticks and its count asked for, once', async () => {
+  const { page, line } = await load();
+  welcome(line);
+  await until(() => line.of('inbox').length === 1);
+  line.says({ type: 'inbox', ref: line.of('inbox')[0]?.ref as string, entries: [], more: true });
+  page.open(TALK, PEER);
+  await until(() => line.of('history').length === 1);
+  const { ref } = line.of('history')[0] as { ref: string };
+  const messages = [own(3), theirs(2), own(1)];
+  line.says({ type: 'history', ref, conversation: TALK, messages, more: false });
+  expect(ticks(page)).toEqual(['sent', undefined, 'sent']);
+
+  const question = line.of('inbox')[1];
+  expect(question).toMatchObject({ before: ceilingOf(idAt(3)), limit: 1 });
+  const head = { id: idAt(3), sender: ME, preview: 'own 3' };
+  const marks = { read_up_to: idAt(2), peer_read_up_to: idAt(1), peer_delivered_up_to: idAt(3) };
+  const told = entry(3, { head, unread: 0, ...marks });
+  line.says({ type: 'inbox', ref: question?.ref as string, entries: [told], more: true });
+  expect(ticks(page)).toEqual(['read', undefined, 'delivered']);
+  expect(unreadInAll(page.state())).toBe(0);
+  line.says({ type: 'message', ...theirs(4) });
+  expect(line.of('inbox')).toHaveLength(2);
+});
+
+test('a push into a chat that is not known has its count asked for', async () => {
+  const { page, line } = await load();
+  welcome(line);
+  await until(() => line.of('inbox').length === 1);
+  // The first page of the inbox may tell; before it comes nothing else is asked.
+  line.says({ type: 'message', ...theirs(5) });
+  expect(line.of('inbox')).toHaveLength(1);
+  line.says({ type: 'inbox', ref: line.of('inbox')[0]?.ref as string, entries: [], more: true });
+  line.says({ type: 'message', ...theirs(6) });
+  const [, question] = line.of('inbox');
+  const told = entry(6, { unread: 4 });
+  line.says({ type: 'inbox', ref: question?.ref as string, entries: [told], more: true });
+  expect(unreadInAll(page.state())).toBe(4);
+});
+
+test('what is meant comes before what is kept: it is stored, and the messages are loaded anew', async () => {
+  const database = await openDatabase(browser.factory);
+  const outbox = new Outbox(database, new Journal(storage()));
+  const put = vi.spyOn(outbox, 'put');
+  const { page, lines } = await browser.load(CLIENT, { outbox });
+  const [line] = lines as [Line];
+  welcome(line);
+  answer(line);
+  put.mockRejectedValueOnce(new DOMException('full', 'QuotaExceededError'));
+  page.open(TALK, PEER);
+  await page.say(TALK, 'hello');
+  expect((await outbox.of(ME, CLIENT)).map((intent) => 'text' in intent && intent.text)).toEqual([
+    'hello',
+  ]);
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  page.wake();
+  await until(() => lines.length === 2);
+  lines[1]?.onopen?.();
+  expect(lines[1]?.of('hello')).toMatchObject([{ client: CLIENT }]);
+  expect(lines[1]?.of('hello')[0]).not.toHaveProperty('cursor');
 });

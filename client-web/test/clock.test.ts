@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { backoffMs } from '../src/core/backoff.ts';
 import { ServerClock } from '../src/core/clock.ts';
 import { compareStamps, smallestId, stampOf } from '../src/core/ids.ts';
@@ -52,6 +52,35 @@ test('stamps made by a local clock that is ahead hold nothing up once the server
   clock.stamp(NOTHING);
   clock.hear(NOW);
   expect(clock.stamp(NOTHING).at).toBe(NOW);
+});
+
+test('a date that is set ahead or back on this machine changes nothing', () => {
+  vi.useFakeTimers();
+  try {
+    const clock = new ServerClock();
+    clock.hear(NOW);
+    for (const hours of [1, -2]) {
+      vi.setSystemTime(Date.now() + hours * 3_600_000);
+      expect(clock.now()).toBe(NOW);
+    }
+    vi.advanceTimersByTime(1500);
+    expect(clock.now()).toBe(NOW + 1500);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('stamps that nothing was written with are taken back, down to what may stand somewhere', () => {
+  let ahead = 3_600_000;
+  const clock = new ServerClock(() => NOW + ahead);
+  clock.hear(NOW + ahead);
+  const [written, unwritten] = [{ at: NOW - 50, n: 7 }, clock.stamp(NOTHING)];
+  ahead = 0;
+  expect(compareStamps(clock.stamp(NOTHING), unwritten)).toBeGreaterThan(0);
+  clock.lower(written);
+  expect(clock.stamp(NOTHING)).toEqual({ at: NOW, n: 0 });
+  clock.lower({ at: NOW + 5000, n: 0 });
+  expect(clock.stamp(NOTHING)).toEqual({ at: NOW, n: 1 });
 });
 
 test('the place of a stamp is read back from the id that it makes', () => {

@@ -152,6 +152,41 @@ test('a mark that lands where the count no longer fits has the count asked for a
   expect(talk(reduce(state, receipt(ME, { read_up_to: idAt(9) }))).recount).toBe(false);
 });
 
+test('a conversation that becomes known by a message or a page has its marks asked for', () => {
+  const opened = { type: 'opened', conversation: TALK, peer: PEER } as const;
+  expect(talk(after(opened)).recount).toBe(false);
+  expect(talk(after(pushed(theirs(1)))).recount).toBe(true);
+  expect(talk(after(...loaded([own(1)]))).recount).toBe(true);
+  const window = heard({ type: 'history', conversation: TALK, messages: [own(1)], more: false });
+  expect(talk(after(window)).recount).toBe(true);
+  expect(talk(after(...loaded([]))).recount).toBe(false);
+  expect(talk(after(inbox(entry(1)), ...loaded([theirs(1)]), pushed(theirs(2)))).recount).toBe(
+    false,
+  );
+});
+
+test('what the server has is asked for once for each head, whatever it answers', () => {
+  const about = { about: 'inbox', only: TALK, before: idAt(1) } as const;
+  const asked = { type: 'asked', ref: refOf(5), question: about } as const;
+  const without = heard({ type: 'inbox', ref: refOf(5), entries: [], more: false });
+  const state = after(pushed(theirs(1)), asked, without);
+  expect(talk(state).recount).toBe(false);
+  expect(talk(reduce(state, pushed(theirs(1)))).recount).toBe(false);
+  expect(talk(reduce(state, pushed(theirs(2)))).recount).toBe(true);
+  const told = heard({ type: 'inbox', ref: refOf(5), entries: [entry(1)], more: false });
+  expect(talk(after(pushed(theirs(1)), asked, told, pushed(theirs(2)))).recount).toBe(false);
+});
+
+test('a count that does not fit its mark is asked for again when a newer head comes', () => {
+  const mark = receipt(ME, { read_up_to: idAt(4) });
+  const about = { about: 'inbox', only: TALK, before: idAt(9) } as const;
+  const asked = { type: 'asked', ref: refOf(5), question: about } as const;
+  const without = heard({ type: 'inbox', ref: refOf(5), entries: [], more: false });
+  const state = after(inbox(entry(9, { unread: 5, read_up_to: idAt(1) })), mark, asked, without);
+  expect(talk(state).recount).toBe(false);
+  expect(talk(reduce(state, pushed(theirs(10)))).recount).toBe(true);
+});
+
 test('a reset forgets what was told, and keeps what is open and what was meant', () => {
   const state = after(
     inbox(entry(1)),

@@ -1,7 +1,7 @@
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { beforeEach, expect, test } from 'vitest';
-import { Cache } from '../src/core/store/cache.ts';
-import { type Claim, openDatabase } from '../src/core/store/idb.ts';
+import { Cache, Forgotten } from '../src/core/store/cache.ts';
+import { type Claim, type Database, done, openDatabase } from '../src/core/store/idb.ts';
 import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import {
@@ -21,7 +21,7 @@ import {
 globalThis.IDBKeyRange = IDBKeyRange;
 
 const OTHER = '00000000-0000-4000-8000-00000000beef';
-const SCOPE = { user: ME, store: STORE };
+const SCOPE = { user: ME, store: STORE, generation: 0 };
 const EMPTY = { messages: [], edits: [], deletions: [], entries: [], receipts: [] };
 
 let browser: IDBFactory;
@@ -29,6 +29,16 @@ let browser: IDBFactory;
 beforeEach(() => {
   browser = new IDBFactory();
 });
+
+function throwFull(): never {
+  throw new DOMException('full', 'QuotaExceededError');
+}
+
+/** The way into a database that has room for reading only. */
+function within(database: Database, allowed: 'readonly'): Database['within'] {
+  return (names, mode, work) =>
+    mode === allowed ? database.within(names, mode, work) : throwFull();
+}
 
 /** Opens the database as a page does that was just loaded. */
 const opened = () => openDatabase(browser);
@@ -38,7 +48,8 @@ const outboxOf = async (kept = storage()) => new Outbox(await opened(), new Jour
 
 function claim(more: Partial<Claim> = {}): Claim {
   return {
-    ...SCOPE,
+    user: ME,
+    store: STORE,
     client: CLIENT,
     cursor: 'c1',
     inboxFrom: '',
@@ -98,13 +109,65 @@ test('tabs see only their own, and what a dead one left is adopted once', async 
 });
 
 test("another user's outbox in the same browser is not touched", async () => {
+  for (const db of [await opened(), undefined]) {
+    const outbox = new Outbox(db, new Journal(storage()));
+    const his = sending(1, { user: PEER });
+    await outbox.put([his, sending(2)]);
+    await outbox.adopt(ME, CLIENT, OTHER, 1);
+    await outbox.forget(ME);
+    expect(await outbox.of(PEER, CLIENT)).toEqual([his]);
+    expect(await outbox.owners(ME)).toEqual([]);
+  }
+});
+
+test('without a database what was meant survives a reload in the session storage', async () => {
+  const kept = storage();
+  const outboxWithout = () => new Outbox(undefined, new Journal(kept));
+  const left = { ...sending(3), client: OTHER };
+  await outboxWithout().put([sending(2), sending(1), left]);
+  expect(await outboxWithout().of(ME, CLIENT)).toEqual([sending(1), sending(2)]);
+  const adopted = await outboxWithout().adopt(ME, OTHER, CLIENT, 7);
+  expect(adopted).toEqual([{ ...left, client: CLIENT, order: 7 }]);
+  await outboxWithout().remove(ME, [sending(1).ref]);
+  expect(await outboxWithout().of(ME, CLIENT)).toEqual([sending(2), ...adopted]);
+});
+
+test('without a database a full session storage is told, as nothing keeps what was meant', async () => {
+  const full = { ...storage(), setItem: () => throwFull() };
+  await expect(new Outbox(undefined, new Journal(full)).put([sending(1)])).rejects.toThrow();
+  await (await outboxOf(full)).put([sending(1)]);
+});
+
+test('what the database does not take is still there after a reload', async () => {
+  const kept = storage();
+  const database = await opened();
+  await new Outbox(database, new Journal(kept)).put([sending(1)]);
+  const full = Object.assign(await opened(), { within: within(database, 'readonly') });
+  await expect(new Outbox(full, new Journal(kept)).put([sending(2)])).rejects.toThrow();
+  const reloaded = new Outbox(full, new Journal(kept));
+  expect(await reloaded.of(ME, CLIENT)).toEqual([sending(1), sending(2)]);
+});
+
+test('all that is not confirmed is counted, whichever tab it is of', async () => {
   const outbox = await outboxOf();
-  const his = sending(1, { user: PEER });
-  await outbox.put([his, sending(2)]);
-  await outbox.adopt(ME, CLIENT, OTHER, 1);
-  await new Cache(await opened()).forget(ME);
-  expect(await outbox.of(PEER, CLIENT)).toEqual([his]);
-  expect(await outbox.owners(ME)).toEqual([]);
+  await outbox.put([sending(1), sending(2, { client: OTHER }), sending(3, { user: PEER })]);
+  expect(await outbox.all(ME)).toHaveLength(2);
+});
+
+test('a database of before keeps what is in it, and gets the tables that it lacks', async () => {
+  const old = await new Promise<IDBDatabase>((resolve) => {
+    const request = browser.open('rally', 1);
+    request.onupgradeneeded = () => {
+      for (const name of ['messages', 'inbox', 'claims', 'outbox']) {
+        request.result.createObjectStore(name, { keyPath: ['user', 'ref'] });
+      }
+    };
+    request.onsuccess = () => resolve(request.result);
+  });
+  old.transaction('outbox', 'readwrite').objectStore('outbox').put(sending(1));
+  old.onversionchange = () => old.close();
+  expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(1)]);
+  expect(await new Cache(await opened()).generation(ME)).toBe(0);
 });
 
 test('rows and the claim that covers them are stored together or not at all', async () => {
@@ -129,6 +192,33 @@ test('a row that is written again undoes neither an edit nor a deletion', async 
   ]);
 });
 
+test('who began before everything was deleted stores nothing any more, and no claim above all', async () => {
+  const cache = new Cache(await opened());
+  await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1)], entries: [entry(1)] }, claim());
+  const generation = await cache.forget(ME);
+  // The socket of another tab lives on, and it knows all that is gone.
+  const late = cache.commit(SCOPE, { ...EMPTY, messages: [theirs(2)] }, claim({ cursor: 'c2' }));
+  await expect(late).rejects.toBeInstanceOf(Forgotten);
+  expect(await cache.claimOf(ME, OTHER)).toBeUndefined();
+  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([]);
+  expect((await cache.inbox(claim())).entries).toEqual([]);
+
+  // Who logs in now begins with that, and others are not concerned.
+  expect(await cache.generation(ME)).toBe(generation);
+  await cache.commit({ ...SCOPE, generation }, { ...EMPTY, messages: [theirs(3)] }, claim());
+  expect(await cache.claimOf(ME, CLIENT)).toMatchObject({ cursor: 'c1' });
+  await cache.commit({ ...SCOPE, user: PEER }, { ...EMPTY, messages: [theirs(4)] });
+});
+
+test('why a transaction was ended is told, and not only that it was', async () => {
+  const database = await opened();
+  const ended = database.within(['claims'], 'readwrite', async (table) => {
+    for (const row of [claim(), claim()]) table('claims').add(row);
+    await done(table('claims').getAll());
+  });
+  await expect(ended).rejects.toMatchObject({ name: 'ConstraintError' });
+});
+
 test('a page ends where the window does, and says from where on it has no gap', async () => {
   const cache = new Cache(await opened());
   const messages = [1, 2, 3, 4, 5].map((ms) => theirs(ms));
@@ -142,12 +232,12 @@ test('a page ends where the window does, and says from where on it has no gap', 
 
 test('rows of another store are not shown, and are deleted when asked', async () => {
   const cache = new Cache(await opened());
-  await cache.commit({ user: ME, store: 'older' }, { ...EMPTY, messages: [theirs(1)] });
+  await cache.commit({ ...SCOPE, store: 'older' }, { ...EMPTY, messages: [theirs(1)] });
   await cache.commit(SCOPE, { ...EMPTY, messages: [own(2)] });
   expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([own(2)]);
-  await cache.forget(ME, STORE);
+  await cache.prune(ME, STORE);
   expect((await cache.page(SCOPE, TALK, '', 10)).messages).toHaveLength(1);
-  const old = await cache.page({ user: ME, store: 'older' }, TALK, '', 10);
+  const old = await cache.page({ ...SCOPE, store: 'older' }, TALK, '', 10);
   expect(old.messages).toEqual([]);
 });
 

@@ -68,11 +68,13 @@ pub fn declarations() -> String {
     let overlap = limits::Overlap::default();
     file.push_str(&format!(
         "\nexport const SUBPROTOCOL = {:?};\nexport const TEXT_BYTES = {};\n\
+         export const FRAME_BYTES = {};\n\
          export const HISTORY_PAGE = {};\nexport const INBOX_PAGE = {};\n\
          export const UNREAD_CAP = {};\nexport const PREVIEW_CHARS = {};\n\
          export const MAX_N = {};\nexport const STAMP_BEHIND_MS = {};\n",
         limits::SUBPROTOCOL,
         limits::TEXT_BYTES,
+        limits::FRAME_BYTES,
         limits::HISTORY_PAGE,
         limits::INBOX_PAGE,
         limits::UNREAD_CAP,

@@ -54,6 +54,8 @@ export class Problem extends Error {
   readonly retryAfterMs: number | undefined;
   /** Its stable name. */
   readonly kind: string | undefined;
+  /** Whether an attempt before this one was not answered, and may have been served. */
+  isRepeated = false;
 
   /** Says what failed, in words for people. */
   constructor(status: number, message: string, retryAfterMs?: number, kind?: string) {
@@ -61,6 +63,11 @@ export class Problem extends Error {
     this.status = status;
     this.retryAfterMs = retryAfterMs;
     this.kind = kind;
+  }
+
+  /** Whether the request may have been served all the same. */
+  get isDoubtful(): boolean {
+    return this.status === 0 || this.isRepeated;
   }
 
   /** Whether another node may do better: this one was not reached, or does not serve the address. */
@@ -96,6 +103,11 @@ export class Api {
   #bases: readonly string[] = [''];
   /** Who answered last. */
   #base = '';
+  /** As whom to ask. */
+  #user: UserId | undefined;
+  #otherUser = () => {};
+  /** Whose accounts may have been made by a request that nobody answered. */
+  readonly #perhapsMade = new Set<UserId>();
 
   /** Sends requests by `fetch`. */
   constructor(fetch: Fetch = (url, init) => globalThis.fetch(url, init)) {
@@ -107,6 +119,15 @@ export class Api {
     this.#bases = ['', ...addresses.filter((address) => address !== '')];
   }
 
+  /**
+   * Asks as `user` from now on. When another tab has logged somebody else in nothing of what is
+   * asked is done, and `otherUser` hears of it.
+   */
+  actAs(user: UserId, otherUser: () => void): void {
+    this.#user = user;
+    this.#otherUser = otherUser;
+  }
+
   /** Gives whom to ask in turn, the first `skipped` last. */
   #order(skipped: number): readonly string[] {
     const all = [this.#base, ...this.#bases.filter((base) => base !== this.#base)];
@@ -116,7 +137,7 @@ export class Api {
 
   /** Asks one after the other until one serves it: each request may be made twice. */
   async #ask<T>(method: string, path: string, body?: unknown, skipped = 0): Promise<T> {
-    let unserved: unknown;
+    let unserved: Problem | undefined;
     const order = this.#order(skipped);
     for (const [nth, base] of order.entries()) {
       const patience = nth + 1 < order.length ? NEXT_MS : ANSWER_MS;
@@ -125,7 +146,9 @@ export class Api {
         this.#base = base;
         return answer;
       } catch (error) {
-        if (!(error instanceof Problem && error.elsewhere)) throw error;
+        if (!(error instanceof Problem)) throw error;
+        error.isRepeated = unserved?.isDoubtful ?? false;
+        if (!error.elsewhere) throw error;
         unserved = error;
       }
     }
@@ -143,6 +166,7 @@ export class Api {
     // A page of another site cannot set this without being asked first.
     if (method !== 'GET') headers['x-rally-csrf'] = '1';
     if (body !== undefined) headers['content-type'] = 'application/json';
+    if (this.#user !== undefined) headers['x-rally-user'] = this.#user;
     let response: Response;
     try {
       response = await this.#fetch(`${base}${path}`, {
@@ -155,7 +179,11 @@ export class Api {
     } catch {
       throw new Problem(0, 'The server cannot be reached. Check your connection.');
     }
-    if (!response.ok) throw await problemOf(response);
+    if (!response.ok) {
+      const problem = await problemOf(response);
+      if (problem.kind === 'urn:rally:problem:other-user') this.#otherUser();
+      throw problem;
+    }
     if (response.status === 204) return undefined as T;
     return (await response.json()) as T;
   }
@@ -178,13 +206,29 @@ export class Api {
   }
 
   /** Makes an account and logs in. */
-  register(user: UserId, name: string, password: string): Promise<void> {
-    return this.#ask('POST', '/api/register', { user, password, ...(name !== '' && { name }) });
+  async register(user: UserId, name: string, password: string): Promise<void> {
+    try {
+      const named = name !== '' && { name };
+      await this.#ask('POST', '/api/register', { user, password, ...named });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.isDoubtful) this.#perhapsMade.add(user);
+      if (error.status !== 409 || !this.#perhapsMade.has(user)) throw error;
+      // The name may be taken by the attempt that nobody answered: then the password fits.
+      await this.login(user, password).catch(() => {
+        throw error;
+      });
+    }
   }
 
   /** Ends this log-in. */
-  logout(): Promise<void> {
-    return this.#ask('POST', '/api/logout');
+  async logout(): Promise<void> {
+    try {
+      await this.#ask('POST', '/api/logout');
+    } catch (error) {
+      // Whose log-in is over already has what he wants.
+      if (!(error instanceof Problem && error.status === 401)) throw error;
+    }
   }
 
   /** Ends every log-in of the user's, on every device. */

@@ -7,6 +7,7 @@
 
 import type {
   Ack,
+  ClientFrame,
   ClientId,
   ConversationId,
   ErrorFrame,
@@ -23,6 +24,7 @@ import type { Host } from './host.ts';
 import { Intents } from './intents.ts';
 import { Loader } from './loader.ts';
 import { type Attention, Marker } from './marks.ts';
+import { Pulse } from './pulse.ts';
 import { Recorder } from './recorder.ts';
 import { type Action, reduce } from './reducer.ts';
 import { initialState, type State, type Status } from './state.ts';
@@ -34,19 +36,15 @@ import { find, newest } from './thread.ts';
 /** How often a visible tab asks for the server's time, and every tab looks after what others left. */
 const BEAT_MS = 20_000;
 
-/** How long an answer may take before the session is taken for lost. */
-const ANSWER_MS = 10_000;
-const LONGEST_SEND_MS = 40_000;
-
 /** What a client is made with. */
 export interface Parts {
   readonly user: UserId;
   readonly client: ClientId;
   readonly api: Pick<Api, 'discover' | 'know'>;
   readonly open: (address: string, protocol: string) => Socket;
-  /** Nothing where the browser offers no database: all is well until a reload. */
+  /** Nothing where the browser offers no database: messages are loaded anew after a reload. */
   readonly cache: Cache | undefined;
-  readonly outbox: Outbox | undefined;
+  readonly outbox: Outbox;
   readonly liveness: Liveness;
   /** Tells the user something in words. */
   readonly notice: (text: string) => void;
@@ -64,12 +62,11 @@ export class Client {
   readonly #loader: Loader;
   readonly #marker: Marker;
   readonly #company: Company;
+  readonly #pulse: Pulse;
   readonly #listeners = new Set<() => void>();
   #state: State;
   #visible = true;
   #beat: ReturnType<typeof setInterval> | undefined;
-  #beatAsked: number | undefined;
-  #deadline: ReturnType<typeof setTimeout> | undefined;
 
   /** Puts the parts together; {@link start} sets them going. */
   constructor(parts: Parts) {
@@ -78,18 +75,31 @@ export class Client {
     const host: Host = {
       state: () => this.#state,
       dispatch: (action) => this.#dispatch(action),
-      send: (frame) => this.#connection.send(frame),
+      send: (frame) => this.#send(frame),
     };
-    this.#recorder = new Recorder(parts.cache, parts.user, parts.client, () =>
-      parts.notice('This browser cannot store messages: they are loaded anew each time.'),
-    );
     const { user, client, outbox, liveness } = parts;
-    const trouble = () =>
-      parts.notice('This browser cannot store what you send: keep the page open until it is.');
-    this.#intents = new Intents({ user, client, outbox, liveness, trouble }, host, this.#clock);
+    this.#recorder = new Recorder(parts.cache, user, client, {
+      trouble: () =>
+        parts.notice('This browser cannot store messages: they are loaded anew each time.'),
+      // Without a cursor the next session begins with a reset.
+      emptied: () => this.#connection.renew(),
+    });
+    const kept = {
+      ...{ user, client, outbox, liveness },
+      makeRoom: () => this.#recorder.makeRoom(),
+      trouble: () =>
+        parts.notice('This browser cannot store what you send: keep the page open until it is.'),
+    };
+    this.#intents = new Intents(kept, host, this.#clock);
     this.#loader = new Loader(host, this.#recorder);
     this.#marker = new Marker(host);
     this.#company = new Company(host);
+    const pulse = {
+      send: host.send,
+      waitingMs: (from: number) => this.#intents.sender.waitingMs(from),
+      renew: () => this.#connection.renew(),
+    };
+    this.#pulse = new Pulse(pulse, this.#clock);
     this.#connection = new Connection({
       client: parts.client,
       cursor: () => this.#recorder.cursor(),
@@ -110,9 +120,6 @@ export class Client {
     return () => this.#listeners.delete(listener);
   };
 
-  /** Gives the server's time in milliseconds. */
-  readonly now = (): number => this.#clock.now();
-
   /** Shows what is stored, then connects. */
   async start(): Promise<void> {
     const restored = await this.#recorder.restore();
@@ -127,15 +134,38 @@ export class Client {
     this.#connection.start();
   }
 
-  /** Ends the session; what waits stays in the outbox. */
-  async stop(): Promise<void> {
+  #end(): void {
     clearInterval(this.#beat);
-    clearTimeout(this.#deadline);
+    this.#pulse.stop();
     this.#marker.stop();
     this.#company.stop();
     this.#intents.sender.disconnected();
     this.#connection.stop();
+  }
+
+  /** Ends the session; what waits stays in the outbox. */
+  async stop(): Promise<void> {
+    this.#end();
     await this.#recorder.flush();
+  }
+
+  /** Ends the session, and writes nothing more of what was told. */
+  abandon(): void {
+    this.#end();
+    this.#recorder.abandon();
+  }
+
+  /** Ends the session, and deletes what the user's tabs were told; the outbox stays. */
+  async forget(): Promise<void> {
+    this.#end();
+    await this.#recorder.forget();
+  }
+
+  /** Writes to the socket; false when no session is open. */
+  #send(frame: ClientFrame): boolean {
+    const sent = this.#connection.send(frame);
+    if (sent) this.#pulse.wrote(frame);
+    return sent;
   }
 
   #dispatch(action: Action): void {
@@ -158,34 +188,34 @@ export class Client {
     for (const after of Object.values(this.#state.holes)) {
       if (this.#state.asked.has(after)) continue;
       this.#dispatch({ type: 'sync_asked', after });
-      this.#connection.send({ type: 'sync' });
+      this.#send({ type: 'sync' });
     }
   }
 
   #onStatus(status: Status): void {
     const before = this.#state.status.phase;
     this.#dispatch({ type: 'status', status });
+    this.#pulse.turn(status);
+    // Somebody else may come to this machine next.
+    if (status.phase === 'ended' && status.why === 'logged_out') {
+      this.#recorder.forget().catch(() => {});
+    }
     if (status.phase === 'live' || status.phase === 'catching_up') return;
     if (before !== 'live' && before !== 'catching_up') return;
-    clearTimeout(this.#deadline);
     this.#intents.sender.disconnected();
     this.#marker.disconnected();
     this.#company.disconnected();
   }
 
   #onFrame(frame: ServerFrame): void {
-    clearTimeout(this.#deadline);
     if (frame.type === 'welcome' && frame.user !== this.#parts.user) {
       // Another tab logged in as somebody else: nothing of his belongs in here.
       void this.stop();
       this.#parts.otherUser();
       return;
     }
-    if (frame.type === 'welcome') {
-      this.#parts.api.know(frame.addresses);
-      this.#clock.hear(frame.now);
-    }
-    if (frame.type === 'beat') this.#clock.hear(frame.now, this.#beatAsked);
+    this.#pulse.heard(frame);
+    if (frame.type === 'welcome') this.#parts.api.know(frame.addresses);
     const ref = frame.type === 'inbox' || frame.type === 'history' ? frame.ref : undefined;
     const question = ref === undefined ? undefined : this.#state.questions[ref];
     this.#dispatch({ type: 'frame', frame, at: Date.now() });
@@ -230,7 +260,8 @@ export class Client {
   async #onError(error: ErrorFrame): Promise<void> {
     const { ref } = error;
     if (ref === undefined) {
-      // Marks and watches are told again when they are due; what ends a session says `bye`.
+      // Watches are told again when they are due; what ends a session says `bye`.
+      if (error.code === 'busy') this.#marker.refused(error.retry_after_ms);
       if (error.code === 'too_many_sessions') this.#parts.notice(error.text);
       return;
     }
@@ -238,27 +269,12 @@ export class Client {
     await this.#intents.refused(ref, error);
   }
 
-  /** Drops what clients may conclude whose tabs are gone; what they left is adopted elsewhere. */
-  async #clean(): Promise<void> {
-    const { cache, user, client, liveness } = this.#parts;
-    if (cache === undefined || this.#state.status.phase !== 'live') return;
-    for (const owner of await cache.claimants(user)) {
-      if (owner !== client) await liveness.ifDead(owner, () => cache.dropClaim(user, owner));
-    }
-  }
-
   #tick(): void {
     void this.#intents.adopt();
-    this.#clean().catch(() => {});
-    if (this.#intents.sender.waitingMs() > LONGEST_SEND_MS) this.#connection.renew();
-    else if (this.#visible) this.#askTime();
-  }
-
-  #askTime(): void {
-    this.#beatAsked = Date.now();
-    if (!this.#connection.send({ type: 'beat' })) return;
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#connection.renew(), ANSWER_MS);
+    if (this.#state.status.phase === 'live') {
+      this.#recorder.dropDead(this.#parts.liveness).catch(() => {});
+    }
+    this.#pulse.tick(this.#visible);
   }
 
   /** Learns whether somebody is looking. */
@@ -272,7 +288,7 @@ export class Client {
   /** The network or the user is back: connects at once, or sees whether the session still lives. */
   wake(): void {
     this.#connection.nudge();
-    this.#askTime();
+    this.#pulse.ask();
   }
 
   /** Connects again after an end that the user had to decide about. */

@@ -6,16 +6,26 @@
 
 import { compareStamps, type Stamp, stampAfter } from './ids.ts';
 
+/**
+ * Runs on steadily, whatever is done to the machine's date. It may stand still while the machine
+ * sleeps; the server is heard again after that.
+ */
+function steady(): number {
+  return performance.timeOrigin + performance.now();
+}
+
 /** Follows the server's clock by an offset to the local one. */
 export class ServerClock {
   #offset = 0;
   #heard = false;
   #last: Stamp = { at: 0, n: 0 };
-  readonly #wall: () => number;
 
-  /** Reads the local clock by `wall`. */
-  constructor(wall: () => number = Date.now) {
-    this.#wall = wall;
+  /** Gives the local time: good for spans, and says nothing of the date. */
+  readonly local: () => number;
+
+  /** Reads the local clock by `local`. */
+  constructor(local: () => number = steady) {
+    this.local = local;
   }
 
   /**
@@ -25,10 +35,10 @@ export class ServerClock {
    * added; without it the estimate is late by the time of the way.
    */
   hear(now: number, asked?: number): void {
-    const local = this.#wall();
-    // A wall clock that was set meanwhile would make the way negative or absurd.
+    const local = this.local();
+    // A machine that slept meanwhile would make the way absurd.
     const way = asked === undefined ? 0 : Math.min(Math.max(local - asked, 0), 10_000);
-    this.#offset = Math.round(now + way / 2 - local);
+    this.#offset = now + way / 2 - local;
     // Stamps made by the local clock alone were never sent, and may lie far ahead.
     if (!this.#heard) this.#last = { at: 0, n: 0 };
     this.#heard = true;
@@ -36,12 +46,12 @@ export class ServerClock {
 
   /** Gives the server's time in milliseconds. */
   now(): number {
-    return this.#wall() + this.#offset;
+    return Math.round(this.local() + this.#offset);
   }
 
-  /** Gives the server's time of a local one. */
-  toLocal(serverMs: number): number {
-    return serverMs - this.#offset;
+  /** Takes back the stamps above `written`, the largest that may stand anywhere. */
+  lower(written: Stamp): void {
+    if (compareStamps(this.#last, written) > 0) this.#last = written;
   }
 
   /** Makes a stamp: the present, but above `floor` and above every stamp made before. */

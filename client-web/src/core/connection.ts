@@ -9,7 +9,7 @@
 import type { Bye, ClientFrame, ClientId, ServerFrame } from '../wire.ts';
 import { SUBPROTOCOL } from '../wire.ts';
 import { type Place, Problem } from './api.ts';
-import { backoffMs } from './backoff.ts';
+import { backoffMs, timerMs } from './backoff.ts';
 import { decode, encode, exhausted } from './codec.ts';
 import type { Ending, Status } from './state.ts';
 
@@ -191,7 +191,7 @@ export class Connection {
   #lost(askedMs?: number): void {
     this.#drop();
     if (!this.#running) return;
-    const wait = askedMs ?? backoffMs(this.#failures);
+    const wait = timerMs(askedMs ?? backoffMs(this.#failures));
     this.#failures += 1;
     this.#waiting = true;
     this.#timer = setTimeout(() => this.#connect(), wait);

@@ -66,6 +66,16 @@ function losesCount(conversation: Conversation): boolean {
   );
 }
 
+/**
+ * Asks for the server's count, with the marks that come with it, when a new head shows that the one
+ * that is known does not fit, or that none is: once for each head.
+ */
+function asWithHead(before: Conversation, next: Conversation): Conversation {
+  const isNewHead = headId(next) > headId(before);
+  const isLost = next.counted === undefined || losesCount(next);
+  return isNewHead && isLost && !next.recount ? { ...next, recount: true } : next;
+}
+
 /** Adds a message that was pushed or caught up on. */
 export function withMessage(
   conversation: Conversation,
@@ -90,12 +100,12 @@ export function withMessage(
     find(conversation.thread, message.id) === undefined &&
     !covers(conversation, readUpTo(conversation));
   if (thread === conversation.thread && head === known && !slow) return conversation;
-  return {
+  return asWithHead(conversation, {
     ...conversation,
     thread,
     counted: counted && head ? { ...counted, head } : counted,
     recount: conversation.recount || slow,
-  };
+  });
 }
 
 function remember(conversation: Conversation, change: Early, waiting: boolean): Conversation {
@@ -202,6 +212,11 @@ export function withEntry(conversation: Conversation, entry: InboxEntry): Conver
   return { ...next, recount: losesCount(next) && next.readUpTo > next.seenUpTo };
 }
 
+/** Takes note that the server was asked for the count, and told what it has. */
+export function asCounted(conversation: Conversation): Conversation {
+  return conversation.recount ? { ...conversation, recount: false } : conversation;
+}
+
 function applyEarly(thread: Thread, early: readonly Early[]): Thread {
   return early.reduce(
     (to, change) => ('deleted' in change ? deleted(to, change.id) : edited(to, change)),
@@ -227,12 +242,12 @@ export function withNewestPage(
   const start =
     joins && conversation.from !== undefined && conversation.from < from ? conversation.from : from;
   const thread = putAll(since(conversation.thread, start), messages);
-  return {
+  return asWithHead(conversation, {
     ...conversation,
     thread: applyEarly(thread, conversation.early),
     from: start,
     early: [],
-  };
+  });
 }
 
 /** Replaces the window, as after a catch-up that was cut. */
@@ -241,12 +256,12 @@ export function withWindow(
   messages: readonly Message[],
   from: MessageId | '',
 ): Conversation {
-  return {
+  return asWithHead(conversation, {
     ...conversation,
     thread: putAll(since(conversation.thread, from), messages),
     from,
     early: [],
-  };
+  });
 }
 
 /** Extends the window downwards by the page that ends below `before`. */

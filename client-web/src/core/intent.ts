@@ -103,6 +103,11 @@ export function frameOf(intent: Intent): ClientFrame {
 /** How far ahead a stamp may be that was made before the server's time was known. */
 const AHEAD_MS = 1000;
 
+/** Tells whether a stamp that nothing was written with is from a clock that went ahead. */
+export function isAhead({ kind, at, attempted }: Intent, now: number): boolean {
+  return kind !== 'delete' && !attempted && at - now > AHEAD_MS;
+}
+
 /**
  * Tells whether an intent must be stamped anew before it is sent: its stamp is no longer above
  * the one of its kind that goes `before` it; or nothing of it can have been written, and its
@@ -114,8 +119,7 @@ const AHEAD_MS = 1000;
 export function needsStamp(intent: Intent, now: number, before: Stamp | undefined): boolean {
   if (intent.kind === 'delete') return false;
   if (before !== undefined && compareStamps(intent, before) <= 0) return true;
-  const age = now - intent.at;
-  return !intent.attempted && (age > STAMP_BEHIND_MS || age < -AHEAD_MS);
+  return !intent.attempted && (now - intent.at > STAMP_BEHIND_MS || isAhead(intent, now));
 }
 
 /** Orders intents as they were meant. */

@@ -13,8 +13,10 @@ import { compareStamps, newUuid, type Stamp, stampOf } from './ids.ts';
 import type { DeleteIntent, EditIntent, Intent, SendIntent } from './intent.ts';
 import { Sender } from './sender.ts';
 import type { State } from './state.ts';
+import { isFull } from './store/idb.ts';
 import type { Outbox } from './store/outbox.ts';
 import type { Liveness } from './tabs.ts';
+import { wellFormed } from './text.ts';
 import { newest } from './thread.ts';
 
 type Given = 'ref' | 'user' | 'client' | 'conversation' | 'order' | 'at' | 'n' | 'attempted';
@@ -26,8 +28,10 @@ export type Meant = Omit<SendIntent, Given> | Omit<EditIntent, Given> | Omit<Del
 export interface IntentParts {
   readonly user: UserId;
   readonly client: ClientId;
-  readonly outbox: Outbox | undefined;
+  readonly outbox: Outbox;
   readonly liveness: Liveness;
+  /** Has what may be loaded anew give way to the outbox; false when there is nothing to gain. */
+  readonly makeRoom: () => Promise<boolean>;
   /** Hears that the outbox could not be written. */
   readonly trouble: () => void;
 }
@@ -60,8 +64,8 @@ export class Intents {
   async restore(): Promise<void> {
     const { outbox, user, client } = this.#parts;
     try {
-      const left = await outbox?.of(user, client);
-      if (left !== undefined) this.#host.dispatch({ type: 'intents', intents: left });
+      const left = await outbox.of(user, client);
+      this.#host.dispatch({ type: 'intents', intents: left });
     } catch {
       this.#parts.trouble();
     }
@@ -71,7 +75,6 @@ export class Intents {
   /** Takes over what tabs left behind that are gone. */
   async adopt(): Promise<void> {
     const { outbox, user, client, liveness } = this.#parts;
-    if (outbox === undefined) return;
     try {
       for (const owner of await outbox.owners(user)) {
         if (owner === client) continue;
@@ -93,7 +96,7 @@ export class Intents {
     const gone = before.intents.filter((intent) => !waiting.has(intent.ref));
     if (gone.length === 0) return;
     const refs = gone.map((intent) => intent.ref);
-    this.#parts.outbox?.remove(this.#parts.user, refs).catch(() => this.#parts.trouble());
+    this.#parts.outbox.remove(this.#parts.user, refs).catch(() => this.#parts.trouble());
     for (const { conversation, ref } of gone) this.sender.confirmed(conversation, ref);
   }
 
@@ -103,7 +106,8 @@ export class Intents {
     const { user, client } = this.#parts;
     const { at, n } = this.#clock.stamp(this.#floor(conversation).stamp);
     const given = { ref: newUuid(), user, client, conversation, order: this.#order, at, n };
-    const intent: Intent = { ...what, ...given, attempted: false };
+    const written = what.kind === 'delete' ? what : { ...what, text: wellFormed(what.text) };
+    const intent: Intent = { ...written, ...given, attempted: false };
     await this.#keep([intent]);
     this.#host.dispatch({ type: 'intents', intents: [intent] });
     this.sender.flush(conversation);
@@ -145,10 +149,13 @@ export class Intents {
   }
 
   async #keep(intents: readonly Intent[]): Promise<void> {
+    const { outbox, makeRoom, trouble } = this.#parts;
     try {
-      await this.#parts.outbox?.put(intents);
-    } catch {
-      this.#parts.trouble();
+      await outbox.put(intents);
+    } catch (error) {
+      const again = isFull(error) && (await makeRoom());
+      if (again) await outbox.put(intents).catch(trouble);
+      else trouble();
     }
   }
 

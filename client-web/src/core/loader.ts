@@ -7,6 +7,7 @@
  */
 
 import type { ConversationId, ErrorFrame, Ref } from '../wire.ts';
+import { timerMs } from './backoff.ts';
 import { headId } from './conversation.ts';
 import type { Host } from './host.ts';
 import { ceilingOf, NONE, newUuid } from './ids.ts';
@@ -112,10 +113,11 @@ export class Loader {
     this.#ask({ about: 'inbox', before: inboxFrom });
   }
 
-  /** Asks again for unread counts that marks and messages no longer give. */
+  /** Asks for counts and marks that are not known, or that other marks and messages overtook. */
   recount(): void {
-    const { conversations, status } = this.#host.state();
-    if (status.phase !== 'live') return;
+    const { conversations, status, inboxFrom } = this.#host.state();
+    // The first page of the inbox may have them.
+    if (status.phase !== 'live' || inboxFrom === undefined) return;
     for (const conversation of Object.values(conversations)) {
       const { id, recount } = conversation;
       if (!recount) continue;
@@ -134,7 +136,7 @@ export class Loader {
       const { conversation } = question;
       this.#host.dispatch({ type: 'cached', conversation, messages: [], from: NONE });
     } else if (error.retry) {
-      setTimeout(() => this.#ask(question), error.retry_after_ms ?? AGAIN_MS);
+      setTimeout(() => this.#ask(question), timerMs(error.retry_after_ms ?? AGAIN_MS));
     }
     return true;
   }

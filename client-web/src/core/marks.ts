@@ -7,6 +7,7 @@
  */
 
 import type { ConversationId, MessageId } from '../wire.ts';
+import { timerMs } from './backoff.ts';
 import type { Host } from './host.ts';
 import { later, NONE } from './ids.ts';
 import type { Conversation, State } from './state.ts';
@@ -70,9 +71,16 @@ export function marksDue(state: State, attention: Attention, told: Told): readon
   return due;
 }
 
-/** One frame a burst; a hidden tab lets a visible one of the same user answer first. */
+/** One frame a conversation a burst; a hidden tab lets a visible one of the same user answer first. */
 const BURST_MS = 30;
 const HIDDEN_BURST_MS = 400;
+
+/** Marks in one burst, and the pause after a full one: well below what the server lets wait. */
+const BURST = 100;
+const PAUSE_MS = 500;
+
+/** How long to wait after a refusal that does not say. */
+const REFUSED_MS = 1000;
 
 /** Sends the marks that are owed. */
 export class Marker {
@@ -100,6 +108,15 @@ export class Marker {
     this.stop();
   }
 
+  /**
+   * The server had no room for a mark, and does not say for which: what nothing has confirmed is
+   * told again after a while.
+   */
+  refused(afterMs = REFUSED_MS): void {
+    this.disconnected();
+    this.#timer = setTimeout(() => this.#send(), timerMs(afterMs));
+  }
+
   /** Stops what was considered. */
   stop(): void {
     clearTimeout(this.#timer);
@@ -115,7 +132,9 @@ export class Marker {
   #send(): void {
     this.#timer = undefined;
     const told: Told = { delivered: this.#delivered, read: this.#read };
-    for (const due of marksDue(this.#host.state(), this.#attention, told)) {
+    const all = marksDue(this.#host.state(), this.#attention, told);
+    if (all.length > BURST) this.#timer = setTimeout(() => this.#send(), PAUSE_MS);
+    for (const due of all.slice(0, BURST)) {
       if (!this.#host.send(due)) return;
       (due.type === 'read' ? this.#read : this.#delivered).set(due.conversation, due.id);
       if (due.type === 'read') {

@@ -2,8 +2,8 @@
  * Keeps on disk what the server tells, and what this client may conclude from it.
  *
  * Collects rows and writes them in bursts. The cursor of `synced` is written in the transaction
- * that writes what came before it; that of `reset` when what is loaded after it is there. When
- * a write fails nothing more is claimed: the next start loads anew. Knows nothing of the pages.
+ * that writes what came before it; that of `reset` when what is loaded after it is there. What
+ * could not be written is the writer's business. Knows nothing of the pages.
  */
 
 import type {
@@ -18,8 +18,10 @@ import type {
 import { exhausted } from './codec.ts';
 import { startOf } from './conversation.ts';
 import type { Question, State } from './state.ts';
-import type { Batch, Cache, CachedPage } from './store/cache.ts';
+import type { Batch, Cache, CachedPage, Scope } from './store/cache.ts';
 import type { Claim } from './store/idb.ts';
+import type { Liveness } from './tabs.ts';
+import { Writer, type WriterHost } from './writer.ts';
 
 /** How long rows are collected before they are written. */
 const BURST_MS = 200;
@@ -35,14 +37,12 @@ function emptyBatch(): Growing {
 
 /** Writes the cache of one client. */
 export class Recorder {
-  #cache: Cache | undefined;
+  readonly #writer: Writer;
   readonly #user: UserId;
   readonly #client: ClientId;
-  readonly #trouble: (error: unknown) => void;
 
   #batch = emptyBatch();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #work: Promise<void> = Promise.resolve();
 
   #store: StoreId | undefined;
   #cursor: string | undefined;
@@ -54,37 +54,35 @@ export class Recorder {
   /** Windows that the catch-up under way has sent anew. */
   readonly #refilled = new Set<ConversationId>();
 
-  /** Writes to `cache`, or nowhere without one; `trouble` hears why writing stopped. */
-  constructor(
-    cache: Cache | undefined,
-    user: UserId,
-    client: ClientId,
-    trouble: (error: unknown) => void,
-  ) {
-    this.#cache = cache;
+  /** Writes to `cache`, or nowhere without one. */
+  constructor(cache: Cache | undefined, user: UserId, client: ClientId, host: WriterHost) {
     this.#user = user;
     this.#client = client;
-    this.#trouble = trouble;
+    this.#writer = new Writer(cache, user, client, {
+      trouble: (error) => host.trouble(error),
+      emptied: () => {
+        this.#forgetClaim();
+        this.#batch = emptyBatch();
+        host.emptied();
+      },
+    });
   }
 
   /** Reads what was left by this client or, for a new one, by another tab. */
   async restore(): Promise<
     { entries: Awaited<ReturnType<Cache['inbox']>>; from: MessageId | '' } | undefined
   > {
-    if (this.#cache === undefined) return undefined;
-    try {
-      const claim = await this.#cache.claimOf(this.#user, this.#client);
+    await this.#writer.begin();
+    return this.#writer.read(async (cache) => {
+      const claim = await cache.claimOf(this.#user, this.#client);
       if (claim === undefined) return undefined;
-      const entries = await this.#cache.inbox(claim);
+      const entries = await cache.inbox(claim);
       this.#store = claim.store;
       this.#cursor = claim.cursor;
       this.#inboxFrom = claim.inboxFrom;
       this.#windows = { ...claim.windows };
       return { entries, from: claim.inboxFrom };
-    } catch (error) {
-      this.#stop(error);
-      return undefined;
-    }
+    });
   }
 
   /** Gives the cursor for `hello`. */
@@ -163,7 +161,7 @@ export class Recorder {
     this.#windows = {};
     this.#refilled.clear();
     this.#claimChanged = false;
-    this.#enqueue((cache) => cache.dropClaim(this.#user, this.#client));
+    this.#writer.write((cache) => cache.dropClaim(this.#user, this.#client));
   }
 
   #setInbox(from: MessageId | '' | undefined): void {
@@ -211,7 +209,7 @@ export class Recorder {
     this.#coming = undefined;
     this.#claimChanged = true;
     const store = this.#store;
-    if (store !== undefined) this.#enqueue((cache) => cache.forget(this.#user, store));
+    if (store !== undefined) this.#writer.write((cache) => cache.prune(this.#user, store));
   }
 
   #claim(): Claim | undefined {
@@ -230,6 +228,10 @@ export class Recorder {
   }
 
   #later(): void {
+    if (this.#writer.isStopped) {
+      this.#batch = emptyBatch();
+      return;
+    }
     this.#timer ??= setTimeout(() => this.flush(), BURST_MS);
   }
 
@@ -239,50 +241,53 @@ export class Recorder {
     this.#timer = undefined;
     const { ...batch } = this.#batch;
     const claim = this.#claim();
-    const store = this.#store;
+    const scope = this.#scope();
     const rows = Object.values(batch).some((list) => list.length > 0);
-    if (store === undefined || (!rows && claim === undefined)) return this.#work;
+    if (scope === undefined || (!rows && claim === undefined)) return this.#writer.done;
     this.#batch = emptyBatch();
-    const scope = { user: this.#user, store };
-    this.#enqueue((cache) => cache.commit(scope, batch, claim));
-    return this.#work;
+    this.#writer.write((cache) => cache.commit(scope, batch, claim));
+    return this.#writer.done;
   }
 
-  #enqueue(write: (cache: Cache) => Promise<void>): void {
-    this.#work = this.#work.then(async () => {
-      if (this.#cache === undefined) return;
-      try {
-        await write(this.#cache);
-      } catch (error) {
-        this.#stop(error);
-      }
-    });
+  #scope(): Scope | undefined {
+    if (this.#store === undefined) return undefined;
+    return { user: this.#user, store: this.#store, generation: this.#writer.generation };
   }
 
-  /** A row that could not be written is missing under every later claim: claim nothing more. */
-  #stop(error: unknown): void {
-    const cache = this.#cache;
-    this.#cache = undefined;
-    cache?.dropClaim(this.#user, this.#client).catch(() => {});
-    this.#trouble(error);
+  /** Deletes what is kept to make room for something else; false when there is nothing to gain. */
+  makeRoom(): Promise<boolean> {
+    return this.#writer.makeRoom();
+  }
+
+  /** Writes nothing more. */
+  abandon(): void {
+    clearTimeout(this.#timer);
+    this.#writer.abandon();
+  }
+
+  /** Deletes everything that the user's tabs were told, and writes nothing more. */
+  async forget(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#writer.forget();
+  }
+
+  /** Drops what clients may conclude whose tabs are gone. */
+  dropDead(liveness: Liveness): Promise<void> {
+    return this.#writer.dropDead(liveness);
   }
 
   /** Reads a page that this client's window covers, or nothing when the server has to be asked. */
   async page(conversation: ConversationId, before?: MessageId): Promise<CachedPage | undefined> {
     const from = this.#windows[conversation];
-    const store = this.#store;
-    if (from === undefined || store === undefined) return undefined;
+    if (from === undefined) return undefined;
     if (before !== undefined && before <= from) return undefined;
     await this.flush();
-    if (this.#cache === undefined) return undefined;
-    try {
-      const scope = { user: this.#user, store };
-      const page = await this.#cache.page(scope, conversation, from, PAGE, before);
-      // The window may have been replaced while this was read.
-      return this.#windows[conversation] === from ? page : undefined;
-    } catch (error) {
-      this.#stop(error);
-      return undefined;
-    }
+    const scope = this.#scope();
+    if (scope === undefined) return undefined;
+    const page = await this.#writer.read((cache) =>
+      cache.page(scope, conversation, from, PAGE, before),
+    );
+    // The window may have been replaced while this was read.
+    return this.#windows[conversation] === from ? page : undefined;
   }
 }

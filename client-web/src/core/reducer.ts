@@ -9,6 +9,7 @@
 import type { ConversationId, InboxEntry, Message, MessageId, Ref, ServerFrame } from '../wire.ts';
 import { exhausted } from './codec.ts';
 import {
+  asCounted,
   lacks,
   startOf,
   withDeletion,
@@ -283,7 +284,12 @@ function answered(state: State, ref: Ref | undefined): [State, Question | undefi
 function onInbox(state: State, frame: Extract<ServerFrame, { type: 'inbox' }>): State {
   const filled = frame.entries.reduce(upsert, state);
   const [next, question] = answered(filled, frame.ref);
-  if (question?.about !== 'inbox' || question.only !== undefined) return next;
+  if (question?.about !== 'inbox') return next;
+  if (question.only !== undefined) {
+    const isTold = frame.entries.some(({ conversation }) => conversation === question.only);
+    // There is a newer head, which will be told: asked again about this one it would say no more.
+    return isTold ? next : change(next, question.only, asCounted);
+  }
   const from = frame.more ? (frame.entries.at(-1)?.head.id ?? NONE) : NONE;
   const { inboxFrom } = next;
   if (question.before === undefined) return { ...next, inboxFrom: from };

@@ -8,10 +8,12 @@
  * nothing of the state beyond its host's few questions.
  */
 
-import type { ClientFrame, ConversationId, ErrorCode, ErrorFrame, Ref } from '../wire.ts';
+import type { ClientFrame, ConversationId, ErrorFrame, Ref } from '../wire.ts';
 import type { ServerClock } from './clock.ts';
-import type { Stamp } from './ids.ts';
-import { type Failure, frameOf, type Intent, needsStamp } from './intent.ts';
+import { compareStamps, type Stamp } from './ids.ts';
+import { type Failure, frameOf, type Intent, isAhead, needsStamp } from './intent.ts';
+import { holds, type Remedy, remedyOf } from './remedy.ts';
+import { fits } from './text.ts';
 
 /** Intents of one lane that are under way at once: well below what the server lets wait. */
 const FLYING = 64;
@@ -20,42 +22,21 @@ const FLYING = 64;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 
-/** What is done about an error: stamp anew; wait, since nothing was written; ask again; give up. */
-type Remedy = 'restamp' | 'wait' | 'held' | 'again' | 'fail';
+/** The longest wait before a first attempt that was ahead goes out with another stamp. */
+const AHEAD_WAIT_MS = 3_000;
 
-const REMEDIES: { readonly [code in ErrorCode]: Remedy } = {
-  bad_frame: 'fail',
-  unknown_type: 'fail',
-  binary_frame: 'fail',
-  hello_expected: 'fail',
-  bad_ticket: 'fail',
-  too_many_sessions: 'fail',
-  text_empty: 'fail',
-  text_too_long: 'fail',
-  clock: 'restamp',
-  ahead: 'wait',
-  expired: 'restamp',
-  ref_conflict: 'fail',
-  held: 'held',
-  unknown: 'again',
-  rate: 'wait',
-  busy: 'wait',
-  unreachable: 'fail',
-  unknown_conversation: 'fail',
-  unknown_message: 'fail',
-  message_deleted: 'fail',
-  too_many_watches: 'fail',
-  internal: 'again',
+/** Why a text is not even written: its frame would end the session. */
+const TOO_LONG: Failure = {
+  code: 'text_too_long',
+  text: 'the text is too long: send it in parts',
 };
 
-/** A newer server's code is understood by what the frame says about sending again. */
-function remedyOf({ code, retry }: ErrorFrame): Remedy {
-  return REMEDIES[code] ?? (retry ? 'again' : 'fail');
-}
-
-/** Tells whether the server holds a conversation for what it refused. */
-function holds(remedy: Remedy): boolean {
-  return remedy !== 'fail' && remedy !== 'held';
+/**
+ * Tells whether a stamp was further ahead than any node takes, or waits with: then no earlier
+ * attempt of it was written either.
+ */
+function isFarAhead({ code, retry_after_ms: after = 0 }: ErrorFrame): boolean {
+  return code === 'ahead' && after > LONGEST_WAIT_MS;
 }
 
 /** What the sender needs from the client. */
@@ -75,7 +56,7 @@ interface Lane {
   readonly flying: Map<Ref, { readonly first: boolean; readonly since: number }>;
   /** Something was refused: nothing goes out before all that is under way is answered. */
   stopped: boolean;
-  /** Not before this local time. */
+  /** Not before this time of the local clock. */
   notBefore: number;
   /** Refusals in a row. */
   tries: number;
@@ -149,15 +130,20 @@ export class Sender {
     const connection = this.#connection;
     const lane = this.#lane(conversation);
     if (lane.stopped && lane.flying.size > 0) return;
-    const now = Date.now();
+    const now = this.#clock.local();
     if (now < lane.notBefore) {
       clearTimeout(lane.timer);
       lane.timer = setTimeout(() => this.flush(conversation), lane.notBefore - now);
       return;
     }
     lane.stopped = false;
-    const ready = this.#ready(conversation, lane);
-    if (ready.length === 0) return;
+    const ready: Intent[] = [];
+    const excessive: Intent[] = [];
+    for (const intent of this.#ready(conversation, lane)) {
+      (fits(frameOf(intent)) ? ready : excessive).push(intent);
+    }
+    for (const intent of excessive) await this.#fail(intent, TOO_LONG);
+    if (ready.length === 0 || connection !== this.#connection) return;
     const attempted = ready.map((intent) => ({ ...intent, attempted: true }));
     for (const { ref, attempted: before } of ready) {
       lane.flying.set(ref, { first: !before, since: now });
@@ -175,10 +161,14 @@ export class Sender {
   #ready(conversation: ConversationId, lane: Lane): readonly Intent[] {
     const ready: Intent[] = [];
     const before = new Map<Intent['kind'], Stamp>();
-    for (const intent of this.#waiting(conversation)) {
+    const waiting = this.#waiting(conversation);
+    const now = this.#clock.now();
+    // Or the stamps to come would be ahead as these are.
+    if (waiting.some((intent) => isAhead(intent, now))) this.#clock.lower(this.#written());
+    for (const intent of waiting) {
       let next = intent;
       if (!lane.flying.has(intent.ref)) {
-        const fresh = needsStamp(intent, this.#clock.now(), before.get(intent.kind));
+        const fresh = needsStamp(intent, now, before.get(intent.kind));
         next = fresh ? this.#restamped(conversation, intent) : intent;
         ready.push(next);
       }
@@ -192,6 +182,17 @@ export class Sender {
       .intents()
       .filter((intent) => intent.conversation === conversation && intent.failed === undefined)
       .slice(0, FLYING);
+  }
+
+  /** Gives the largest stamp of an attempt that may have been written. */
+  #written(): Stamp {
+    return this.#host
+      .intents()
+      .filter((intent) => intent.attempted)
+      .reduce<Stamp>((high, next) => (compareStamps(next, high) > 0 ? next : high), {
+        at: 0,
+        n: 0,
+      });
   }
 
   #restamped(conversation: ConversationId, intent: Intent): Intent {
@@ -228,22 +229,15 @@ export class Sender {
     this.flush(conversation);
   }
 
-  /** The server refused an intent. Gives the failure when that is for good. */
-  async refused(intent: Intent, error: ErrorFrame): Promise<Failure | undefined> {
+  /** The server refused an intent. */
+  async refused(intent: Intent, error: ErrorFrame): Promise<void> {
     const { conversation, ref } = intent;
     const lane = this.#lane(conversation);
-    const first = lane.flying.get(ref)?.first ?? !intent.attempted;
+    const first = (lane.flying.get(ref)?.first ?? !intent.attempted) || isFarAhead(error);
     lane.flying.delete(ref);
     const remedy = remedyOf(error);
     if (error.now !== undefined) this.#clock.hear(error.now);
-    if (remedy === 'fail') {
-      // An earlier refusal of this ref may still hold the lane at the server.
-      if (lane.holding.delete(ref)) this.#host.send({ type: 'forget', ref, conversation });
-      const failed = { code: error.code, text: error.text };
-      await this.#host.change([{ ...intent, failed }]);
-      this.flush(conversation);
-      return failed;
-    }
+    if (remedy === 'fail') return this.#fail(intent, { code: error.code, text: error.text });
     lane.stopped = true;
     if (remedy !== 'held') {
       lane.holding.add(ref);
@@ -253,11 +247,23 @@ export class Sender {
     const alone = remedy === 'held' && lane.holding.size === 0;
     if (alone) lane.tries += 1;
     if (remedy === 'wait' || remedy === 'again' || alone) {
-      lane.notBefore = Date.now() + (error.retry_after_ms ?? waitAfter(lane.tries));
+      const longest = error.code === 'ahead' && first ? AHEAD_WAIT_MS : LONGEST_WAIT_MS;
+      const wait = Math.min(error.retry_after_ms ?? waitAfter(lane.tries), longest);
+      lane.notBefore = this.#clock.local() + wait;
     }
     await this.#host.change([this.#mended(intent, remedy, first)]);
     this.flush(conversation);
-    return undefined;
+  }
+
+  /** Gives an intent up for good, and the lane goes on. */
+  async #fail(intent: Intent, failed: Failure): Promise<void> {
+    const { conversation, ref } = intent;
+    // An earlier refusal of this ref may still hold the lane at the server.
+    if (this.#lane(conversation).holding.delete(ref)) {
+      this.#host.send({ type: 'forget', ref, conversation });
+    }
+    await this.#host.change([{ ...intent, failed }]);
+    this.flush(conversation);
   }
 
   #mended(intent: Intent, remedy: Remedy, first: boolean): Intent {
@@ -277,12 +283,14 @@ export class Sender {
     this.flush(conversation);
   }
 
-  /** Tells how long the oldest intent under way has had no answer. */
-  waitingMs(): number {
-    const now = Date.now();
+  /** Tells for how long the oldest intent under way has had no answer, counted from `from` on. */
+  waitingMs(from = 0): number {
+    const now = this.#clock.local();
     let longest = 0;
     for (const lane of this.#lanes.values()) {
-      for (const { since } of lane.flying.values()) longest = Math.max(longest, now - since);
+      for (const { since } of lane.flying.values()) {
+        longest = Math.max(longest, now - Math.max(since, from));
+      }
     }
     return longest;
   }

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'react';
 import { NONE } from '../core/ids.ts';
 import type { State } from '../core/state.ts';
 import { newest } from '../core/thread.ts';
-import type { Message } from '../wire.ts';
+import type { Message, MessageId } from '../wire.ts';
 import { useNames } from './people.ts';
 import { useClientState } from './shared.ts';
 
@@ -20,7 +20,7 @@ export function Announcer() {
   const state = useClientState();
   const names = useNames();
   const heard = useRef<string>(undefined);
-  const [said, setSaid] = useState('');
+  const [said, setSaid] = useState<{ readonly id: MessageId; readonly text: string }>();
   const last = newestOfOthers(state);
   const isLive = state.status.phase === 'live';
   const who = last && (names.get(last.sender) ?? last.sender);
@@ -31,12 +31,13 @@ export function Announcer() {
     heard.current = last?.id ?? NONE;
     // What the first catch-up brought is read in the inbox.
     if (before === undefined || last === undefined || last.id <= before || last.deleted) return;
-    setSaid(`${who}: ${last.text}`);
+    setSaid({ id: last.id, text: `${who}: ${last.text}` });
   }, [isLive, last, who]);
 
   return (
     <div className="unseen" role="log" aria-live="polite" aria-label="New messages">
-      {said}
+      {/* By its key, as the same words again are something new. */}
+      {said && <p key={said.id}>{said.text}</p>}
     </div>
   );
 }

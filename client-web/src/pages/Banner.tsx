@@ -75,13 +75,8 @@ function Ended({ why, resume, reload }: { readonly why: Ending } & Ways) {
         </Line>
       );
     case 'logged_out':
-      return (
-        <Line text="You are logged out.">
-          <button type="button" onClick={reload}>
-            Log in
-          </button>
-        </Line>
-      );
+      // Chats.tsx has a page for it.
+      return null;
     case 'protocol':
       return (
         <Line text="This page does not understand the server.">

@@ -42,9 +42,17 @@ export const Bubble = memo(
     const isActive = id !== undefined && !deleted;
     return (
       <article className={`bubble ${mine ? 'mine' : 'theirs'}`}>
-        <span className="unseen">{mine ? 'You' : peer}: </span>
+        <span className="unseen">
+          <bdi>{mine ? 'You' : peer}</bdi>:{' '}
+        </span>
         {replyTo !== undefined && !deleted && <Quote message={answered} peer={peer} />}
-        {deleted ? <em className="gone">Message deleted</em> : <span className="text">{text}</span>}
+        {deleted ? (
+          <em className="gone">Message deleted</em>
+        ) : (
+          <span className="text" dir="auto">
+            {text}
+          </span>
+        )}
         <span className="meta">
           {edited && <span>edited </span>}
           <time dateTime={new Date(at).toISOString()}>{clock(at)}</time>
@@ -73,8 +81,8 @@ export function Quote(props: { readonly message: Shown | undefined; readonly pee
   const { message, peer } = props;
   return (
     <blockquote>
-      <b>{message === undefined ? 'Answer' : message.mine ? 'You' : peer}</b>
-      <span>
+      <b dir="auto">{message === undefined ? 'Answer' : message.mine ? 'You' : peer}</b>
+      <span dir="auto">
         {message === undefined ? 'to an older message' : message.text || 'Message deleted'}
       </span>
     </blockquote>

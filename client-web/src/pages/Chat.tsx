@@ -1,15 +1,32 @@
 /** The right side: one conversation, with what is being written in it. */
 
-import { useMemo, useState } from 'react';
+import { useCallback, useMemo, useState } from 'react';
 import type { Conversation } from '../core/state.ts';
+import type { Drafts } from '../core/store/drafts.ts';
 import { type Shown, threadOf } from '../core/views.ts';
+import type { ConversationId } from '../wire.ts';
 import type { Blocks } from './blocks.ts';
 import { ChatHeader } from './ChatHeader.tsx';
-import { Composer, type Subject } from './Composer.tsx';
+import { Composer, replyOf, type Subject } from './Composer.tsx';
 import { Confirm, type Question } from './Confirm.tsx';
+import { focusFieldIfCheap } from './focus.ts';
 import { Messages } from './Messages.tsx';
 import { useName } from './people.ts';
 import { useClientState, useShared } from './shared.ts';
+
+/** Gives what the composer is about; that it answers a message survives a reload. */
+function useSubject(drafts: Drafts, conversation: ConversationId) {
+  const [subject, set] = useState(() => replyOf(drafts.get(conversation)));
+  const setSubject = useCallback(
+    (next: Subject | undefined) => {
+      set(next);
+      // An edit only interrupts what was begun.
+      if (next?.how !== 'edit') drafts.change(conversation, { replyTo: next?.id });
+    },
+    [drafts, conversation],
+  );
+  return [subject, setSubject] as const;
+}
 
 /** Shows a conversation; `onBottom` hears whether its newest message is in view. */
 export function Chat(props: {
@@ -19,10 +36,10 @@ export function Chat(props: {
 }) {
   const { conversation, blocks, onBottom } = props;
   const { id, peer } = conversation;
-  const { client } = useShared().session;
+  const { client, drafts } = useShared().session;
   const state = useClientState();
   const name = useName(peer);
-  const [subject, setSubject] = useState<Subject>();
+  const [subject, setSubject] = useSubject(drafts, id);
   const [question, setQuestion] = useState<Question>();
   const { intents } = state;
   // biome-ignore lint/correctness/useExhaustiveDependencies: nothing else of the state is read
@@ -30,7 +47,9 @@ export function Chat(props: {
 
   const actions = useMemo(
     () => ({
-      reply: (message: Shown) => setSubject({ how: 'reply', message }),
+      reply: ({ id: answered }: Shown) => {
+        if (answered !== undefined) setSubject({ how: 'reply', id: answered });
+      },
       edit: (message: Shown) => setSubject({ how: 'edit', message }),
       remove: ({ id: target }: Shown) => {
         if (target === undefined) return;
@@ -41,10 +60,16 @@ export function Chat(props: {
           act: () => void client.remove(id, target),
         });
       },
-      again: (ref: string) => void client.again(ref),
-      dismiss: (ref: string) => client.dismiss(ref),
+      again: (ref: string) => {
+        void client.again(ref);
+        focusFieldIfCheap();
+      },
+      dismiss: (ref: string) => {
+        client.dismiss(ref);
+        focusFieldIfCheap();
+      },
     }),
-    [client, id],
+    [client, id, setSubject],
   );
 
   return (
@@ -59,7 +84,9 @@ export function Chat(props: {
       />
       {blocks.has(peer) ? (
         <footer className="blocked">
-          <p>You have blocked {name}.</p>
+          <p>
+            You have blocked <bdi>{name}</bdi>.
+          </p>
           <button type="button" onClick={() => blocks.set(peer, false)}>
             Unblock
           </button>

@@ -39,7 +39,11 @@ export function ChatHeader(props: {
       </button>
       <Avatar user={peer} name={name} />
       <div className="who">
-        <h2>{peer === me.user ? `${name} (you)` : name}</h2>
+        <h2>
+          <bdi>{name}</bdi>
+          {peer === me.user && ' (you)'}
+          {name !== peer && <span className="handle"> @{peer}</span>}
+        </h2>
         <p className="presence">
           {typing[id] === undefined ? (
             wordsOf(presence[peer])
@@ -54,7 +58,8 @@ export function ChatHeader(props: {
           icon="more"
           items={[
             {
-              label: isBlocked ? `Unblock ${name}` : `Block ${name}`,
+              label: isBlocked ? 'Unblock' : 'Block',
+              name,
               grave: !isBlocked,
               act: () => blocks.set(peer, !isBlocked),
             },

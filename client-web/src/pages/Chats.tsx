@@ -47,15 +47,36 @@ function useOpenConversation(peer: UserId | undefined): void {
   }, [peer, client, api, people, notices]);
 }
 
-/** Shows inbox and chat. */
+/** Shows inbox and chat, for as long as the user is logged in. */
 export function Chats() {
-  const { client } = useShared().session;
+  const { status } = useClientState();
+  const isOut = status.phase === 'ended' && status.why === 'logged_out';
+  return isOut ? <LoggedOut /> : <Panes />;
+}
+
+/** Says that the log-in is over, which may have been ended on another device. */
+function LoggedOut() {
+  useEffect(() => {
+    document.title = 'Rally';
+  }, []);
+  return (
+    <main className="beginning">
+      <p role="alert">You are logged out.</p>
+      <button type="button" className="main" onClick={() => location.replace('/')}>
+        Log in
+      </button>
+    </main>
+  );
+}
+
+function Panes() {
+  const { session } = useShared();
   const state = useClientState();
   const peer = useOpenPeer();
   const blocks = useBlocks();
   const [atBottom, setAtBottom] = useState(true);
   useOpenConversation(peer);
-  useAttention(client, atBottom);
+  useAttention(session, atBottom);
 
   const unread = unreadInAll(state);
   useEffect(() => {

@@ -1,22 +1,23 @@
 /** Where messages are written, answered and edited: Enter sends, Shift and Enter breaks a line. */
 
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import type { Draft } from '../core/store/drafts.ts';
+import { excess } from '../core/text.ts';
 import type { Shown } from '../core/views.ts';
-import type { ConversationId } from '../wire.ts';
+import type { ConversationId, MessageId } from '../wire.ts';
 import { Quote } from './Bubble.tsx';
-import { drafts } from './drafts.ts';
+import { focusIsCheap } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { useClientState, useShared } from './shared.ts';
 
-/** The message that is being answered or edited. */
-export interface Subject {
-  readonly how: 'reply' | 'edit';
-  readonly message: Shown;
-}
+/** The message that is being answered, which may not be loaded, or edited. */
+export type Subject =
+  | { readonly how: 'reply'; readonly id: MessageId }
+  | { readonly how: 'edit'; readonly message: Shown };
 
-/** Where a keyboard covers half of the screen the focus waits for a touch. */
-function focusIsCheap(): boolean {
-  return matchMedia('(pointer: fine)').matches;
+/** Gives what a draft answers. */
+export function replyOf({ replyTo }: Draft): Subject | undefined {
+  return replyTo === undefined ? undefined : { how: 'reply', id: replyTo };
 }
 
 /** Shows the field and what it is about. */
@@ -28,12 +29,11 @@ export function Composer(props: {
   readonly setSubject: (subject: Subject | undefined) => void;
 }) {
   const { conversation, name, messages, subject, setSubject } = props;
-  const { client } = useShared().session;
+  const { client, drafts } = useShared().session;
   const { textBytes } = useClientState();
-  const [text, setText] = useState(() => drafts.get(conversation) ?? '');
+  const [text, setText] = useState(() => drafts.get(conversation).text);
   const field = useRef<HTMLTextAreaElement>(null);
-  const bytes = new TextEncoder().encode(text.trim()).length;
-  const isTooLong = bytes > textBytes;
+  const tooLong = excess(text.trim(), textBytes);
 
   useEffect(() => {
     if (focusIsCheap()) field.current?.focus();
@@ -54,25 +54,30 @@ export function Composer(props: {
   const write = (next: string) => {
     setText(next);
     if (subject?.how === 'edit') return;
-    drafts.set(conversation, next);
+    drafts.change(conversation, { text: next });
     if (next !== '') client.writing();
   };
   const leaveSubject = () => {
-    if (subject?.how === 'edit') setText(drafts.get(conversation) ?? '');
-    setSubject(undefined);
+    if (subject?.how === 'edit') {
+      const draft = drafts.get(conversation);
+      setText(draft.text);
+      setSubject(replyOf(draft));
+    } else setSubject(undefined);
+    // Its button goes with it.
+    field.current?.focus();
   };
   const send = () => {
     const words = text.trim();
-    if (words === '' || isTooLong) return;
-    const target = subject?.message.id;
-    if (subject?.how === 'edit' && target !== undefined) {
-      if (words !== subject.message.text) void client.edit(conversation, target, words);
+    if (words === '' || tooLong !== undefined) return;
+    if (subject?.how === 'edit') {
+      const { id, text: before } = subject.message;
+      if (id !== undefined && words !== before) void client.edit(conversation, id, words);
       leaveSubject();
       return;
     }
-    void client.say(conversation, words, target);
+    void client.say(conversation, words, subject?.id);
     write('');
-    setSubject(undefined);
+    leaveSubject();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     // While a word is being composed Enter chooses it.
@@ -97,21 +102,22 @@ export function Composer(props: {
           {subject.how === 'edit' ? (
             <p>Edit message</p>
           ) : (
-            <Quote message={subject.message} peer={name} />
+            <Quote message={messages.find(({ id }) => id === subject.id)} peer={name} />
           )}
           <button type="button" className="round" aria-label="Cancel" onClick={leaveSubject}>
             <Icon name="close" />
           </button>
         </div>
       )}
-      {isTooLong && (
+      {tooLong !== undefined && (
         <p className="wrong" role="alert">
-          {`This is ${bytes} bytes long; ${textBytes} can be sent.`}
+          {tooLong}
         </p>
       )}
       <textarea
         ref={field}
         rows={1}
+        dir="auto"
         aria-label={`Message to ${name}`}
         placeholder="Type a message"
         value={text}
@@ -122,7 +128,7 @@ export function Composer(props: {
         type="button"
         className="round send"
         aria-label={subject?.how === 'edit' ? 'Save' : 'Send'}
-        disabled={text.trim() === '' || isTooLong}
+        disabled={text.trim() === '' || tooLong !== undefined}
         onClick={send}
       >
         <Icon name={subject?.how === 'edit' ? 'save' : 'send'} />

@@ -24,7 +24,9 @@ export const Entry = memo(
       <li>
         <a className="line" href={hrefOf(line.peer)} aria-current={isOpen ? 'page' : undefined}>
           <Avatar user={line.peer} name={name} online={isOnline} />
-          <span className="line-name">{name}</span>
+          <span className="line-name" dir="auto">
+            {name}
+          </span>
           <time className="line-time" dateTime={new Date(line.at).toISOString()}>
             {brief(line.at, Date.now())}
           </time>
@@ -50,7 +52,9 @@ function Last({ line }: { readonly line: Line }) {
   return (
     <>
       {line.tick !== undefined && !line.deleted && <Ticks tick={line.tick} />}
-      <span className="preview">{line.deleted ? <em>Message deleted</em> : line.preview}</span>
+      <span className="preview" dir="auto">
+        {line.deleted ? <em>Message deleted</em> : line.preview}
+      </span>
     </>
   );
 }
@@ -71,7 +75,9 @@ export function Stranger(props: {
         onClick={() => choose(person)}
       >
         <Avatar user={person.user} name={person.name} />
-        <span className="line-name">{person.name}</span>
+        <span className="line-name" dir="auto">
+          {person.name}
+        </span>
         <span className="line-last">@{person.user}</span>
       </a>
     </li>

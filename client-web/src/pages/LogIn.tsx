@@ -5,11 +5,11 @@ import type { Api, Config } from '../core/api.ts';
 import type { UserId } from '../wire.ts';
 import { Avatar } from './Avatar.tsx';
 
-/** Shows the form; `entered` hears that somebody is logged in. */
+/** Shows the form; `entered` hears that somebody logged in, and tells whether that was kept. */
 export function LogIn(props: {
   readonly api: Api;
   readonly config: Config;
-  readonly entered: () => void;
+  readonly entered: () => Promise<boolean>;
 }) {
   const { api, config, entered } = props;
   const [isNew, setIsNew] = useState(false);
@@ -24,11 +24,13 @@ export function LogIn(props: {
     setWrong(undefined);
     try {
       await enter();
-      entered();
+      if (!(await entered())) {
+        setWrong('Your browser did not keep the log-in: allow this page to use cookies.');
+      }
     } catch (error) {
       setWrong(error instanceof Error ? error.message : String(error));
-      setBusy(false);
     }
+    setBusy(false);
   };
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();

@@ -9,6 +9,8 @@ import { Icon, type IconName } from './icons.tsx';
 /** One action. */
 export interface MenuItem {
   readonly label: string;
+  /** Whom it is about. */
+  readonly name?: string;
   readonly act: () => void;
   /** Given for something that is on or off. */
   readonly checked?: boolean;
@@ -98,7 +100,9 @@ export function Menu(props: {
                 item.act();
               }}
             >
-              {item.label}
+              <span>
+                {item.label} {item.name && <bdi>{item.name}</bdi>}
+              </span>
               {item.checked && <Icon name="save" />}
             </button>
           ))}

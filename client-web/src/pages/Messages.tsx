@@ -6,6 +6,7 @@ import { NONE } from '../core/ids.ts';
 import type { Conversation } from '../core/state.ts';
 import type { Shown } from '../core/views.ts';
 import { type Actions, Bubble } from './Bubble.tsx';
+import { focusFieldIfCheap } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { useScroll } from './scroll.ts';
 import { useShared } from './shared.ts';
@@ -63,7 +64,14 @@ export function Messages(props: {
         </ol>
       </section>
       {!scroll.atBottom && (
-        <button type="button" className="newest" onClick={scroll.toBottom}>
+        <button
+          type="button"
+          className="newest"
+          onClick={() => {
+            scroll.toBottom();
+            focusFieldIfCheap();
+          }}
+        >
           {fresh > 0 ? `${fresh} new ${fresh === 1 ? 'message' : 'messages'}` : 'Newest messages'}
           <Icon name="down" />
         </button>

@@ -1,5 +1,6 @@
 /** Shows notices above the page, and reads them to who cannot see them. */
 
+import { focusFieldIfCheap } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { type Notices, useNotices } from './notices.ts';
 
@@ -9,12 +10,15 @@ export function NoticeList({ notices }: { readonly notices: Notices }) {
     <div className="notices" role="status" aria-label="Notices">
       {useNotices(notices).map(({ key, text }) => (
         <p key={key} className="notice">
-          {text}
+          <span dir="auto">{text}</span>
           <button
             type="button"
             className="round"
             aria-label="Dismiss"
-            onClick={() => notices.dismiss(key)}
+            onClick={() => {
+              notices.dismiss(key);
+              focusFieldIfCheap();
+            }}
           >
             <Icon name="close" />
           </button>

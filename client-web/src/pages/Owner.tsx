@@ -9,7 +9,7 @@ import { useShared } from './shared.ts';
 /** Shows the head of the inbox. */
 export function Owner() {
   const { api, session, notices } = useShared();
-  const { me, client, forget } = session;
+  const { me, unsent, forget } = session;
   const [hides, setHides] = useState(me.hide_presence);
   const [question, setQuestion] = useState<Question>();
 
@@ -30,8 +30,8 @@ export function Owner() {
       notices.failed(error);
     }
   };
-  const askToLeave = (logout: () => Promise<void>) => {
-    const waiting = client.state().intents.length;
+  const askToLeave = async (logout: () => Promise<void>) => {
+    const waiting = await unsent();
     if (waiting === 0) return void leave(logout);
     setQuestion({
       title: 'Log out?',
@@ -44,17 +44,19 @@ export function Owner() {
   return (
     <header className="bar">
       <Avatar user={me.user} name={me.name} />
-      <h1>{me.name}</h1>
+      <h1>
+        <bdi>{me.name}</bdi>
+      </h1>
       <Menu
         label="Settings"
         icon="more"
         items={[
           { label: 'Hide when I am online', checked: hides, act: () => void hide(!hides) },
-          { label: 'Log out', act: () => askToLeave(() => api.logout()) },
+          { label: 'Log out', act: () => void askToLeave(() => api.logout()) },
           {
             label: 'Log out everywhere',
             grave: true,
-            act: () => askToLeave(() => api.logoutEverywhere()),
+            act: () => void askToLeave(() => api.logoutEverywhere()),
           },
         ]}
       />

@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useState } from 'react';
 import { Api, type Config, Problem } from '../core/api.ts';
+import { atATime } from '../core/once.ts';
 import { openSession, type Session } from '../session.ts';
 import { Chats } from './Chats.tsx';
 import { LogIn } from './LogIn.tsx';
@@ -20,7 +21,8 @@ type Stage =
   | { readonly at: 'log-in'; readonly config: Config }
   | { readonly at: 'chats'; readonly config: Config; readonly session: Session };
 
-async function enter(): Promise<Stage> {
+/** Two at a time would start two clients. */
+const enter = atATime(async (): Promise<Stage> => {
   try {
     const config = await api.config();
     try {
@@ -36,22 +38,35 @@ async function enter(): Promise<Stage> {
   } catch (error) {
     return { at: 'stuck', why: error instanceof Error ? error.message : String(error) };
   }
-}
+});
 
 /** Shows the page that fits. */
 export function Root() {
   const [stage, setStage] = useState<Stage>({ at: 'beginning' });
-  const begin = useCallback(() => void enter().then(setStage), []);
-  useEffect(begin, [begin]);
+  const begin = useCallback(async () => {
+    const next = await enter();
+    setStage(next);
+    return next.at === 'chats';
+  }, []);
+  const again = () => {
+    setStage({ at: 'beginning' });
+    void begin();
+  };
+  useEffect(() => void begin(), [begin]);
   return (
     <>
-      <Page stage={stage} begin={begin} />
+      <Page stage={stage} begin={begin} again={again} />
       <NoticeList notices={notices} />
     </>
   );
 }
 
-function Page({ stage, begin }: { readonly stage: Stage; readonly begin: () => void }) {
+function Page(props: {
+  readonly stage: Stage;
+  readonly begin: () => Promise<boolean>;
+  readonly again: () => void;
+}) {
+  const { stage, begin, again } = props;
   switch (stage.at) {
     case 'beginning':
       return <main className="beginning" aria-busy="true" aria-label="Rally is starting" />;
@@ -59,7 +74,7 @@ function Page({ stage, begin }: { readonly stage: Stage; readonly begin: () => v
       return (
         <main className="beginning">
           <p role="alert">{stage.why}</p>
-          <button type="button" className="main" onClick={begin}>
+          <button type="button" className="main" onClick={again}>
             Try again
           </button>
         </main>

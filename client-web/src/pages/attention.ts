@@ -4,10 +4,10 @@
  */
 
 import { useEffect } from 'react';
-import type { Client } from '../core/client.ts';
+import type { Session } from '../session.ts';
 
-/** Keeps `client` told of who is looking, of the network's return, and of the page's end. */
-export function useAttention(client: Client, atBottom: boolean): void {
+/** Keeps a session told of who is looking, of the network's return, and of the page's end. */
+export function useAttention({ client, drafts }: Session, atBottom: boolean): void {
   useEffect(() => {
     const attend = () =>
       client.attend({
@@ -28,12 +28,15 @@ export function useAttention(client: Client, atBottom: boolean): void {
 
   useEffect(() => {
     const wake = () => client.wake();
-    const keep = () => client.keep();
+    const keep = () => {
+      drafts.keep();
+      client.keep();
+    };
     addEventListener('online', wake);
     addEventListener('pagehide', keep);
     return () => {
       removeEventListener('online', wake);
       removeEventListener('pagehide', keep);
     };
-  }, [client]);
+  }, [client, drafts]);
 }

@@ -1,6 +1,7 @@
 /** Whom the user has blocked, and the way to change it. */
 
 import { useCallback, useEffect, useState } from 'react';
+import { persist } from '../core/backoff.ts';
 import type { UserId } from '../wire.ts';
 import { useShared } from './shared.ts';
 
@@ -15,9 +16,7 @@ export function useBlocks(): Blocks {
   const { api, notices } = useShared();
   const [users, setUsers] = useState<ReadonlySet<UserId>>(new Set());
   const load = useCallback(async () => setUsers(new Set(await api.blocks())), [api]);
-  useEffect(() => {
-    load().catch(notices.failed);
-  }, [load, notices]);
+  useEffect(() => persist(load, notices.failed), [load, notices]);
   return {
     has: (user) => users.has(user),
     set: (user, blocked) => {

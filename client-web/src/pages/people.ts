@@ -1,10 +1,11 @@
 /**
  * The names of the people on the screen. Frames name users by id only; their display names are
- * asked for once, one after the other, and until then the id stands in.
+ * asked for, one after the other, until they are told, and until then the id stands in.
  */
 
 import { useEffect, useSyncExternalStore } from 'react';
 import type { Api, Person } from '../core/api.ts';
+import { againAfterMs } from '../core/backoff.ts';
 import type { UserId } from '../wire.ts';
 import { useShared } from './shared.ts';
 
@@ -14,7 +15,10 @@ export class People {
   #known: ReadonlyMap<UserId, string> = new Map();
   readonly #asked = new Set<UserId>();
   readonly #listeners = new Set<() => void>();
-  #work: Promise<void> = Promise.resolve();
+  #queue: readonly UserId[] = [];
+  #isAsking = false;
+  /** Failures in a row: they are the server's, not somebody's. */
+  #failures = 0;
 
   /** Asks `api`. */
   constructor(api: Pick<Api, 'person'>) {
@@ -35,14 +39,28 @@ export class People {
   ask(user: UserId): void {
     if (this.#known.has(user) || this.#asked.has(user)) return;
     this.#asked.add(user);
-    this.#work = this.#work.then(async () => {
-      try {
-        this.meet([await this.#api.person(user)]);
-      } catch {
-        // His id stands in; who comes into view again is asked for again.
-        this.#asked.delete(user);
-      }
-    });
+    this.#queue = [...this.#queue, user];
+    if (!this.#isAsking) void this.#askNext();
+  }
+
+  async #askNext(): Promise<void> {
+    const [user, ...rest] = this.#queue;
+    this.#isAsking = user !== undefined;
+    if (user === undefined) return;
+    this.#queue = rest;
+    let wait: number | undefined;
+    try {
+      // He may have been met while he waited.
+      if (!this.#known.has(user)) this.meet([await this.#api.person(user)]);
+      this.#failures = 0;
+    } catch (error) {
+      wait = againAfterMs(error, this.#failures);
+      this.#failures = wait === undefined ? 0 : this.#failures + 1;
+      // Behind the others, whom the server may know how to answer.
+      if (wait !== undefined) this.#queue = [...this.#queue, user];
+    }
+    if (wait === undefined) void this.#askNext();
+    else setTimeout(() => void this.#askNext(), wait);
   }
 
   /** Gives the names that are known. */

@@ -38,10 +38,16 @@ export interface Batch {
   readonly receipts: readonly Receipt[];
 }
 
-/** Whose rows, of which store. */
+/** Whose rows, of which store, written since which {@link Cache.generation}. */
 export interface Scope {
   readonly user: UserId;
   readonly store: StoreId;
+  readonly generation: number;
+}
+
+/** Says that everything of the user was deleted since the writer began. */
+export class Forgotten extends Error {
+  override readonly name = 'Forgotten';
 }
 
 /** A page of the cache, and from where on it has no gap. */
@@ -54,9 +60,10 @@ async function putMessage(table: TableOf, scope: Scope, message: Message): Promi
   const rows = table('messages');
   const { after: _, ...bare } = message;
   const { id, conversation } = message;
-  const held = await done(rows.get([scope.user, scope.store, conversation, id]));
+  const { user, store } = scope;
+  const held = await done(rows.get([user, store, conversation, id]));
   const next = held === undefined ? bare : joined(held.message, bare);
-  if (next !== held?.message) rows.put({ ...scope, conversation, id, message: next });
+  if (next !== held?.message) rows.put({ user, store, conversation, id, message: next });
 }
 
 async function changeMessage(
@@ -96,10 +103,15 @@ async function moveMarks(table: TableOf, scope: Scope, receipt: Receipt): Promis
 async function putEntry(table: TableOf, scope: Scope, entry: InboxEntry): Promise<void> {
   const rows = table('inbox');
   const { conversation } = entry;
-  const held: EntryRow | undefined = await done(rows.get([scope.user, scope.store, conversation]));
+  const { user, store } = scope;
+  const held: EntryRow | undefined = await done(rows.get([user, store, conversation]));
   // What another tab was told later stays.
   if (held !== undefined && held.entry.head.id > entry.head.id) return;
-  rows.put({ ...scope, conversation, entry });
+  rows.put({ user, store, conversation, entry });
+}
+
+async function generationIn(table: TableOf, user: UserId): Promise<number> {
+  return (await done(table('generations').get(user)))?.generation ?? 0;
 }
 
 /** The cache of one browser. */
@@ -111,12 +123,19 @@ export class Cache {
     this.#db = db;
   }
 
-  /** Stores a batch, with the claim that it makes true, in one transaction. */
+  /** Tells how often everything of a user was deleted. */
+  async generation(user: UserId): Promise<number> {
+    return this.#db.within(['generations'], 'readonly', (table) => generationIn(table, user));
+  }
+
+  /**
+   * Stores a batch, with the claim that it makes true, in one transaction. Throws {@link Forgotten}
+   * and stores nothing when the scope's generation is over: the rows under the claim are gone.
+   */
   async commit(scope: Scope, batch: Batch, claim?: Claim): Promise<void> {
-    const names = claim
-      ? (['messages', 'inbox', 'claims'] as const)
-      : (['messages', 'inbox'] as const);
+    const names = ['messages', 'inbox', 'claims', 'generations'] as const;
     await this.#db.within(names, 'readwrite', async (table) => {
+      if ((await generationIn(table, scope.user)) !== scope.generation) throw new Forgotten();
       for (const message of batch.messages) await putMessage(table, scope, message);
       for (const { edit, text, ...target } of batch.edits) {
         await changeMessage(table, scope, target, { edit, text });
@@ -209,19 +228,26 @@ export class Cache {
     });
   }
 
-  /** Deletes everything of a user, or only what is of other stores than `keep`. */
-  async forget(user: UserId, keep?: StoreId): Promise<void> {
-    await this.#db.within(['messages', 'inbox', 'claims', 'outbox'], 'readwrite', async (table) => {
+  /** Deletes what is of other stores than `keep`. */
+  async prune(user: UserId, keep: StoreId): Promise<void> {
+    await this.#db.within(['messages', 'inbox'], 'readwrite', (table) => {
       for (const name of ['messages', 'inbox'] as const) {
-        if (keep === undefined) table(name).delete(beginningWith(user));
-        else {
-          table(name).delete(IDBKeyRange.bound([user], [user, keep]));
-          table(name).delete(IDBKeyRange.bound([user, keep, []], [user, []]));
-        }
+        table(name).delete(IDBKeyRange.bound([user], [user, keep]));
+        table(name).delete(IDBKeyRange.bound([user, keep, []], [user, []]));
       }
-      if (keep !== undefined) return;
-      table('claims').delete(beginningWith(user));
-      table('outbox').delete(beginningWith(user));
+    });
+  }
+
+  /** Deletes everything of a user, for every tab, and gives the generation that begins with it. */
+  async forget(user: UserId): Promise<number> {
+    const names = ['messages', 'inbox', 'claims', 'generations'] as const;
+    return this.#db.within(names, 'readwrite', async (table) => {
+      for (const name of ['messages', 'inbox', 'claims'] as const) {
+        table(name).delete(beginningWith(user));
+      }
+      const generation = (await generationIn(table, user)) + 1;
+      table('generations').put({ user, generation });
+      return generation;
     });
   }
 }

@@ -48,21 +48,35 @@ export interface Claim {
   readonly savedAt: number;
 }
 
+/** How often everything of a user was deleted here: who began before that may write no more. */
+export interface Generation {
+  readonly user: UserId;
+  readonly generation: number;
+}
+
 interface Tables {
   messages: MessageRow;
   inbox: EntryRow;
   claims: Claim;
   outbox: Intent;
+  generations: Generation;
 }
 
 const NAME = 'rally';
-const VERSION = 1;
+const VERSION = 2;
 
-function upgrade(db: IDBDatabase): void {
-  db.createObjectStore('messages', { keyPath: ['user', 'store', 'conversation', 'id'] });
-  db.createObjectStore('inbox', { keyPath: ['user', 'store', 'conversation'] });
-  db.createObjectStore('claims', { keyPath: ['user', 'client'] });
-  db.createObjectStore('outbox', { keyPath: ['user', 'ref'] });
+/** How long a tab with an older page may take to let go of the database. */
+const BLOCKED_MS = 3_000;
+
+/** Makes the tables that came after version `from`. */
+function upgrade(db: IDBDatabase, from: number): void {
+  if (from < 1) {
+    db.createObjectStore('messages', { keyPath: ['user', 'store', 'conversation', 'id'] });
+    db.createObjectStore('inbox', { keyPath: ['user', 'store', 'conversation'] });
+    db.createObjectStore('claims', { keyPath: ['user', 'client'] });
+    db.createObjectStore('outbox', { keyPath: ['user', 'ref'] });
+  }
+  if (from < 2) db.createObjectStore('generations', { keyPath: 'user' });
 }
 
 /** Waits for a request. */
@@ -73,15 +87,30 @@ export function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Opens the database, making it when it is not there. */
+/** Opens the database, making it or its newer tables when they are not there. */
 export function openDatabase(factory: IDBFactory): Promise<Database> {
   return new Promise((resolve, reject) => {
     const request = factory.open(NAME, VERSION);
-    request.onupgradeneeded = () => upgrade(request.result);
-    request.onsuccess = () => resolve(new Database(request.result));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    request.onupgradeneeded = ({ oldVersion }) => upgrade(request.result, oldVersion);
+    request.onsuccess = () => {
+      clearTimeout(timer);
+      resolve(new Database(request.result));
+    };
     request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error('another tab holds an older database open'));
+    // It is opened once the other one closes; a frozen tab never does.
+    request.onblocked = () => {
+      timer = setTimeout(
+        () => reject(new Error('another tab holds an older database open')),
+        BLOCKED_MS,
+      );
+    };
   });
+}
+
+/** Tells whether something was not stored because there is no room for it. */
+export function isFull(error: unknown): boolean {
+  return error instanceof Error && error.name === 'QuotaExceededError';
 }
 
 /** One table within a transaction. */
@@ -140,12 +169,14 @@ export class Database {
       await finished;
       return result;
     } catch (error) {
+      // A request of a transaction that the browser ended says only that it was.
+      const cause = transaction.error ?? error;
       try {
         transaction.abort();
       } catch {
         // It is over already.
       }
-      throw error;
+      throw cause;
     }
   }
 

@@ -1,11 +1,11 @@
 /**
- * What was meant a moment ago, until the database has it.
+ * What was meant a moment ago, until the database has it; where there is none, until it is done.
  *
  * A page that goes away may take a transaction with it that waits for its turn. The tab's session
  * storage is written before the call returns, and survives a reload. Knows nothing of the database.
  */
 
-import type { Ref } from '../../wire.ts';
+import type { Ref, UserId } from '../../wire.ts';
 import type { Intent } from '../intent.ts';
 
 const PREFIX = 'rally.meant.';
@@ -25,14 +25,15 @@ export class Journal {
     this.#storage = storage;
   }
 
-  /** Writes entries down at once. Without room for them only the database keeps them. */
-  add(intents: readonly Intent[]): void {
+  /** Writes entries down at once; false when there is no room, and only the database keeps them. */
+  add(intents: readonly Intent[]): boolean {
     try {
       for (const intent of intents) {
         this.#storage.setItem(PREFIX + intent.ref, JSON.stringify(intent));
       }
+      return true;
     } catch {
-      // Full, or not to be had: the database is asked all the same.
+      return false;
     }
   }
 
@@ -41,17 +42,13 @@ export class Journal {
     for (const ref of refs) this.#storage.removeItem(PREFIX + ref);
   }
 
-  /** Lists the entries. */
-  all(): readonly Intent[] {
-    return this.#keys().flatMap((key) => {
+  /** Lists the entries of a user. */
+  of(user: UserId): readonly Intent[] {
+    const all = this.#keys().flatMap((key) => {
       const text = this.#storage.getItem(key);
       return text === null ? [] : [JSON.parse(text) as Intent];
     });
-  }
-
-  /** Strikes everything out. */
-  clear(): void {
-    for (const key of this.#keys()) this.#storage.removeItem(key);
+    return all.filter((intent) => intent.user === user);
   }
 
   #keys(): readonly string[] {

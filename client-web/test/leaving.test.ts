@@ -1,0 +1,69 @@
+/** What is left of a user on the machine when his log-in is over, here or in another tab. */
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Farewell } from '../src/core/farewell.ts';
+import { Cache } from '../src/core/store/cache.ts';
+import { openDatabase } from '../src/core/store/idb.ts';
+import { answer, Browser, welcome } from './browser.ts';
+import { CLIENT, ME, PEER, STORE, TALK, theirs, until } from './given.ts';
+
+let browser: Browser;
+
+beforeEach(() => {
+  browser = new Browser();
+});
+
+afterEach(() => browser.close());
+
+const cache = async () => new Cache(await openDatabase(browser.factory));
+
+/** Gives all that was told and is on the disk. */
+async function kept() {
+  const all = { user: ME, client: CLIENT, store: STORE, cursor: '', inboxFrom: '' };
+  const rows = await (await cache()).inbox({ ...all, windows: {}, savedAt: 0 });
+  return { ...rows, claimants: await (await cache()).claimants(ME) };
+}
+
+test('when the log-in is over what was told is deleted from the machine, and what was meant stays', async () => {
+  const { page, line } = await browser.load();
+  welcome(line);
+  await until(() => line.of('inbox').length > 0);
+  answer(line);
+  page.open(TALK, PEER);
+  await page.say(TALK, 'unsent');
+  line.says({ type: 'bye', reason: 'logged_out' });
+  await until(async () => (await (await cache()).generation(ME)) === 1);
+  expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
+  const next = await browser.load();
+  expect(next.page.state().conversations[TALK]?.thread).toEqual([]);
+  expect(next.page.state().intents).toMatchObject([{ text: 'unsent' }]);
+});
+
+test('a tab that another one has logged out writes nothing more, and sends nothing more', async () => {
+  const { page, line } = await browser.load();
+  welcome(line);
+  await until(() => line.of('inbox').length > 0);
+  answer(line);
+  line.says({ type: 'message', ...theirs(2) });
+  page.abandon();
+  page.keep();
+  line.says({ type: 'message', ...theirs(3) });
+  await page.stop();
+  expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
+});
+
+test('only other tabs, and only those of the user, hear that he has logged out', async () => {
+  const channels = [1, 2, 3].map(() => new BroadcastChannel('test-farewell'));
+  const [own, his, others] = channels.map((channel) => new Farewell(channel));
+  const heard: string[] = [];
+  own?.hear(ME, () => heard.push('own'));
+  his?.hear(ME, () => heard.push('his'));
+  others?.hear(PEER, () => heard.push('others'));
+  own?.say(ME);
+  await until(() => heard.length > 0);
+  others?.say(PEER);
+  own?.say(ME);
+  await until(() => heard.length > 1);
+  expect(heard).toEqual(['his', 'his']);
+  for (const channel of channels) channel.close();
+});
