@@ -99,7 +99,7 @@ pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if let Some(time) = args.time(Part::Faults) {
         let until = Instant::now() + time;
-        let one = services::Up::for_tests();
+        let one = services::Up::one();
         services::start(checkout, &one)?;
         let crowd = [("RALLY_TEST_CROWD", "5000")];
         night.faults("faults over one copy", &one, &crowd, "a_node_of_the_store_is_killed")?;

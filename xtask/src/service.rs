@@ -14,6 +14,11 @@ use crate::process::{Process, within};
 /// How long a service may take until it answers; a busy small machine takes a minute.
 const START: Duration = Duration::from_secs(180);
 
+/// After how long one that is started again is taken to hang. A node of RabbitMQ that was killed and
+/// comes back while all cores are busy may wait for the others for ever, without a word in its log;
+/// systemd would start it once more, too.
+const HANGS: Duration = Duration::from_secs(75);
+
 /// How long a service may take to end by itself.
 pub const STOP: Duration = Duration::from_secs(30);
 
@@ -41,6 +46,18 @@ impl Service {
         }
         println!("{name}: starting, log in {}", self.process.log().display());
         self.process.start(&mut self.command)
+    }
+
+    /// Starts it again and waits until it answers; one that hangs is killed, and started once more.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.start()?;
+        if !within(HANGS, || open(self.answers) || self.process.pid().is_none()) {
+            println!("{}: hangs, and is killed and started once more", self.process.name());
+            self.process.kill()?;
+            self.start()?;
+        }
+        self.wait(begun)
     }
 
     /// Waits until it answers; `begun` is when it was started.
