@@ -1,7 +1,7 @@
 /** One browser whose pages are whole clients, and a server that is the test. */
 
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
-import { vi } from 'vitest';
+import { afterEach, beforeEach, vi } from 'vitest';
 import { Client, type Parts } from '../src/core/client.ts';
 import type { Socket } from '../src/core/connection.ts';
 import { Cache } from '../src/core/store/cache.ts';
@@ -9,6 +9,7 @@ import { openDatabase } from '../src/core/store/idb.ts';
 import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
+import { threadOf } from '../src/core/views.ts';
 import type { ClientFrame, ServerFrame } from '../src/wire.ts';
 import { CLIENT, entry, ME, NOW, STORE, storage, TALK, theirs, until } from './given.ts';
 
@@ -91,6 +92,24 @@ export class Browser {
   async close(): Promise<void> {
     for (const page of this.#pages) await page.stop();
   }
+}
+
+/** Gives each test of a file a browser of its own; after it, the browser ends and time is real. */
+export function browserOfEachTest(): () => Browser {
+  let browser: Browser;
+  beforeEach(() => {
+    browser = new Browser();
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await browser.close();
+  });
+  return () => browser;
+}
+
+/** Gives the texts that a page shows of the conversation. */
+export function texts(page: Client): readonly string[] {
+  return threadOf(page.state(), TALK).map(({ text }) => text);
 }
 
 /** The server welcomes the page, and reads what it missed. */

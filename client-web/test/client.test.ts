@@ -1,6 +1,6 @@
 /** The whole client against a server that is the test: what is written, and what a reload keeps. */
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Client } from '../src/core/client.ts';
 import { ceilingOf } from '../src/core/ids.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
@@ -8,7 +8,7 @@ import { Journal } from '../src/core/store/journal.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import { threadOf, unreadInAll } from '../src/core/views.ts';
 import type { Send } from '../src/wire.ts';
-import { answer, Browser, type Line, welcome } from './browser.ts';
+import { answer, browserOfEachTest, type Line, texts, welcome } from './browser.ts';
 import {
   CLIENT,
   entry,
@@ -24,19 +24,9 @@ import {
   until,
 } from './given.ts';
 
-let browser: Browser;
+const browser = browserOfEachTest();
 
-beforeEach(() => {
-  browser = new Browser();
-});
-
-afterEach(async () => {
-  vi.useRealTimers();
-  await browser.close();
-});
-
-const load = (client?: string) => browser.load(client);
-const texts = (page: Client) => threadOf(page.state(), TALK).map(({ text }) => text);
+const load = (client?: string) => browser().load(client);
 const ticks = (page: Client) => threadOf(page.state(), TALK).map(({ tick }) => tick);
 const bare = ({ ref, text, at, n }: Send) => ({ ref, text, at, n });
 
@@ -87,7 +77,7 @@ test('an acknowledged message is not sent again after a reload', async () => {
   const ref = first.line.of('send')[0]?.ref ?? '';
   first.line.says({ type: 'ack', ref, conversation: TALK, id: idAt(5) });
   expect(first.page.state().intents).toEqual([]);
-  const outbox = new Outbox(await openDatabase(browser.factory), new Journal(storage()));
+  const outbox = new Outbox(await openDatabase(browser().factory), new Journal(storage()));
   await until(async () => (await outbox.of(ME, CLIENT)).length === 0);
   await first.page.stop();
 
@@ -250,10 +240,10 @@ test('a push into a chat that is not known has its count asked for', async () =>
 });
 
 test('what is meant comes before what is kept: it is stored, and the messages are loaded anew', async () => {
-  const database = await openDatabase(browser.factory);
+  const database = await openDatabase(browser().factory);
   const outbox = new Outbox(database, new Journal(storage()));
   const put = vi.spyOn(outbox, 'put');
-  const { page, lines } = await browser.load(CLIENT, { outbox });
+  const { page, lines } = await browser().load(CLIENT, { outbox });
   const [line] = lines as [Line];
   welcome(line);
   answer(line);

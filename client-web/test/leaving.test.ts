@@ -1,21 +1,15 @@
 /** What is left of a user on the machine when his log-in is over, here or in another tab. */
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Farewell } from '../src/core/farewell.ts';
 import { Cache } from '../src/core/store/cache.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
-import { answer, Browser, welcome } from './browser.ts';
+import { answer, browserOfEachTest, welcome } from './browser.ts';
 import { CLIENT, ME, PEER, STORE, TALK, theirs, until } from './given.ts';
 
-let browser: Browser;
+const browser = browserOfEachTest();
 
-beforeEach(() => {
-  browser = new Browser();
-});
-
-afterEach(() => browser.close());
-
-const cache = async () => new Cache(await openDatabase(browser.factory));
+const cache = async () => new Cache(await openDatabase(browser().factory));
 
 /** Gives all that was told and is on the disk. */
 async function kept() {
@@ -25,7 +19,7 @@ async function kept() {
 }
 
 test('when the log-in is over what was told is deleted from the machine, and what was meant stays', async () => {
-  const { page, line } = await browser.load();
+  const { page, line } = await browser().load();
   welcome(line);
   await until(() => line.of('inbox').length > 0);
   answer(line);
@@ -34,13 +28,13 @@ test('when the log-in is over what was told is deleted from the machine, and wha
   line.says({ type: 'bye', reason: 'logged_out' });
   await until(async () => (await (await cache()).generation(ME)) === 1);
   expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
-  const next = await browser.load();
+  const next = await browser().load();
   expect(next.page.state().conversations[TALK]?.thread).toEqual([]);
   expect(next.page.state().intents).toMatchObject([{ text: 'unsent' }]);
 });
 
 test('a tab that another one has logged out writes nothing more, and sends nothing more', async () => {
-  const { page, line } = await browser.load();
+  const { page, line } = await browser().load();
   welcome(line);
   await until(() => line.of('inbox').length > 0);
   answer(line);

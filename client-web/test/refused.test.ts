@@ -1,24 +1,13 @@
 /** What the whole client does about what the server refuses: stamped anew, sent again, or given up. */
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Client } from '../src/core/client.ts';
+import { expect, test, vi } from 'vitest';
 import { threadOf } from '../src/core/views.ts';
-import { Browser, passedUntil, welcome } from './browser.ts';
+import { browserOfEachTest, passedUntil, texts, welcome } from './browser.ts';
 import { idAt, NOW, PEER, TALK, until } from './given.ts';
 
-let browser: Browser;
+const browser = browserOfEachTest();
 
-beforeEach(() => {
-  browser = new Browser();
-});
-
-afterEach(async () => {
-  vi.useRealTimers();
-  await browser.close();
-});
-
-const load = (client?: string) => browser.load(client);
-const texts = (page: Client) => threadOf(page.state(), TALK).map(({ text }) => text);
+const load = (client?: string) => browser().load(client);
 
 test('a stamp that the server calls too old is made anew, under the same ref', async () => {
   const { page, line } = await load();
