@@ -1,4 +1,6 @@
-//! One reading of the log, and of what it names: writes it to the socket, as the last step says.
+//! One reading of the log and of what it names, written to the socket as it is read.
+//!
+//! Knows nothing of doubt, nor of what is pushed meanwhile: that is `catching_up.rs`.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,10 +161,6 @@ impl CatchUp {
     async fn turn(&self) -> Permit {
         if planted::on(Fault::PlaceKept) {
             let permit = self.node.admission.enter(self.line).await;
-            // A cursor ahead of the others' clocks would leave out what they store meanwhile.
-            while self.node.clock.is_in_doubt() {
-                tokio::time::sleep(AGAIN).await;
-            }
             poll_fn(|cx| self.io.poll_uncongested(cx)).await;
             return permit;
         }
