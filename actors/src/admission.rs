@@ -2,7 +2,8 @@
 //!
 //! After a node's death thousands of clients come back together, and everybody else is in doubt.
 //! Whoever is not let in waits in one of three lines; each waits in no more memory than his place
-//! takes. Of four places that become free the last line has one, however many keep coming back.
+//! takes. Of four places that become free the last line has one, however many keep coming back; and
+//! it never has more than one of four, so that those who come back find the store at leisure.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,22 +25,45 @@ pub enum Line {
 #[derive(Default)]
 struct State {
     free: usize,
+    /// How many more of the last line may be in.
+    free_of_last: usize,
     /// How many have been let in from a line.
     passed: usize,
     /// By line.
     waiting: [VecDeque<oneshot::Sender<Permit>>; 3],
 }
 
-/// Every so many places go to the last line first.
-const LAST_FIRST: usize = 4;
+/// Every so many places go to the last line first, and one of so many it may have at once.
+const LAST_SHARE: usize = 4;
+
+/// In the order in which they go.
+const LINES: [Line; 3] = [Line::Begun, Line::Reconnect, Line::Doubt];
 
 impl State {
-    /// Takes out who is next.
-    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+    /// Takes a place for a line, if there is one for it.
+    fn take(&mut self, line: Line) -> bool {
+        let free = self.free > 0 && (line != Line::Doubt || self.free_of_last > 0);
+        if free {
+            self.free -= 1;
+            self.free_of_last -= usize::from(line == Line::Doubt);
+        }
+        free
+    }
+
+    fn give_back(&mut self, line: Line) {
+        self.free += 1;
+        self.free_of_last += usize::from(line == Line::Doubt);
+    }
+
+    /// Takes out who is next, and a place for him.
+    fn next(&mut self) -> Option<(Line, oneshot::Sender<Permit>)> {
         self.passed = self.passed.wrapping_add(1);
-        let last_first = self.passed.is_multiple_of(LAST_FIRST);
-        let last = last_first.then(|| self.waiting.last_mut()?.pop_front()).flatten();
-        last.or_else(|| self.waiting.iter_mut().find_map(VecDeque::pop_front))
+        let last_first = self.passed.is_multiple_of(LAST_SHARE).then_some(Line::Doubt);
+        let line = last_first
+            .into_iter()
+            .chain(LINES)
+            .find(|&line| !self.waiting[line as usize].is_empty() && self.take(line))?;
+        Some((line, self.waiting[line as usize].pop_front()?))
     }
 }
 
@@ -48,20 +72,20 @@ impl State {
 pub struct Admission(Arc<Mutex<State>>);
 
 /// The right to read; dropping it lets the next one in, also before whoever waits has taken it.
-pub struct Permit(Option<Admission>);
+pub struct Permit(Option<(Admission, Line)>);
 
 impl Admission {
     /// Lets `places` in at once.
     pub fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: places.max(1), ..State::default() })))
+        let (free, free_of_last) = (places.max(1), (places / LAST_SHARE).max(1));
+        Self(Arc::new(Mutex::new(State { free, free_of_last, ..State::default() })))
     }
 
     /// Waits for a place.
     pub async fn enter(&self, line: Line) -> Permit {
         let waits = {
             let mut state = self.state();
-            if state.free > 0 {
-                state.free -= 1;
+            if state.take(line) {
                 None
             } else {
                 let (sender, receiver) = oneshot::channel();
@@ -72,7 +96,7 @@ impl Admission {
         match waits {
             // The sender is dropped only together with the whole node.
             Some(receiver) => receiver.await.unwrap_or(Permit(None)),
-            None => Permit(Some(self.clone())),
+            None => Permit(Some((self.clone(), line))),
         }
     }
 
@@ -83,20 +107,20 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(admission) = self.0.take() else { return };
+        let Some((admission, mut line)) = self.0.take() else { return };
         loop {
             let next = {
                 let mut state = admission.state();
-                let next = state.next();
-                state.free += usize::from(next.is_none());
-                next
+                state.give_back(line);
+                state.next()
             };
-            let Some(sender) = next else { return };
+            let Some((of, sender)) = next else { return };
             // Who has gone away meanwhile does not take the place with him.
-            match sender.send(Permit(Some(admission.clone()))) {
+            match sender.send(Permit(Some((admission.clone(), of)))) {
                 Ok(()) => return,
                 Err(mut back) => drop(back.0.take()),
             }
+            line = of;
         }
     }
 }
@@ -136,11 +160,29 @@ mod tests {
             assert!(reconnect.as_mut().now_or_never().is_none());
             drop(place);
             if doubt.as_mut().now_or_never().is_some() {
-                assert_eq!(before, LAST_FIRST);
+                assert_eq!(before, LAST_SHARE);
                 return;
             }
             place = reconnect.await;
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_line_leaves_most_places_to_who_comes_back() {
+        let admission = Admission::new(2 * LAST_SHARE);
+        let first = [admission.enter(Line::Doubt).await, admission.enter(Line::Doubt).await];
+        let mut third = Box::pin(admission.enter(Line::Doubt));
+        assert!(third.as_mut().now_or_never().is_none());
+        let mut others = Vec::new();
+        while others.len() < 2 * (LAST_SHARE - 1) {
+            others.push(admission.enter(Line::Reconnect).now_or_never().expect("a place is left"));
+        }
+        assert!(admission.enter(Line::Reconnect).now_or_never().is_none());
+        // What others give back is not for the last line, which has its share.
+        drop(others);
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(third.now_or_never().is_some());
     }
 
     #[tokio::test]
