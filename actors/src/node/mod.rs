@@ -37,6 +37,7 @@ use crate::push::Push;
 use crate::rate::Quota;
 use crate::router::LogOut;
 use crate::routers::Routers;
+use crate::session::Readings;
 use crate::settings::Settings;
 use crate::sweeper::{Sweep, Sweeper};
 
@@ -333,6 +334,8 @@ pub struct Worker {
     pub committer: Addr<Committer>,
     /// The sessions that the sweeper looks after.
     pub sweep: Rc<Sweep>,
+    /// What their catch-ups wait to read.
+    pub readings: Readings,
 }
 
 impl Worker {
@@ -341,6 +344,6 @@ impl Worker {
         let sweep = Rc::new(Sweep::default());
         Sweeper::new(node.clone(), sweep.clone()).start();
         let committer = Committer::new(&node).start();
-        Rc::new(Self { node, committer, sweep })
+        Rc::new(Self { node, committer, sweep, readings: Readings::default() })
     }
 }

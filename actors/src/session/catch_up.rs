@@ -1,4 +1,4 @@
-//! One reading of the log and of what it names, written to the socket as it is read.
+//! One reading of what the log names, written to the socket as it is read.
 //!
 //! Knows nothing of doubt, nor of what is pushed meanwhile: that is `catching_up.rs`.
 
@@ -7,29 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::future::{poll_fn, try_join};
+use futures_util::future::poll_fn;
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, ChangeKind, StoreError};
 use rally_cluster::{pages, twins};
 use rally_schema::frame::{self, Reset, ServerFrame, Synced};
-use rally_schema::limits::{CATCH_UP_CONVERSATION, CATCH_UP_MESSAGES, CURSOR_DAYS};
-use rally_schema::{ChangeId, ConversationId, Cursor, MessageId, UserId};
+use rally_schema::limits::CATCH_UP_CONVERSATION;
+use rally_schema::{ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
 
-use super::catching_up::{AGAIN, Phase, Position};
 use super::log_in::still_holds;
+use super::reading::{Position, Reading, after, from_when, read_log};
 use crate::admission::{Line, Permit};
 use crate::io::Io;
 use crate::metrics::count;
 use crate::node::Node;
+use crate::together::Work;
 use crate::wire;
-
-/// Entries of the log read at once.
-const CHANGES_PAGE: usize = 500;
-
-/// Entries of the log in which a catch-up looks for its messages: they may all be of a few, each
-/// edited a thousand times.
-const CATCH_UP_CHANGES: usize = 4 * CATCH_UP_MESSAGES;
 
 /// Messages read at once: a page of the longest texts is a megabyte.
 const MESSAGES_PAGE: usize = 16;
@@ -47,7 +41,7 @@ pub(super) struct Done {
     pub(super) last: ServerFrame,
 }
 
-/// One reading of the log.
+/// One catch-up of one session.
 pub(super) struct CatchUp {
     pub(super) node: Arc<Node>,
     pub(super) io: Rc<Io>,
@@ -55,7 +49,8 @@ pub(super) struct CatchUp {
     pub(super) epoch: Option<u64>,
     pub(super) line: Line,
     pub(super) position: Rc<Cell<Position>>,
-    pub(super) phase: Rc<Cell<Phase>>,
+    /// Of the account and the log, together with others.
+    pub(super) reading: Work<Reading>,
 }
 
 /// What the log names, by conversation.
@@ -68,24 +63,28 @@ impl CatchUp {
         self,
         confirm: oneshot::Sender<u64>,
     ) -> Result<Option<Done>, StoreError> {
-        let permit = self.node.admission.enter(self.line).await;
-        // A cursor ahead of the others' clocks would leave out what they store meanwhile.
-        while self.node.clock.is_in_doubt() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        self.phase.set(Phase::ReadsLog);
-        let cursor = self.node.cursor(self.node.clock.now_ms());
-        let account = self.node.store.user(self.user);
-        let (account, log) = try_join(account, self.read_log(cursor.at)).await?;
-        drop(permit);
-        self.phase.set(Phase::ReadsRows);
-        let Some(epoch) = still_holds(self.epoch, account.as_ref()) else { return Ok(None) };
+        let read = self.reading.clone().await?;
+        let Some(epoch) = still_holds(self.epoch, read.account.as_ref()) else { return Ok(None) };
+        let cursor = read.cursor;
         // Once it is known, nobody listens.
         let _ = confirm.send(epoch);
-        let named = match log {
-            Ok(named) => named,
+        let from = match from_when(self.position.get(), &self.node, cursor.at) {
+            Ok(from) => from,
             Err(why) => return Ok(Some(self.reset(cursor, why))),
         };
+        let named = match &read.log {
+            Some(log) => named(log.iter().filter(|entry| entry.change > after(&self.node, from))),
+            // What was too much from where another session is may not be from here.
+            None if read.from != Some(from) => {
+                let _permit = self.turn().await;
+                match read_log(&self.node, self.user, from).await? {
+                    Some(log) => named(&log),
+                    None => return Ok(Some(self.reset(cursor, "too_much"))),
+                }
+            }
+            None => return Ok(Some(self.reset(cursor, "too_much"))),
+        };
+        drop(read);
         let mut cut = Vec::new();
         for (conversation, ids) in &named {
             if ids.len() > CATCH_UP_CONVERSATION {
@@ -103,57 +102,6 @@ impl CatchUp {
     fn reset(&self, cursor: Cursor, why: &'static str) -> Done {
         count(&self.node.metrics.resets, why);
         Done { cursor, last: Reset { cursor: cursor.to_string() }.into() }
-    }
-
-    /// Says from when to read, or why the position is of no use.
-    fn check(&self, now: u64) -> Result<u64, &'static str> {
-        let cursor = self.position.get().map_err(|()| "malformed")?.ok_or("none")?;
-        if cursor.store != self.node.store.id() {
-            return Err("other_store");
-        }
-        if cursor.at > now {
-            return Err("ahead");
-        }
-        if now - cursor.at > CURSOR_DAYS * 86_400_000 {
-            return Err("too_old");
-        }
-        Ok(cursor.at)
-    }
-
-    /// Reads the log from an overlap before the position, or says why that is of no use: nothing
-    /// can be read from there, or too much comes after it.
-    async fn read_log(&self, now: u64) -> Result<Result<Named, &'static str>, StoreError> {
-        let from = match self.check(now) {
-            Ok(from) => from,
-            Err(why) => return Ok(Err(why)),
-        };
-        let overlap_ms =
-            if planted::on(Fault::NoOverlap) { 0 } else { self.node.settings.overlap.ms };
-        let mut after = ChangeId::first_of(from.saturating_sub(overlap_ms));
-        let mut named = Named::new();
-        let mut recent = BTreeSet::new();
-        let mut entries = 0;
-        loop {
-            let page = self.node.store.changes(self.user, after, CHANGES_PAGE).await?;
-            for Change { change, conversation, id, kind } in &page {
-                let ids = named.entry(*conversation).or_default();
-                // A mark names its conversation; what it is about has not changed.
-                if matches!(kind, ChangeKind::Message | ChangeKind::Edit | ChangeKind::Delete) {
-                    ids.insert(*id);
-                    if change.at() >= from {
-                        recent.insert(*id);
-                    }
-                }
-            }
-            entries += page.len();
-            if recent.len() > CATCH_UP_MESSAGES || entries > CATCH_UP_CHANGES {
-                return Ok(Err("too_much"));
-            }
-            match page.last() {
-                Some(last) if page.len() == CHANGES_PAGE => after = last.change,
-                _ => return Ok(Ok(named)),
-            }
-        }
     }
 
     /// Waits until the client has read what it got, so that a catch-up is no way around the
@@ -205,4 +153,16 @@ impl CatchUp {
         }
         Ok(())
     }
+}
+
+/// A mark names its conversation; what it is about has not changed.
+fn named<'a>(log: impl IntoIterator<Item = &'a Change>) -> Named {
+    let mut named = Named::new();
+    for Change { conversation, id, kind, .. } in log {
+        let ids = named.entry(*conversation).or_default();
+        if matches!(kind, ChangeKind::Message | ChangeKind::Edit | ChangeKind::Delete) {
+            ids.insert(*id);
+        }
+    }
+    named
 }

@@ -11,23 +11,20 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
 use rally_cluster::planted::{self, Fault};
-use rally_schema::Cursor;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, info_span, warn};
 
 use super::Session;
 use super::catch_up::{CatchUp, Done};
+use super::reading::{AGAIN, Common, Phase, Position, read_together};
 use crate::admission::Line;
 use crate::metrics::count;
+use crate::node::Worker;
 use crate::push::Push;
-
-/// How long to wait after a failed read.
-pub(super) const AGAIN: Duration = Duration::from_millis(700);
 
 /// Where a session's knowledge ends, and what is being done about it.
 pub(super) struct Catching {
@@ -35,27 +32,14 @@ pub(super) struct Catching {
     position: Rc<Cell<Position>>,
     /// What `sync` named while another position was being read from: from where the next one reads.
     asked: Option<Position>,
-    phase: Rc<Cell<Phase>>,
+    /// The reading that it waits for, or waited for last.
+    reading: Rc<Common>,
     line: Line,
     reason: &'static str,
     state: State,
     /// Pushes that came meanwhile.
     held: VecDeque<Bytes>,
     held_bytes: usize,
-}
-
-/// From where a client wants to know everything, if that can be read.
-pub(super) type Position = Result<Option<Cursor>, ()>;
-
-/// How far the catch-up that runs is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// What is stored by now will be read.
-    #[default]
-    Waits,
-    /// It finds out what it has to read.
-    ReadsLog,
-    ReadsRows,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +60,7 @@ impl Catching {
         Self {
             position: Rc::new(Cell::new(parse(cursor))),
             asked: None,
-            phase: Rc::default(),
+            reading: Rc::default(),
             line: Line::Reconnect,
             reason: "connected",
             state: State::Reading,
@@ -87,7 +71,7 @@ impl Catching {
 
     /// Tells whether it waits until it may read.
     fn waits(&self) -> bool {
-        self.state == State::Reading && self.phase.get() == Phase::Waits
+        self.state == State::Reading && self.reading.phase() == Phase::Waits
     }
 
     /// Takes the position that a client names.
@@ -100,7 +84,7 @@ impl Catching {
 
     /// Tells whether an open session is pushed to although it reads.
     fn is_pushed_to(&self) -> bool {
-        let early = self.phase.get() != Phase::ReadsRows;
+        let early = self.reading.phase() != Phase::ReadsRows;
         self.state == State::Reading && self.line == Line::Doubt && early
     }
 }
@@ -205,7 +189,6 @@ impl Session {
     /// Reads what was missed, writes it to the socket, ends with `synced` or `reset`.
     pub(super) fn begin_catch_up(&mut self, ctx: &mut Context<Self>) {
         self.catching.state = State::Reading;
-        self.catching.phase = Rc::default();
         if let Some(asked) = self.catching.asked.take() {
             self.catching.position.set(asked);
         }
@@ -217,14 +200,18 @@ impl Session {
                 }
             }));
         }
+        let (line, position) = (self.catching.line, &self.catching.position);
+        let Worker { node, readings, .. } = &*self.worker;
+        let (reading, common) = read_together(readings, node, self.user, line, position);
+        self.catching.reading = common;
         let run = CatchUp {
-            node: self.worker.node.clone(),
+            node: node.clone(),
             io: self.io.clone(),
             user: self.user,
             epoch: self.log_in.epoch(),
-            line: self.catching.line,
-            position: self.catching.position.clone(),
-            phase: self.catching.phase.clone(),
+            line,
+            position: position.clone(),
+            reading,
         };
         count(&run.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();

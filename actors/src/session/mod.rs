@@ -18,6 +18,7 @@ mod log_in;
 mod marking;
 mod peers;
 pub mod reader;
+mod reading;
 mod sending;
 mod watching;
 
@@ -56,6 +57,7 @@ use crate::wire::{self, Incoming, WireError};
 use catching_up::Catching;
 use log_in::LogIn;
 use reader::Reader;
+pub use reading::Readings;
 
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
