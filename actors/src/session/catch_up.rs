@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::poll_fn;
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{Change, ChangeKind, StoreError};
+use rally_cluster::store::{Change, StoreError};
 use rally_cluster::{pages, twins};
 use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::CATCH_UP_CONVERSATION;
@@ -73,18 +73,19 @@ impl CatchUp {
             Err(why) => return Ok(Some(self.reset(cursor, why))),
         };
         let named = match &read.log {
-            Some(log) => named(log.iter().filter(|entry| entry.change > after(&self.node, from))),
+            Some(log) => {
+                let after = after(&self.node, from);
+                Some(named(log.iter().filter(|entry| entry.change > after)))
+            }
             // What was too much from where another session is may not be from here.
             None if read.from != Some(from) => {
                 let _permit = self.turn().await;
-                match read_log(&self.node, self.user, from).await? {
-                    Some(log) => named(&log),
-                    None => return Ok(Some(self.reset(cursor, "too_much"))),
-                }
+                read_log(&self.node, self.user, from).await?.as_deref().map(named)
             }
-            None => return Ok(Some(self.reset(cursor, "too_much"))),
+            None => None,
         };
         drop(read);
+        let Some(named) = named else { return Ok(Some(self.reset(cursor, "too_much"))) };
         let mut cut = Vec::new();
         for (conversation, ids) in &named {
             if ids.len() > CATCH_UP_CONVERSATION {
@@ -155,12 +156,12 @@ impl CatchUp {
     }
 }
 
-/// A mark names its conversation; what it is about has not changed.
+/// Gathers what entries name; a mark names its conversation only.
 fn named<'a>(log: impl IntoIterator<Item = &'a Change>) -> Named {
     let mut named = Named::new();
     for Change { conversation, id, kind, .. } in log {
         let ids = named.entry(*conversation).or_default();
-        if matches!(kind, ChangeKind::Message | ChangeKind::Edit | ChangeKind::Delete) {
+        if kind.is_of_message() {
             ids.insert(*id);
         }
     }

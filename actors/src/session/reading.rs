@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join;
 use rally_cluster::planted::{self, Fault};
-use rally_cluster::store::{Change, ChangeKind, StoreError, UserRow};
+use rally_cluster::store::{Change, StoreError, UserRow};
 use rally_schema::limits::{CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, Cursor, UserId};
 
@@ -152,10 +152,8 @@ pub(super) async fn read_log(
     let mut after = after(node, from);
     loop {
         let page = node.store.changes(user, after, CHANGES_PAGE).await?;
-        let of_messages = page.iter().filter(|entry| {
-            matches!(entry.kind, ChangeKind::Message | ChangeKind::Edit | ChangeKind::Delete)
-        });
-        recent.extend(of_messages.filter(|entry| entry.change.at() >= from).map(|entry| entry.id));
+        let new = page.iter().filter(|one| one.kind.is_of_message() && one.change.at() >= from);
+        recent.extend(new.map(|one| one.id));
         log.extend_from_slice(&page);
         if recent.len() > CATCH_UP_MESSAGES || log.len() > CATCH_UP_CHANGES {
             return Ok(None);

@@ -289,6 +289,13 @@ pub enum ChangeKind {
     Read,
 }
 
+impl ChangeKind {
+    /// Tells whether the message itself has changed; a mark only names it.
+    pub fn is_of_message(self) -> bool {
+        matches!(self, Self::Message | Self::Edit | Self::Delete)
+    }
+}
+
 /// One entry of a user's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Change {
