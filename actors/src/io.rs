@@ -55,7 +55,7 @@ pub struct Io {
     reader: RefCell<Option<Waker>>,
     pauses: Cell<u8>,
     finishing: Cell<bool>,
-    /// When the peer was last heard, or listened to again, in monotonic milliseconds.
+    /// When the peer was last heard, in monotonic milliseconds.
     pub heard_ms: Cell<u64>,
     /// The most bytes that ever waited right after a push joined others.
     most_pushed: Cell<usize>,
@@ -226,11 +226,6 @@ impl Io {
     /// Tells whether reading is paused.
     pub fn is_paused(&self) -> bool {
         self.pauses.get() != 0
-    }
-
-    /// Tells whether reading is paused for this cause.
-    pub fn is_paused_for(&self, cause: Pause) -> bool {
-        self.pauses.get() & cause as u8 != 0
     }
 
     /// Queues nothing more from now on: once all is written the peer sees the end.

@@ -1,4 +1,5 @@
-//! Looks after all sessions of one thread: pings them, ends the silent, has them catch up.
+//! Looks after all sessions of one thread: pings them, ends the silent, has them catch up, and lets
+//! those know that the node lives to which it does not listen.
 //!
 //! One timer for everybody. A session's own timer could not judge it: a session that is
 //! stuck would not run it. Its mailbox holds nothing but the timer.
@@ -9,25 +10,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext as _, Context};
+use bytes::Bytes;
 use rally_cluster::planted::{self, Fault};
-use rally_schema::frame::ByeReason;
+use rally_schema::ServerFrame;
+use rally_schema::frame::{BeatReply, ByeReason};
 use slab::Slab;
 
-use crate::io::{Io, Pause};
+use crate::io::Io;
 use crate::node::Node;
 use crate::session::{End, Session, SyncNow};
+use crate::wire;
 
 /// How often everybody is looked at; also how late a ping or an end may be.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How often who is not listened to hears a beat: a beat of his own waits unread, and a client gives
+/// a node up that leaves one unanswered for some seconds.
+const UNASKED_BEAT_MS: u64 = 2_000;
 
 struct Entry {
     io: Rc<Io>,
     addr: Addr<Session>,
     ping_at_ms: u64,
     sync_at_ms: u64,
+    /// When it was last not listened to.
+    excused_ms: u64,
+    beat_at_ms: u64,
 }
 
 impl Entry {
+    /// Has nobody be silent who may speak and is not listened to: he hears a beat now and then, unless
+    /// he has not read what he was told before.
+    fn excuse(&mut self, now: u64, beat: impl Fn() -> Bytes) {
+        if !self.io.is_paused() {
+            self.beat_at_ms = now + UNASKED_BEAT_MS;
+            return;
+        }
+        self.excused_ms = now;
+        if now >= self.beat_at_ms {
+            self.beat_at_ms = now + UNASKED_BEAT_MS;
+            if self.io.waiting() == 0 {
+                self.io.answer(beat());
+            }
+        }
+    }
+
     /// Ends the session; one whose mailbox is full is tried again at the next tick.
     fn end(&self) {
         let _ = self.addr.try_send(End { reason: ByeReason::Silent, after_ms: Some(0) });
@@ -49,6 +76,8 @@ impl Sweep {
             // Spread evenly, or all who came together would be pinged together for ever.
             ping_at_ms: now + spread(number, settings.ping_interval_ms),
             sync_at_ms: now + jittered(number, settings.sync_interval_ms),
+            excused_ms: now,
+            beat_at_ms: now + UNASKED_BEAT_MS,
         };
         self.0.borrow_mut().insert(entry)
     }
@@ -91,11 +120,14 @@ impl Sweeper {
     fn tick(&self) {
         let now = self.node.clock.monotonic_ms();
         let settings = &self.node.settings;
+        let beat = || {
+            let beat = BeatReply { now: self.node.clock.now_ms(), unasked: true };
+            wire::text(ServerFrame::from(beat).encode())
+        };
         for (key, entry) in self.sweep.0.borrow_mut().iter_mut() {
-            let unheard = now.saturating_sub(entry.io.heard_ms.get()) > settings.silence_ms;
-            // Who may speak and is not listened to is not silent. The other pauses are short.
-            let silent = unheard && !entry.io.is_paused_for(Pause::LogIn);
-            if silent && !planted::on(Fault::SilenceEndless) {
+            entry.excuse(now, beat);
+            let silent_ms = now.saturating_sub(entry.io.heard_ms.get().max(entry.excused_ms));
+            if silent_ms > settings.silence_ms && !planted::on(Fault::SilenceEndless) {
                 entry.end();
                 continue;
             }

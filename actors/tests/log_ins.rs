@@ -159,6 +159,8 @@ async fn who_waits_behind_his_first_frame_is_not_silent() {
     // Ana came later and might speak: once she is ended, he would have been.
     let mut ana = here.admit("ana", 0).await;
     assert_eq!(ana.hears_bye().await, ByeReason::Silent);
+    // Nor does he take the node for dead: it says that it lives.
+    ben.hears(|frame| matches!(frame, ServerFrame::Beat(beat) if beat.unasked).then_some(())).await;
     drop(place);
     ben.hears(|frame| matches!(frame, ServerFrame::Inbox(_)).then_some(())).await;
     ben.says(Beat {}).await;

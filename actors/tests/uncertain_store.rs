@@ -14,9 +14,12 @@ use rally_cluster::store::{
     Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
     UserChange, UserRow,
 };
-use rally_schema::frame::{Beat, ClientFrame, ServerFrame, Sync, Unwatch, Watch};
+use rally_schema::frame::{
+    Beat, ByeReason, ClientFrame, InboxQuery, ServerFrame, Sync, Unwatch, Watch,
+};
 use rally_schema::ids::Stamp;
-use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, StoreId, UserId};
+use rally_schema::{ChangeId, ConversationId, ErrorCode, Life, MessageId, Ref, StoreId, UserId};
+use uuid::Uuid;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +84,19 @@ impl Store for Uncertain {
         })
     }
 
+    fn inbox(
+        &self,
+        user: UserId,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Later<(Vec<InboxRow>, bool)> {
+        let Self { model, inboxes, .. } = self.clone();
+        Box::pin(async move {
+            let _turn = inboxes.lock().await;
+            model.inbox(user, before, limit).await
+        })
+    }
+
     fn changes(&self, user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>> {
         let Self { model, logs, .. } = self.clone();
         Box::pin(async move {
@@ -100,8 +116,6 @@ impl Store for Uncertain {
             -> Later<Option<MessageId>>;
         unread(conversation: ConversationId, reader: UserId, up_to: Option<MessageId>, cap: u32)
             -> Later<u32>;
-        inbox(user: UserId, before: Option<MessageId>, limit: usize)
-            -> Later<(Vec<InboxRow>, bool)>;
         expire(before_ms: u64) -> Later<u64>;
         create_user(row: UserRow) -> Later<bool>;
         import_users(rows: Vec<UserRow>) -> Later<u64>;
@@ -249,4 +263,31 @@ async fn a_cursor_named_while_a_catch_up_reads_is_where_the_next_one_begins() {
     };
     let ends = [ben.hears(end).await, ben.hears(end).await];
     assert_eq!(ends, ["synced", "reset"], "what was named is of no use, which has to be told");
+}
+
+#[actix::test]
+async fn who_is_not_listened_to_is_not_silent_and_hears_that_the_node_lives() {
+    let store = Uncertain::new([]).await;
+    let settings = Settings { silence_ms: 1_000, ..Settings::default() };
+    let here = TestNode::start("here", Arc::new(store.clone()), &Peers::default(), settings);
+    let mut ana = here.join("ana").await;
+    let held = store.inboxes.lock().await;
+    // No more questions are answered at once: what comes behind them is not read.
+    for _ in 0..4 {
+        let r#ref = Ref::from(Uuid::new_v4());
+        ana.says(InboxQuery { r#ref, before: None, limit: None }).await;
+    }
+    ana.says(Beat {}).await;
+    let hears_beat = |unasked| {
+        move |frame| match frame {
+            ServerFrame::Beat(beat) if beat.unasked == unasked => Some(()),
+            _ => None,
+        }
+    };
+    let mut ben = here.admit("ben", 0).await;
+    // Ben came later and might speak: once he is ended, she would have been.
+    assert_eq!(ben.hears_bye().await, ByeReason::Silent);
+    ana.hears(hears_beat(true)).await;
+    drop(held);
+    ana.hears(hears_beat(false)).await;
 }

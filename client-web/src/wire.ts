@@ -454,7 +454,11 @@ export type BeatReply = {
 /**
  * Milliseconds since 1970.
  */
-now: number, };
+now: number, 
+/**
+ * Whether nobody asked: the server says only that it lives, and reads nothing at present.
+ */
+unasked?: boolean, };
 
 export type ErrorFrame = { 
 /**

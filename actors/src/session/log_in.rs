@@ -93,7 +93,6 @@ impl Session {
         if let Some(early) = self.log_in.early.take()
             && !self.ended
         {
-            self.io.heard_ms.set(self.now_us() / 1_000);
             self.io.pause(Pause::LogIn, false);
             let (frame, received_us) = *early;
             self.take_frame(frame, received_us, ctx);

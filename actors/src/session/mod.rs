@@ -245,7 +245,8 @@ impl Session {
             ClientFrame::History(query) => self.ask_history(query, ctx),
             ClientFrame::Sync(sync) => self.take_sync(sync.cursor.as_deref(), ctx),
             ClientFrame::Beat(_) => {
-                self.answer(BeatReply { now: self.worker.node.clock.now_ms() });
+                let now = self.worker.node.clock.now_ms();
+                self.answer(BeatReply { now, unasked: false });
             }
         }
     }

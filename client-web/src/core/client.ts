@@ -163,9 +163,7 @@ export class Client {
 
   /** Writes to the socket; false when no session is open. */
   #send(frame: ClientFrame): boolean {
-    const sent = this.#connection.send(frame);
-    if (sent) this.#pulse.wrote(frame);
-    return sent;
+    return this.#connection.send(frame);
   }
 
   #dispatch(action: Action): void {

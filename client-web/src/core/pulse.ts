@@ -2,23 +2,20 @@
  * Whether the session still lives: asks for the server's time now and then, and gives a session up
  * that does not answer.
  *
- * Before its catch-up has begun the server answers a beat at once, and nothing else, nor what comes
- * behind it. Who has written something by then is more patient: he would leave the queue of a loaded
- * server, and join it again at its end. Knows nothing of what frames mean beyond these.
+ * A server that reads nothing for a while, because it is loaded or its store does not answer, says a
+ * beat unasked now and then: whoever hears it stays, and does not join its queue again at the end.
+ * Knows nothing of what frames mean beyond these.
  */
 
 import type { ClientFrame, ServerFrame } from '../wire.ts';
 import type { ServerClock } from './clock.ts';
 import type { Status } from './state.ts';
 
-/** How long the answer to a beat may take. */
+/** How long nothing may be heard after a beat. */
 const ANSWER_MS = 10_000;
 
-/** How long the answer to something that was meant may take. */
+/** How long a live session may take to answer something that was meant. */
 const LONGEST_SEND_MS = 40_000;
-
-/** How long either may take while the catch-up has not begun. */
-const QUEUE_MS = 60_000;
 
 /** What a pulse needs. */
 export interface PulseHost {
@@ -36,7 +33,6 @@ export class Pulse {
   readonly #clock: ServerClock;
   #phase: Status['phase'] = 'connecting';
   #liveAt = 0;
-  #hasWritten = false;
   #asked: number | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
@@ -48,47 +44,35 @@ export class Pulse {
 
   /** Learns how the connection stands. */
   turn({ phase }: Status): void {
-    if (phase === 'catching_up') this.#hasWritten = false;
     if (phase === 'live' && this.#phase !== 'live') this.#liveAt = this.#clock.local();
     this.#phase = phase;
     if (phase !== 'live' && phase !== 'catching_up') this.stop();
-  }
-
-  /** Learns what was written to the socket. */
-  wrote({ type }: ClientFrame): void {
-    if (type !== 'beat') this.#hasWritten = true;
   }
 
   /** Learns that the server said something. */
   heard(frame: ServerFrame): void {
     this.stop();
     if (frame.type === 'welcome') this.#clock.hear(frame.now);
-    if (frame.type === 'beat') this.#clock.hear(frame.now, this.#asked);
-  }
-
-  get #isQueued(): boolean {
-    return this.#phase === 'catching_up' && this.#hasWritten;
+    // The one that nobody asked for says nothing of the way there.
+    if (frame.type === 'beat' && !frame.unasked) this.#clock.hear(frame.now, this.#asked);
   }
 
   /** Gives a session up that leaves something unanswered; else asks, if anybody is `looking`. */
   tick(looking: boolean): void {
-    // What was written in the queue is read when it is over.
-    const from = this.#isQueued ? 0 : this.#liveAt;
-    const patience = this.#isQueued ? QUEUE_MS : LONGEST_SEND_MS;
-    if (this.#host.waitingMs(from) > patience) this.#host.renew();
+    const live = this.#phase === 'live';
+    if (live && this.#host.waitingMs(this.#liveAt) > LONGEST_SEND_MS) this.#host.renew();
     else if (looking) this.ask();
   }
 
   /** Asks for the server's time, unless it is being asked. */
   ask(): void {
     if (this.#deadline !== undefined) return;
-    const patience = this.#isQueued ? QUEUE_MS : ANSWER_MS;
     this.#asked = this.#clock.local();
     if (!this.#host.send({ type: 'beat' })) return;
     this.#deadline = setTimeout(() => {
-      this.#deadline = undefined;
+      this.stop();
       this.#host.renew();
-    }, patience);
+    }, ANSWER_MS);
   }
 
   /** Waits for no answer any more. */

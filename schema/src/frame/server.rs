@@ -229,6 +229,10 @@ pub struct BeatReply {
     /// Milliseconds since 1970.
     #[cfg_attr(feature = "ts", ts(type = "number"))]
     pub now: u64,
+    /// Whether nobody asked: the server says only that it lives, and reads nothing at present.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "ts", ts(as = "Option<bool>", optional))]
+    pub unasked: bool,
 }
 
 /// Says what was wrong, with which frame, and whether to send it again.
