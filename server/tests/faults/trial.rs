@@ -20,12 +20,14 @@ const FLOW: Duration = Duration::from_secs(60);
 pub const NODES: usize = 3;
 
 /// Flags of nodes that let a load through, however great.
-pub const OPEN: [&str; 5] = [
+pub const OPEN: [&str; 6] = [
     "--demo=false",
     "--rate-sends-per-second=1000000",
     "--rate-sends-burst=1000000",
     "--rate-frames-per-second=1000000",
     "--rate-frames-burst=1000000",
+    // All clients of a trial come from one address.
+    "--max-http-connections-address=1000000",
 ];
 
 /// A cluster, its load, and after how long messages flowed again.

@@ -12,9 +12,10 @@ use rally_schema::frame::{
 use rally_schema::ids::Stamp;
 use rally_schema::{ClientFrame, ClientId, ConversationId, ErrorCode, MessageId, Ref, UserId};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Ws;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use uuid::Uuid;
 
 use super::{PATIENCE, http};
@@ -58,7 +59,10 @@ pub async fn open_on(address: SocketAddr, stream: TcpStream) -> Socket {
 pub async fn try_open_on(address: SocketAddr, stream: TcpStream) -> Option<Socket> {
     let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "rally.v1".parse().unwrap());
-    tokio_tungstenite::client_async(request, stream).await.ok().map(|opened| opened.0)
+    // A buffer of 128 KiB for each of thousands would have the test itself take the machine's time.
+    let config = WebSocketConfig::default().read_buffer_size(4 * 1024);
+    let opened = client_async_with_config(request, stream, Some(config)).await;
+    opened.ok().map(|opened| opened.0)
 }
 
 /// Draws a new ref.
