@@ -32,7 +32,7 @@ pub mod settings;
 pub mod socket;
 pub mod standings;
 pub mod sweeper;
-mod together;
+pub mod together;
 pub mod wire;
 
 pub use metrics::Metrics;

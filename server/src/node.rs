@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix::Actor as _;
 use actix_web::{guard, web};
 use prometheus_client::registry::Registry;
+use rally_actors::admission::Admission;
 use rally_actors::drain::{Drain, Leave};
 use rally_actors::incidents::Incident;
 use rally_actors::node::{Admitted, Parts};
@@ -333,6 +334,10 @@ impl Control {
 }
 
 impl NodeControl for Control {
+    fn admission(&self) -> Admission {
+        self.node.admission.clone()
+    }
+
     fn log_out_everywhere(&self, user: UserId, epoch: u64) {
         self.node.log_out_everywhere(user, epoch);
     }

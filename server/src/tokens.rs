@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join;
 use rally_cluster::clock::Clock;
 use rally_cluster::store::{Store, StoreError, UserChange, UserRow};
 use rally_schema::UserId;
@@ -19,7 +20,7 @@ use crate::secret::Secret;
 const DAY_MS: u64 = 86_400_000;
 
 /// Why a token does not say who somebody is.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum TokenError {
     /// Forged, expired, revoked, of an earlier epoch, or its account is gone: one answer for all.
     #[error("the log-in is not valid, or no longer: log in again")]
@@ -29,13 +30,20 @@ pub enum TokenError {
     Store(#[from] StoreError),
 }
 
-/// What a token says.
+/// What a token says that is genuine and has not expired.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Claims {
+pub struct Claims {
     id: Uuid,
     user: UserId,
     epoch: u64,
     expires_ms: u64,
+}
+
+impl Claims {
+    /// Gives the id of the log-in.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
 }
 
 /// Somebody whose token was checked.
@@ -79,15 +87,27 @@ impl Tokens {
 
     /// Says who the bearer of a token is.
     pub async fn check(&self, token: &str) -> Result<LoggedIn, TokenError> {
+        self.confirm(self.open(token)?).await
+    }
+
+    /// Reads a token, without a look at the store.
+    pub fn open(&self, token: &str) -> Result<Claims, TokenError> {
         let claims: Claims = self.sealer.open(token).ok_or(TokenError::Invalid)?;
-        if self.clock.now_ms() >= claims.expires_ms || self.store.is_revoked(claims.id).await? {
+        if self.clock.now_ms() >= claims.expires_ms {
             return Err(TokenError::Invalid);
         }
-        let account = self.store.user(claims.user).await?.ok_or(TokenError::Invalid)?;
-        if account.epoch != claims.epoch {
-            return Err(TokenError::Invalid);
+        Ok(claims)
+    }
+
+    /// Finds out whether what a token says still holds.
+    pub async fn confirm(&self, claims: Claims) -> Result<LoggedIn, TokenError> {
+        let reads = try_join(self.store.is_revoked(claims.id), self.store.user(claims.user));
+        match reads.await? {
+            (false, Some(account)) if account.epoch == claims.epoch => {
+                Ok(LoggedIn { account, token: claims.id, expires_ms: claims.expires_ms })
+            }
+            _ => Err(TokenError::Invalid),
         }
-        Ok(LoggedIn { account, token: claims.id, expires_ms: claims.expires_ms })
     }
 
     /// Ends this log-in; may be repeated.

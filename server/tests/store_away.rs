@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::web;
 use prometheus_client::registry::Registry;
+use rally_actors::admission::Admission;
 use rally_actors::incidents::Incident;
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::roster::Member;
@@ -103,6 +104,10 @@ impl Hears {
 }
 
 impl NodeControl for Hears {
+    fn admission(&self) -> Admission {
+        Admission::new(1)
+    }
+
     fn log_out_everywhere(&self, _: UserId, _: u64) {}
 
     fn account_changed(&self, _: &UserRow) {}

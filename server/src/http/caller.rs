@@ -16,6 +16,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use rally_cluster::store::UserRow;
 use rally_schema::UserId;
 
+use super::checks::Checks;
 use super::problem::{Kind, Problem};
 use super::state::HttpState;
 use crate::secret::Secret;
@@ -81,7 +82,10 @@ fn shown(request: &HttpRequest) -> Result<Shown, Problem> {
         .map_or(Shown::Nothing, |cookie| Shown::Cookie(Secret::new(cookie.value().to_owned()))))
 }
 
-async fn identify(request: HttpRequest) -> Result<Caller, Problem> {
+/// A [`Caller`] whose log-in was checked in turn ([`Checks`]).
+pub struct Returning(pub Caller);
+
+async fn identify(request: HttpRequest, checks: Option<Checks>) -> Result<Caller, Problem> {
     let state = state_of(&request);
     let token = match shown(&request)? {
         Shown::Bearer(token) => token,
@@ -97,7 +101,12 @@ async fn identify(request: HttpRequest) -> Result<Caller, Problem> {
         }
         Shown::Nothing => return Err(Problem::new(Kind::LogIn, "nobody is logged in")),
     };
-    let login = state.tokens.check(token.expose()).await?;
+    let login = match checks {
+        Some(checks) => {
+            checks.check(&state.tokens, &state.node.admission(), token.expose()).await?
+        }
+        None => state.tokens.check(token.expose()).await?,
+    };
     if let Some(meant) = request.headers().get(USER_HEADER)
         && meant != login.account.user.as_str()
     {
@@ -122,7 +131,18 @@ impl FromRequest for Caller {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        Box::pin(identify(request.clone()))
+        Box::pin(identify(request.clone(), None))
+    }
+}
+
+impl FromRequest for Returning {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let checks = request.app_data::<Checks>().expect("http::app registers it before any route");
+        let caller = identify(request.clone(), Some(checks.clone()));
+        Box::pin(async move { caller.await.map(Self) })
     }
 }
 

@@ -8,7 +8,7 @@ use rally_schema::{ClientId, NodeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::Caller;
+use super::caller::Returning;
 use super::object::Object;
 use super::openapi::UserIdText;
 use super::origins::own_origin;
@@ -44,14 +44,14 @@ pub struct Place {
     security(("cookie" = []), ("bearer" = [])),
     responses(
         (status = 200, description = "Where to connect", body = Place),
-        (status = 503, description = "No node takes users now",
+        (status = 503, description = "No node takes users now, or too many come back at once",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 421, description = "The host is none of ours",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn discover(
     request: HttpRequest,
-    caller: Caller,
+    Returning(caller): Returning,
     state: web::Data<HttpState>,
     body: web::Json<Object<Discover>>,
 ) -> Result<HttpResponse, Problem> {

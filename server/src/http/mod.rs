@@ -9,6 +9,7 @@ pub mod admin;
 mod admit;
 mod blocks;
 mod caller;
+mod checks;
 mod client;
 mod config;
 mod discover;
@@ -37,6 +38,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, Error, HttpRequest, Resource, Route, web};
 use rally_cluster::roles::{Role, Roles};
 
+use checks::Checks;
 pub use discover::SOCKET_PATH;
 pub use metrics::HttpMetrics;
 pub use problem::{Kind, Problem};
@@ -60,6 +62,7 @@ pub fn app(
     let roles = state.settings.node.roles;
     App::new()
         .app_data(state.clone())
+        .app_data(Checks::default())
         .app_data(web::JsonConfig::default().limit(BODY_BYTES).error_handler(bad_json))
         .app_data(web::QueryConfig::default().error_handler(bad_query))
         .app_data(web::PathConfig::default().error_handler(bad_path))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use rally_actors::admission::Admission;
 use rally_actors::incidents::Incident;
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::Card;
@@ -28,6 +29,9 @@ use crate::tokens::Tokens;
 
 /// What HTTP tells the node, and asks of it. Calls must not block.
 pub trait NodeControl: Send + Sync + 'static {
+    /// Gives the places of those who read the store to catch up.
+    fn admission(&self) -> Admission;
+
     /// Ends every live session of the user by a log-in from before an epoch, wherever it is.
     fn log_out_everywhere(&self, user: UserId, epoch: u64);
 

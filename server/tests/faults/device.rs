@@ -13,8 +13,10 @@ use uuid::Uuid;
 use super::harness::client::Client;
 use super::harness::http;
 
-/// The longest wait after the first failure; it doubles with each, as the browser's does.
+/// The longest wait after a connection ended, which doubles with each failure, and the longest of
+/// all: as the browser's.
 const FIRST_MS: u64 = 500;
+const LONGEST_MS: u64 = 30_000;
 
 /// How long asking for a place and being welcomed may take.
 const WELCOME: Duration = Duration::from_secs(15);
@@ -33,6 +35,8 @@ pub struct Device {
     client: ClientId,
     cursor: Option<String>,
     nodes: Vec<SocketAddr>,
+    /// Whether it was connected, and what has failed since.
+    was_connected: bool,
     failures: u32,
     /// When it last heard anything, and whether it has asked since whether anybody is there.
     heard: Instant,
@@ -48,6 +52,7 @@ impl Device {
             client: Uuid::new_v4().into(),
             cursor: None,
             nodes,
+            was_connected: false,
             failures: 0,
             heard: Instant::now(),
             asked: false,
@@ -56,33 +61,45 @@ impl Device {
 
     /// Connects, and gives the node's name: as often as it takes.
     pub async fn connect(&mut self) -> (Client, String) {
+        if self.was_connected {
+            self.wait(Duration::ZERO).await;
+        }
         loop {
-            match timeout(WELCOME, self.try_connect()).await {
-                Ok(Some(connected)) => {
-                    (self.failures, self.heard, self.asked) = (0, Instant::now(), false);
+            let tried = timeout(WELCOME, self.try_connect()).await;
+            match tried.unwrap_or(Err(Duration::ZERO)) {
+                Ok(connected) => {
+                    (self.was_connected, self.failures) = (true, 0);
+                    (self.heard, self.asked) = (Instant::now(), false);
                     return connected;
                 }
-                Ok(None) | Err(_) => {
-                    let span = FIRST_MS << self.failures.min(4);
-                    self.failures += 1;
-                    sleep(Duration::from_millis(Uuid::new_v4().as_u128() as u64 % span)).await;
-                }
+                Err(asked) => self.wait(asked).await,
             }
         }
     }
 
-    async fn try_connect(&self) -> Option<(Client, String)> {
+    /// Waits for as long as it was asked to, and for some time of its own.
+    async fn wait(&mut self, asked: Duration) {
+        let span = (FIRST_MS << self.failures.min(6)).min(LONGEST_MS);
+        self.failures += 1;
+        sleep(asked + Duration::from_millis(Uuid::new_v4().as_u128() as u64 % span)).await;
+    }
+
+    /// Connects, or says how long it was asked to wait.
+    async fn try_connect(&self) -> Result<(Client, String), Duration> {
         let place = self.place().await?;
-        let address = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?;
-        let (address, ticket) = (address.parse().ok()?, place["ticket"].as_str()?.to_owned());
-        let client =
-            Client::try_hello(address, &self.user, &self.token, self.client, &self.cursor, ticket)
-                .await?;
-        Some((client, place["node"].as_str()?.to_owned()))
+        let found = async {
+            let address = place["address"].as_str()?.strip_prefix("ws://")?.strip_suffix("/ws")?;
+            let (address, ticket) = (address.parse().ok()?, place["ticket"].as_str()?.to_owned());
+            let (user, token, client) = (&self.user, &self.token, self.client);
+            let client =
+                Client::try_hello(address, user, token, client, &self.cursor, ticket).await?;
+            Some((client, place["node"].as_str()?.to_owned()))
+        };
+        found.await.ok_or(Duration::ZERO)
     }
 
     /// Asks for a place, and goes on with the next node when one is not there or says nothing.
-    async fn place(&self) -> Option<Value> {
+    async fn place(&self) -> Result<Value, Duration> {
         let body = json!({ "client": self.client }).to_string();
         let bearer = format!("Bearer {}", self.token);
         let headers = [("content-type", "application/json"), ("authorization", &bearer)];
@@ -90,10 +107,12 @@ impl Device {
         for node in self.nodes[first..].iter().chain(&self.nodes[..first]) {
             let asked = http::try_exchange(*node, "POST", "/api/discover", &headers, Some(&body));
             if let Ok(Some(answer)) = timeout(NEXT, asked).await {
-                return (answer.status == 200).then(|| answer.json());
+                let after = answer.header("retry-after").map_or(0, |after| after.parse().unwrap());
+                let ok = answer.status == 200;
+                return ok.then(|| answer.json()).ok_or(Duration::from_secs(after));
             }
         }
-        None
+        Err(Duration::ZERO)
     }
 
     /// Gives the next frame; `None` when the connection is over, or nobody is there any more.
