@@ -83,7 +83,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Sync,
-            group_interval_us: 5_000,
+            group_interval_us: 10_000,
             queue_bytes: 32 << 20,
             cache_bytes: 64 << 20,
         }
