@@ -1,9 +1,10 @@
-//! How many catch-ups of a node read the store at once, and who goes first.
+//! How many catch-ups and checks of log-ins of a node read the store at once, and who goes first.
 //!
 //! After a node's death thousands of clients come back together, and everybody else is in doubt.
 //! Whoever is not let in waits in one of three lines; each waits in no more memory than his place
-//! takes. Of four places that become free the last line has one, however many keep coming back; and
-//! it never has more than one of four, so that those who come back find the store at leisure.
+//! takes. Of four places that become free each of the later lines has one, however many others there
+//! are; and the last one never has more than one of four, so that those who come back find the store at
+//! leisure.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ pub enum Line {
     /// A catch-up that has begun, and gave its place back while its client read: what is pushed
     /// meanwhile waits for its end.
     Begun,
-    /// A client that has just come back.
+    /// A client that has just come back, or asks where it may.
     Reconnect,
     /// A session that is open, and only in doubt: it is pushed to while it waits.
     Doubt,
@@ -31,10 +32,16 @@ struct State {
     passed: usize,
     /// By line.
     waiting: [VecDeque<oneshot::Sender<Permit>>; 3],
+    /// At which length of a line those are taken out of it who have gone away.
+    tidy_at: [usize; 3],
 }
 
-/// Every so many places go to the last line first, and one of so many it may have at once.
+/// One of so many places goes to each of the later lines first, and the last one may have as many at
+/// once.
 const LAST_SHARE: usize = 4;
+
+/// The least length of a line that is looked through.
+const TIDY: usize = 64;
 
 /// In the order in which they go.
 const LINES: [Line; 3] = [Line::Begun, Line::Reconnect, Line::Doubt];
@@ -55,11 +62,27 @@ impl State {
         self.free_of_last += usize::from(line == Line::Doubt);
     }
 
+    /// Puts somebody at the end of a line.
+    fn wait(&mut self, line: Line, sender: oneshot::Sender<Permit>) {
+        let (waiting, tidy_at) =
+            (&mut self.waiting[line as usize], &mut self.tidy_at[line as usize]);
+        // While no place becomes free, nobody else takes out who has gone away.
+        if waiting.len() >= (*tidy_at).max(TIDY) {
+            waiting.retain(|sender| !sender.is_closed());
+            *tidy_at = 2 * waiting.len();
+        }
+        waiting.push_back(sender);
+    }
+
     /// Takes out who is next, and a place for him.
     fn next(&mut self) -> Option<(Line, oneshot::Sender<Permit>)> {
         self.passed = self.passed.wrapping_add(1);
-        let last_first = self.passed.is_multiple_of(LAST_SHARE).then_some(Line::Doubt);
-        let line = last_first
+        let first = match self.passed % LAST_SHARE {
+            0 => Some(Line::Doubt),
+            2 => Some(Line::Reconnect),
+            _ => None,
+        };
+        let line = first
             .into_iter()
             .chain(LINES)
             .find(|&line| !self.waiting[line as usize].is_empty() && self.take(line))?;
@@ -89,7 +112,7 @@ impl Admission {
                 None
             } else {
                 let (sender, receiver) = oneshot::channel();
-                state.waiting[line as usize].push_back(sender);
+                state.wait(line, sender);
                 Some(receiver)
             }
         };
@@ -194,6 +217,33 @@ mod tests {
         drop(gone);
         drop(first);
         assert!(admission.enter(Line::Doubt).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_moves_while_others_have_begun() {
+        let admission = Admission::new(1);
+        let mut place = admission.enter(Line::Begun).await;
+        let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
+        for before in 1.. {
+            let mut begun = Box::pin(admission.enter(Line::Begun));
+            assert!(begun.as_mut().now_or_never().is_none());
+            drop(place);
+            if reconnect.as_mut().now_or_never().is_some() {
+                assert!(before <= LAST_SHARE);
+                return;
+            }
+            place = begun.await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_away_takes_no_room_although_nobody_gets_a_place() {
+        let admission = Admission::new(1);
+        let _place = admission.enter(Line::Reconnect).await;
+        for _ in 0..100 * TIDY {
+            assert!(admission.enter(Line::Reconnect).now_or_never().is_none());
+        }
+        assert!(admission.state().waiting[Line::Reconnect as usize].len() <= 2 * TIDY);
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! Looks after all sessions of one thread: pings them, ends the silent, has them catch up, and lets
-//! those know that the node lives to which it does not listen.
+//! Looks after all sessions of one thread: pings them, ends the silent, has them catch up, and tells
+//! whoever is not listened to that the node lives.
 //!
 //! One timer for everybody. A session's own timer could not judge it: a session that is
 //! stuck would not run it. Its mailbox holds nothing but the timer.
@@ -39,9 +39,9 @@ struct Entry {
 }
 
 impl Entry {
-    /// Has nobody be silent who may speak and is not listened to: he hears a beat now and then, unless
-    /// he has not read what he was told before.
-    fn excuse(&mut self, now: u64, beat: impl Fn() -> Bytes) {
+    /// Excuses who may speak and is not listened to: he is not silent, and hears a beat now and then,
+    /// unless he has not read what he was told before.
+    fn excuse(&mut self, now: u64, beat: &Bytes) {
         if !self.io.is_paused() {
             self.beat_at_ms = now + UNASKED_BEAT_MS;
             return;
@@ -50,7 +50,7 @@ impl Entry {
         if now >= self.beat_at_ms {
             self.beat_at_ms = now + UNASKED_BEAT_MS;
             if self.io.waiting() == 0 {
-                self.io.answer(beat());
+                self.io.answer(beat.clone());
             }
         }
     }
@@ -120,12 +120,10 @@ impl Sweeper {
     fn tick(&self) {
         let now = self.node.clock.monotonic_ms();
         let settings = &self.node.settings;
-        let beat = || {
-            let beat = BeatReply { now: self.node.clock.now_ms(), unasked: true };
-            wire::text(ServerFrame::from(beat).encode())
-        };
+        let beat = BeatReply { now: self.node.clock.now_ms(), unasked: true };
+        let beat = wire::text(ServerFrame::from(beat).encode());
         for (key, entry) in self.sweep.0.borrow_mut().iter_mut() {
-            entry.excuse(now, beat);
+            entry.excuse(now, &beat);
             let silent_ms = now.saturating_sub(entry.io.heard_ms.get().max(entry.excused_ms));
             if silent_ms > settings.silence_ms && !planted::on(Fault::SilenceEndless) {
                 entry.end();

@@ -123,6 +123,7 @@ async fn a_ticket_of_an_earlier_epoch_shows_nothing_and_lets_nothing_through() {
     let reason = stale
         .hears(|frame| match frame {
             ServerFrame::Bye(bye) => Some(bye.reason),
+            ServerFrame::Beat(_) => None,
             other => panic!("it was shown {other:?}"),
         })
         .await;

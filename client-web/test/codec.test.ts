@@ -26,7 +26,7 @@ test('the golden frames show every type that the server has', () => {
 test('a frame that lacks any of its required fields is refused by the name of the field', () => {
   const optional = new Set([
     ...['reply_to', 'edit', 'deleted', 'after', 'delivered_up_to', 'read_up_to', 'last_seen'],
-    ...['ref', 'cut', 'retry_after_ms', 'now', 'reconnect_after_ms'],
+    ...['ref', 'cut', 'retry_after_ms', 'now', 'reconnect_after_ms', 'unasked'],
   ]);
   let refused = 0;
   for (const frame of SERVER) {

@@ -98,11 +98,17 @@ async fn read(
     common: &Common,
     unbegun: Unbegun,
 ) -> Result<Read, StoreError> {
-    let _permit = node.admission.enter(line).await;
-    // A cursor ahead of the others' clocks would leave out what they store meanwhile.
-    while node.clock.is_in_doubt() {
-        tokio::time::sleep(AGAIN).await;
-    }
+    // A cursor ahead of the others' clocks would leave out what they store meanwhile. Nobody keeps a
+    // place for as long as that may take.
+    let _permit = loop {
+        while node.clock.is_in_doubt() {
+            tokio::time::sleep(AGAIN).await;
+        }
+        let permit = node.admission.enter(line).await;
+        if !node.clock.is_in_doubt() {
+            break permit;
+        }
+    };
     drop(unbegun);
     common.phase.set(Phase::ReadsLog);
     let cursor = node.cursor(node.clock.now_ms());

@@ -26,6 +26,9 @@ use crate::wire::http::{self, Answer};
 use crate::wire::{Act, From, Heard, Line, Next, Wire};
 use crate::ws::{self, Event, Opcode, Reader};
 
+/// The problem with which discovery answers whoever is not let in yet.
+const NOT_YET: &str = "urn:rally:problem:busy";
+
 const QUESTION: u64 = 1;
 const LOAD: u64 = 2;
 
@@ -178,6 +181,11 @@ impl Rally {
         let (status, body) = answer;
         let logs_in = matches!(self.lines[line].stage, Stage::LogIn(_));
         let what = if logs_in { "logging in" } else { "discovering" };
+        if !logs_in && status == 503 && body.contains(NOT_YET) {
+            // It has waited for its turn for some seconds, and asks for the next one.
+            self.discover(line, out);
+            return Ok(Next::Stay);
+        }
         ensure!(status == 200, "{what} was answered with {status}: {body}");
         if logs_in {
             let token = serde_json::from_str::<people::Token>(&body).context("logging in")?;

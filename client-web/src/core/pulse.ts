@@ -3,8 +3,9 @@
  * that does not answer.
  *
  * A server that reads nothing for a while, because it is loaded or its store does not answer, says a
- * beat unasked now and then: whoever hears it stays, and does not join its queue again at the end.
- * Knows nothing of what frames mean beyond these.
+ * beat unasked now and then: whoever hears it does not take it for dead, and does not join its queue
+ * again at the end, unless what he wrote waits for very long. Knows nothing of what frames mean beyond
+ * these.
  */
 
 import type { ClientFrame, ServerFrame } from '../wire.ts';
@@ -16,6 +17,9 @@ const ANSWER_MS = 10_000;
 
 /** How long a live session may take to answer something that was meant. */
 const LONGEST_SEND_MS = 40_000;
+
+/** How long it may wait while the catch-up has not ended: another node may be better off. */
+const LONGEST_QUEUE_MS = 180_000;
 
 /** What a pulse needs. */
 export interface PulseHost {
@@ -53,14 +57,18 @@ export class Pulse {
   heard(frame: ServerFrame): void {
     this.stop();
     if (frame.type === 'welcome') this.#clock.hear(frame.now);
-    // The one that nobody asked for says nothing of the way there.
-    if (frame.type === 'beat' && !frame.unasked) this.#clock.hear(frame.now, this.#asked);
+    if (frame.type !== 'beat') return;
+    // What was asked lies unread: its answer says nothing of the way, nor does this one.
+    if (frame.unasked) this.#asked = undefined;
+    else this.#clock.hear(frame.now, this.#asked);
   }
 
   /** Gives a session up that leaves something unanswered; else asks, if anybody is `looking`. */
   tick(looking: boolean): void {
-    const live = this.#phase === 'live';
-    if (live && this.#host.waitingMs(this.#liveAt) > LONGEST_SEND_MS) this.#host.renew();
+    // What was written in the queue is read when it is over.
+    const [from, patience] =
+      this.#phase === 'live' ? [this.#liveAt, LONGEST_SEND_MS] : [0, LONGEST_QUEUE_MS];
+    if (this.#host.waitingMs(from) > patience) this.#host.renew();
     else if (looking) this.ask();
   }
 

@@ -121,7 +121,7 @@ settings! {
         sync_interval_ms: u64 = "300000" in 1_000..=86_400_000;
         /// Bytes that may wait for one slow connection before it has to catch up from the store instead.
         out_budget_bytes: usize = "262144" in 16_384..=67_108_864;
-        /// Catch-ups of the node that read the store at the same time.
+        /// Catch-ups, and checks of log-ins by discovery, that read the store at the same time.
         catch_ups_at_once: usize = "64" in 1..=100_000;
         /// Time for which ticks are gathered before they are written.
         marks_window_ms: u64 = "50" in 0..=10_000;

@@ -1,8 +1,8 @@
 //! Who asks: the account behind a cookie or a bearer token.
 //!
-//! A handler that takes a [`Caller`] is only reached by somebody who is logged in, within his
-//! rate, and, when the browser sent the cookie by itself, with proof that a page of ours
-//! asked, for this very user if it says for whom. Knows nothing of what is asked.
+//! A handler that takes a [`Caller`], or one who is [`Returning`], is only reached by somebody who is
+//! logged in, within his rate, and, when the browser sent the cookie by itself, with proof that a
+//! page of ours asked, for this very user if it says for whom. Knows nothing of what is asked.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -47,6 +47,9 @@ impl Caller {
     }
 }
 
+/// A [`Caller`] whose log-in was checked in turn ([`Checks`]).
+pub struct Returning(pub Caller);
+
 /// What a request shows of who it is from.
 enum Shown {
     Bearer(Secret<String>),
@@ -81,9 +84,6 @@ fn shown(request: &HttpRequest) -> Result<Shown, Problem> {
         .cookie(COOKIE)
         .map_or(Shown::Nothing, |cookie| Shown::Cookie(Secret::new(cookie.value().to_owned()))))
 }
-
-/// A [`Caller`] whose log-in was checked in turn ([`Checks`]).
-pub struct Returning(pub Caller);
 
 async fn identify(request: HttpRequest, checks: Option<Checks>) -> Result<Caller, Problem> {
     let state = state_of(&request);
