@@ -463,8 +463,13 @@ impl Client {
     /// Gives what has come and was not waited for, up to the answer to a question asked now.
     pub async fn settled(&mut self) -> Vec<ServerFrame> {
         self.inbox().await;
-        self.waiting.drain(..).collect()
+        self.waiting.drain(..).filter(|frame| !is_unasked(frame)).collect()
     }
+}
+
+/// Tells whether a frame says no more than that the node lives.
+pub fn is_unasked(frame: &ServerFrame) -> bool {
+    matches!(frame, ServerFrame::Beat(beat) if beat.unasked)
 }
 
 /// This machine's time.

@@ -2,6 +2,8 @@
 
 use rally_schema::ServerFrame;
 
+use super::client::is_unasked;
+
 /// What a frame is, as RFC 6455 numbers it.
 pub mod opcode {
     /// More of the message before.
@@ -48,7 +50,8 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads what a server wrote: its text frames, and the code with which it closed.
+/// Reads what a server wrote: its text frames but for those by which it only says that it lives, and
+/// the code with which it closed.
 pub fn parse(mut bytes: &[u8]) -> (Vec<ServerFrame>, Option<u16>) {
     let mut frames = Vec::new();
     let mut code = None;
@@ -72,6 +75,7 @@ pub fn parse(mut bytes: &[u8]) -> (Vec<ServerFrame>, Option<u16>) {
         }
         bytes = &rest[skip + length..];
     }
+    frames.retain(|frame| !is_unasked(frame));
     (frames, code)
 }
 
