@@ -38,7 +38,8 @@ struct State {
 
 /// One of so many places goes to each of the later lines first, and the last one may have as many at
 /// once.
-const LAST_SHARE: usize = 4;
+const SHARE: usize = 4;
+const HALF_SHARE: usize = SHARE / 2;
 
 /// The least length of a line that is looked through.
 const TIDY: usize = 64;
@@ -77,9 +78,9 @@ impl State {
     /// Takes out who is next, and a place for him.
     fn next(&mut self) -> Option<(Line, oneshot::Sender<Permit>)> {
         self.passed = self.passed.wrapping_add(1);
-        let first = match self.passed % LAST_SHARE {
+        let first = match self.passed % SHARE {
             0 => Some(Line::Doubt),
-            2 => Some(Line::Reconnect),
+            HALF_SHARE => Some(Line::Reconnect),
             _ => None,
         };
         let line = first
@@ -100,7 +101,7 @@ pub struct Permit(Option<(Admission, Line)>);
 impl Admission {
     /// Lets `places` in at once.
     pub fn new(places: usize) -> Self {
-        let (free, free_of_last) = (places.max(1), (places / LAST_SHARE).max(1));
+        let (free, free_of_last) = (places.max(1), (places / SHARE).max(1));
         Self(Arc::new(Mutex::new(State { free, free_of_last, ..State::default() })))
     }
 
@@ -173,31 +174,39 @@ mod tests {
         assert!(doubt.now_or_never().is_some());
     }
 
-    #[tokio::test]
-    async fn the_last_line_moves_while_others_keep_coming() {
+    /// Has somebody wait in a line while others keep coming in one that goes before it; tells at which
+    /// place that becomes free he is let in, if at one of the first four.
+    async fn let_in_at(line: Line, before: Line) -> Option<usize> {
         let admission = Admission::new(1);
-        let mut place = admission.enter(Line::Doubt).await;
-        let mut doubt = Box::pin(admission.enter(Line::Doubt));
-        for before in 1.. {
-            let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
-            assert!(reconnect.as_mut().now_or_never().is_none());
+        let mut place = admission.enter(before).await;
+        let mut waiting = Box::pin(admission.enter(line));
+        for nth in 1..=SHARE {
+            let mut next = Box::pin(admission.enter(before));
+            assert!(next.as_mut().now_or_never().is_none());
             drop(place);
-            if doubt.as_mut().now_or_never().is_some() {
-                assert_eq!(before, LAST_SHARE);
-                return;
+            if waiting.as_mut().now_or_never().is_some() {
+                return Some(nth);
             }
-            place = reconnect.await;
+            place = next.await;
         }
+        None
+    }
+
+    #[tokio::test]
+    async fn each_later_line_moves_while_others_keep_coming_in_one_before_it() {
+        assert_eq!(let_in_at(Line::Doubt, Line::Reconnect).await, Some(SHARE));
+        assert_eq!(let_in_at(Line::Doubt, Line::Begun).await, Some(SHARE));
+        assert_eq!(let_in_at(Line::Reconnect, Line::Begun).await, Some(HALF_SHARE));
     }
 
     #[tokio::test]
     async fn the_last_line_leaves_most_places_to_who_comes_back() {
-        let admission = Admission::new(2 * LAST_SHARE);
+        let admission = Admission::new(2 * SHARE);
         let first = [admission.enter(Line::Doubt).await, admission.enter(Line::Doubt).await];
         let mut third = Box::pin(admission.enter(Line::Doubt));
         assert!(third.as_mut().now_or_never().is_none());
         let mut others = Vec::new();
-        while others.len() < 2 * (LAST_SHARE - 1) {
+        while others.len() < 2 * (SHARE - 1) {
             others.push(admission.enter(Line::Reconnect).now_or_never().expect("a place is left"));
         }
         assert!(admission.enter(Line::Reconnect).now_or_never().is_none());
@@ -217,23 +226,6 @@ mod tests {
         drop(gone);
         drop(first);
         assert!(admission.enter(Line::Doubt).now_or_never().is_some());
-    }
-
-    #[tokio::test]
-    async fn who_comes_back_moves_while_others_have_begun() {
-        let admission = Admission::new(1);
-        let mut place = admission.enter(Line::Begun).await;
-        let mut reconnect = Box::pin(admission.enter(Line::Reconnect));
-        for before in 1.. {
-            let mut begun = Box::pin(admission.enter(Line::Begun));
-            assert!(begun.as_mut().now_or_never().is_none());
-            drop(place);
-            if reconnect.as_mut().now_or_never().is_some() {
-                assert!(before <= LAST_SHARE);
-                return;
-            }
-            place = begun.await;
-        }
     }
 
     #[tokio::test]

@@ -60,6 +60,19 @@ macro_rules! hand_on {
     };
 }
 
+/// Hands methods on to the model once nobody holds what is named.
+macro_rules! hand_on_after {
+    ($($held:ident: $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+        $(fn $method(&self, $($name: $type),*) -> $answer {
+            let Self { model, $held, .. } = self.clone();
+            Box::pin(async move {
+                let _turn = $held.lock().await;
+                model.$method($($name),*).await
+            })
+        })*
+    };
+}
+
 impl Store for Uncertain {
     fn commit(&self, commits: Vec<Commit>) -> Later<()> {
         self.tried.lock().unwrap().push(commits.clone());
@@ -76,33 +89,12 @@ impl Store for Uncertain {
         })
     }
 
-    fn inbox_rows(&self, user: UserId, conversations: Vec<ConversationId>) -> Later<Vec<InboxRow>> {
-        let Self { model, inboxes, .. } = self.clone();
-        Box::pin(async move {
-            let _turn = inboxes.lock().await;
-            model.inbox_rows(user, conversations).await
-        })
-    }
-
-    fn inbox(
-        &self,
-        user: UserId,
-        before: Option<MessageId>,
-        limit: usize,
-    ) -> Later<(Vec<InboxRow>, bool)> {
-        let Self { model, inboxes, .. } = self.clone();
-        Box::pin(async move {
-            let _turn = inboxes.lock().await;
-            model.inbox(user, before, limit).await
-        })
-    }
-
-    fn changes(&self, user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>> {
-        let Self { model, logs, .. } = self.clone();
-        Box::pin(async move {
-            let _turn = logs.lock().await;
-            model.changes(user, after, limit).await
-        })
+    hand_on_after! {
+        inboxes: inbox(user: UserId, before: Option<MessageId>, limit: usize)
+            -> Later<(Vec<InboxRow>, bool)>;
+        inboxes: inbox_rows(user: UserId, conversations: Vec<ConversationId>)
+            -> Later<Vec<InboxRow>>;
+        logs: changes(user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
     }
 
     hand_on! {
