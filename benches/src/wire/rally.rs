@@ -451,6 +451,25 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_let_in_yet_asks_again_and_any_other_refusal_ends_the_run() {
+        let scenario = Scenario { users: 1, ..Scenario::default() };
+        let users = vec!["ana".parse().unwrap()];
+        let mut rally = Rally::new("127.0.0.1:9".parse().unwrap(), &scenario, users);
+        let mut feed = |kind: &str| {
+            let body = format!("{{\"type\":\"urn:rally:problem:{kind}\"}}");
+            let head = format!("HTTP/1.1 503 Busy\r\ncontent-length: {}\r\n\r\n", body.len());
+            rally.lines[0].stage = Stage::Discover(Answer::default());
+            let mut out = Vec::new();
+            let next = rally.feed(0, (head + &body).as_bytes(), &mut out, &mut |_| {});
+            (next, String::from_utf8(out).unwrap())
+        };
+        let (next, asked) = feed("busy");
+        assert_eq!(next.unwrap(), Next::Stay);
+        assert!(asked.starts_with("POST /api/discover"), "{asked}");
+        assert!(feed("not-ready").0.unwrap_err().to_string().contains("503"));
+    }
+
+    #[test]
     fn a_ref_names_its_message_and_its_run() {
         assert_eq!(number(3, name(3, 77)), Some(77));
         assert_eq!(number(4, name(3, 77)), None);
