@@ -7,6 +7,9 @@ set -eu
 cd "$(dirname "$0")/../.."
 runs=${RUNS:-3}
 seconds=${SECONDS_EACH:-20}
+# So that a report says what it is of.
+RALLY_REVISION=$(git describe --always --dirty)
+export RALLY_REVISION
 cargo build --release --quiet -p rally-server -p rally-bench
 bench=target/release/rally-bench
 reports=benches/reports

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::value::Kind;
 use crate::config::{Flags, Setting, TABLE};
+use crate::version::VERSION;
 
 /// What somebody asks the program to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub fn command() -> Command {
                 .help("File whose first line is the password of accounts without one of their own"),
         );
     Command::new("rally-server")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION.as_str())
         .about("A chat server: one program, one folder of data.")
         .after_help(
             "Each setting is also an environment variable (RALLY_LISTEN) and a key of the file \

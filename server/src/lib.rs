@@ -42,5 +42,6 @@ pub mod tickets;
 pub mod tokens;
 pub mod turns;
 pub mod upgrade;
+pub mod version;
 
 pub use config::{Config, Settings};

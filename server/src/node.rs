@@ -44,6 +44,7 @@ use crate::sockets::{self, Workers};
 use crate::telemetry;
 use crate::tickets::Tickets;
 use crate::upgrade;
+use crate::version::{self, VERSION};
 
 /// A clock behind by more than this is a mistake that somebody must confirm.
 const DAY_MS: u64 = 86_400_000;
@@ -126,6 +127,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let metrics = Metrics::new(&mut registry);
     keep.register(&mut registry);
     registry.register_collector(Box::new(clock.clone()));
+    version::register(&mut registry);
     let http_metrics = HttpMetrics::new(&mut registry);
     alerts::begin_at_zero(&metrics, &http_metrics);
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life));
@@ -133,6 +135,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
         life,
         roles: settings.node.roles,
         address: settings.network.public_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+        version: VERSION.clone(),
         store: store.clone(),
         past,
         broker: peers.broker,

@@ -292,6 +292,9 @@ async fn a_supervisor_learns_how_it_goes() {
     assert!(answer.header("content-type").unwrap().starts_with("text/plain; version="));
     let page = samples(&answer.body);
     assert_eq!(page["rally_connections"], 2.0);
+    let config = server.get("/api/config", None).await.json();
+    let version = config["version"].as_str().unwrap();
+    assert_eq!(page[&format!("rally_build_info{{version=\"{version}\"}}")], 1.0);
     let of = |family: &str| {
         page.iter().filter(|(name, _)| name.starts_with(family)).map(|(_, n)| n).sum::<f64>()
     };

@@ -207,6 +207,7 @@ impl SimNode {
                     life,
                     roles: Roles::all(),
                     address: String::new(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
                     store: Arc::new(SimStore::new(world.clone(), model, life)),
                     past,
                     broker: Arc::new(exchange.connect(life)),

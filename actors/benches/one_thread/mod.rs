@@ -107,6 +107,7 @@ impl OneThread {
                 life: Life { node: "one".parse().expect("a name"), generation: 1 },
                 roles: Roles::all(),
                 address: String::new(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 store: Arc::new(store.clone()),
                 past: Vec::new(),
                 broker: Arc::new(LocalBroker::new(64)),

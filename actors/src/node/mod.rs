@@ -74,6 +74,8 @@ pub struct Parts {
     pub roles: Roles,
     /// Where clients reach it: an origin.
     pub address: String,
+    /// What the program says that it is, for who compares nodes.
+    pub version: String,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
     /// What the store knows of nodes when this life begins.
@@ -245,7 +247,7 @@ impl Node {
             status: self.status(),
             roles: self.roles,
             address: self.address.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.version.clone(),
             sessions: self.routers.sessions(),
             clock_ms: self.clock.now_ms(),
         }

@@ -103,6 +103,7 @@ impl<'a> Plan<'a> {
             life: life(name),
             roles,
             address: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             store,
             past: past.expect("these stores answer"),
             broker: Arc::new(peers.broker.clone()),

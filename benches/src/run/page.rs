@@ -102,15 +102,17 @@ fn number(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
-/// A line of a plot: its name, and its points.
-type Curve = (String, Vec<(f64, f64)>);
+/// A server in a plot: its name, and the points of each of its runs.
+type Curves = (String, Vec<Vec<(f64, f64)>>);
 
 /// Draws everything, each with what it shows.
 fn plots(document: &Document) -> Result<Vec<(String, String)>> {
-    let seen = |of: &dyn Fn(&Measured) -> Vec<(f64, f64)>| -> Vec<Curve> {
-        let last = |seen: &Seen| Some((seen.name.clone(), of(seen.runs.last()?)));
-        let curves = document.subjects.iter().filter_map(last);
-        curves.filter(|(_, points)| !points.is_empty()).collect()
+    let seen = |of: &dyn Fn(&Measured) -> Vec<(f64, f64)>| -> Vec<Curves> {
+        let lines = |seen: &Seen| {
+            let runs = seen.runs.iter().map(of).filter(|points| !points.is_empty());
+            (seen.name.clone(), runs.collect::<Vec<_>>())
+        };
+        document.subjects.iter().map(lines).filter(|(_, runs)| !runs.is_empty()).collect()
     };
     let over_time = |of: fn(&Second) -> Option<f64>| {
         move |run: &Measured| -> Vec<(f64, f64)> {
@@ -119,7 +121,7 @@ fn plots(document: &Document) -> Result<Vec<(String, String)>> {
         }
     };
     let quantiles = |name: &'static str| move |run: &Measured| quantiles(run, name);
-    let wanted: [(&str, &str, &str, Vec<Curve>); 5] = [
+    let wanted: [(&str, &str, &str, Vec<Curves>); 5] = [
         (
             "Delivery by percentile: from the intended time",
             "nines",
@@ -142,7 +144,7 @@ fn plots(document: &Document) -> Result<Vec<(String, String)>> {
         ("Connections that are open", "s", "", seen(&over_time(|s| Some(s.open as f64)))),
     ];
     let runs = document.subjects.iter().map(|seen| seen.runs.len()).max().unwrap_or(0);
-    let of = if runs > 1 { format!(" (the last of {runs} runs)") } else { String::new() };
+    let of = if runs > 1 { format!(" (a line for each of {runs} runs)") } else { String::new() };
     let drawn = wanted.into_iter().filter(|(.., curves)| !curves.is_empty());
     drawn
         .map(|(caption, x, y, curves)| Ok((format!("{caption}{of}"), draw(x, y, &curves)?)))
@@ -167,9 +169,9 @@ fn quantiles(run: &Measured, name: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn draw(x: &str, y: &str, curves: &[Curve]) -> Result<String> {
+fn draw(x: &str, y: &str, curves: &[Curves]) -> Result<String> {
     let wrong = |error: &dyn std::fmt::Display| anyhow!("drawing a plot: {error}");
-    let points = || curves.iter().flat_map(|(_, points)| points);
+    let points = || curves.iter().flat_map(|(_, runs)| runs).flatten();
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max).max(1e-3);
     let (wide, high) = (most(|p| p.0), most(|p| p.1) * 1.1);
     let mut svg = String::new();
@@ -204,12 +206,16 @@ fn draw(x: &str, y: &str, curves: &[Curve]) -> Result<String> {
             .y_label_formatter(&value)
             .draw()
             .map_err(|error| wrong(&error))?;
-        for ((name, points), colour) in curves.iter().zip(COLOURS.iter().cycle()) {
-            let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-            let drawn = chart.draw_series(line).map_err(|error| wrong(&error))?;
-            drawn.label(name).legend(move |(x, y)| {
-                PathElement::new(vec![(x, y), (x + 20, y)], colour.stroke_width(2))
-            });
+        for ((name, runs), colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+            for (nth, points) in runs.iter().enumerate() {
+                let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
+                let drawn = chart.draw_series(line).map_err(|error| wrong(&error))?;
+                if nth == 0 {
+                    drawn.label(name).legend(move |(x, y)| {
+                        PathElement::new(vec![(x, y), (x + 20, y)], colour.stroke_width(2))
+                    });
+                }
+            }
         }
         chart
             .configure_series_labels()
@@ -244,12 +250,12 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 4);
         assert!(!page.contains("<rally>") && page.contains("&lt;rally&gt;"));
         assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("<script"));
-        assert!(!page_of(&document).contains("the last of"));
+        let lines = |page: &str| page.matches("<polyline").count();
+        let of_one = lines(&page);
+        assert!(!page.contains("a line for each"));
         document.enter(Seen { name: "<rally>".to_owned(), runs, ..Seen::default() });
-        assert_eq!(
-            page_of(&document).matches("(the last of 2 runs)").count(),
-            4,
-            "each plot says so"
-        );
+        let page = page_of(&document);
+        assert_eq!(page.matches("(a line for each of 2 runs)").count(), 4, "each plot says so");
+        assert_eq!(lines(&page), of_one + 4, "each plot has the second run, too");
     }
 }

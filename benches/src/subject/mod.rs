@@ -222,9 +222,9 @@ impl Kind {
 
 /// Gives the version that a server names in the description of its HTTP interface.
 fn described(server: SocketAddr) -> Option<String> {
-    let text = Http::connect(server).ok()?.get("/api/openapi.json").ok()?;
-    let description: serde_json::Value = serde_json::from_str(&text).ok()?;
-    Some(format!("rally-server {}", description["info"]["version"].as_str()?))
+    let text = Http::connect(server).ok()?.get("/api/config").ok()?;
+    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+    Some(format!("rally-server {}", config["version"].as_str()?))
 }
 
 fn bare(arguments: &[&str], scenario: &Scenario, pings: bool) -> Result<Subject> {

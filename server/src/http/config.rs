@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::openapi::UserIdText;
 use super::state::HttpState;
 use crate::demo;
+use crate::version::VERSION;
 
 /// The node's public settings.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,7 +49,7 @@ pub async fn config(state: web::Data<HttpState>) -> HttpResponse {
     HttpResponse::Ok().json(PublicConfig {
         demo,
         registration: state.settings.accounts.registration,
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION.as_str(),
         discovery: state.node.addresses_of(Role::Discovery),
     })
 }

@@ -34,6 +34,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config;
 use crate::config::value::LogFormat;
+use crate::version::VERSION;
 use json::JsonLines;
 use slow::{KeepSlow, Record};
 
@@ -153,7 +154,7 @@ fn provider(
     let resource = Resource::builder()
         .with_service_name("rally-server")
         .with_attributes([
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.version", VERSION.as_str()),
             KeyValue::new("service.instance.id", node.to_string()),
         ])
         .build();
