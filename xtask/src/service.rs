@@ -3,6 +3,7 @@
 //! Knows nothing of which servers there are, nor of what they need before they start.
 
 use std::fmt;
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,10 +15,14 @@ use crate::process::{Process, within};
 /// How long a service may take until it answers; a busy small machine takes a minute.
 const START: Duration = Duration::from_secs(180);
 
-/// After how long one that is started again is taken to hang. A node of RabbitMQ that was killed and
-/// comes back while all cores are busy may wait for the others for ever, without a word in its log;
-/// systemd would start it once more, too.
-const HANGS: Duration = Duration::from_secs(75);
+/// After how long without a word in its log one that is started again is taken to hang. A node of
+/// RabbitMQ that was killed and comes back while all cores are busy may wait for the others for ever;
+/// systemd would start it once more, too. One of Cassandra that reads what an hour has left in its
+/// commit log says so, file by file.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// How long one that is started again may take, however much it says.
+const START_AGAIN: Duration = Duration::from_secs(600);
 
 /// How long a service may take to end by itself.
 pub const STOP: Duration = Duration::from_secs(30);
@@ -52,12 +57,29 @@ impl Service {
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.start()?;
-        if !within(HANGS, || open(self.answers) || self.process.pid().is_none()) {
+        if self.falls_silent(begun + START_AGAIN) {
             println!("{}: hangs, and is killed and started once more", self.process.name());
             self.process.kill()?;
             self.start()?;
         }
         self.wait(begun)
+    }
+
+    /// Waits until it answers or has ended; tells whether it says nothing more instead, or is not
+    /// done then.
+    fn falls_silent(&self, until: Instant) -> bool {
+        let said = || fs::metadata(self.process.log()).map_or(0, |log| log.len());
+        let is_over = || open(self.answers) || self.process.pid().is_none();
+        while Instant::now() < until {
+            let before = said();
+            if !within(SILENCE, || is_over() || said() > before) {
+                return true;
+            }
+            if is_over() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until it answers; `begun` is when it was started.

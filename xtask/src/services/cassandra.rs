@@ -97,6 +97,8 @@ cdc_raw_directory: {cdc}
 commitlog_sync: periodic
 commitlog_sync_period: 10000ms
 commitlog_segment_size: 16MiB
+# What a killed node reads before it answers again: of an hour under load some minutes otherwise.
+commitlog_total_space: 64MiB
 disk_optimization_strategy: ssd
 concurrent_reads: 8
 concurrent_writes: 8
