@@ -219,6 +219,20 @@ async fn who_is_unwatched_before_the_store_answers_is_not_watched() {
 }
 
 #[actix::test]
+async fn who_was_a_stranger_when_he_was_watched_is_shown_as_he_is_after_the_first_message() {
+    let store = Uncertain::new([]).await;
+    let (mut ana, mut ben) = ana_and_ben(&store, 20_000).await;
+    ana.says(Watch { user: "ben".parse().unwrap() }).await;
+    let told = |frame| match frame {
+        ServerFrame::Presence(told) => Some(told.online),
+        _ => None,
+    };
+    assert!(!ana.hears(told).await, "they have no conversation");
+    ben.writes("ana", "hello").await;
+    assert!(ana.hears(told).await);
+}
+
+#[actix::test]
 async fn an_open_session_in_doubt_is_pushed_to_while_its_log_is_read() {
     let store = Uncertain::new([]).await;
     let (mut ana, mut ben) = ana_and_ben(&store, 20_000).await;

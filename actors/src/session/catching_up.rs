@@ -253,6 +253,7 @@ impl Session {
                 self.begin_lagging(ctx);
             }
         }
+        self.doubt_strangers(ctx);
         if again {
             self.doubt("missed_meanwhile", ctx);
         } else {

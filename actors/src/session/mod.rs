@@ -401,7 +401,10 @@ impl Handler<Push> for Session {
             let _span = path::deliver(&push.span).entered();
             debug!(user = %self.user, bytes = push.bytes.len(), "push taken");
             match push.weight {
-                Weight::Stored => self.take_push(push, ctx),
+                Weight::Stored => {
+                    self.take_push(push, ctx);
+                    self.doubt_strangers(ctx);
+                }
                 Weight::Passing if self.io.is_congested() || !self.log_in.is_confirmed() => {
                     self.watches.stale = true;
                     count(&self.worker.node.metrics.pushes_refused, "passing");

@@ -1,7 +1,9 @@
 //! Whom a session watches: from `watch` to the presence watch of the node, which pushes.
 //!
 //! At most [`WATCHES_PER_SESSION`] users. Whether they are acquainted is read from the store
-//! first; who is unwatched meanwhile is not watched after it.
+//! first; who is unwatched meanwhile is not watched after it. Who was a stranger then is looked at again
+//! once something new was told: it may have been the first message, or one that was shown before the
+//! conversation was in the inbox.
 
 use std::time::Duration;
 
@@ -16,13 +18,18 @@ use super::Session;
 use crate::metrics::count;
 use crate::presence_watch::{UnwatchUsers, WatchUser};
 
-/// How long a watch waits whose begin could not be read from the store.
+/// How long a watch waits whose begin could not be read from the store, and how long after news
+/// strangers are looked at.
 const AGAIN: Duration = Duration::from_millis(700);
 
 /// Whom a session watches.
 #[derive(Default)]
 pub(super) struct Watches {
     users: Vec<UserId>,
+    /// Those of them who had no conversation with this user when they were looked at.
+    strangers: Vec<UserId>,
+    /// Strangers will be looked at soon.
+    is_looking: bool,
     /// A presence may have been dropped: they are asked for again once there is room.
     pub(super) stale: bool,
 }
@@ -61,6 +68,12 @@ impl Session {
         }
         let of = if acquainted { "acquainted" } else { "stranger" };
         count(&self.worker.node.metrics.watches, of);
+        self.watches.strangers.retain(|stranger| *stranger != user);
+        if !acquainted {
+            self.watches.strangers.push(user);
+            // What came while the store was asked, it may not have known.
+            self.doubt_strangers(ctx);
+        }
         let (watcher, number, session) = (self.user, self.number, ctx.address());
         let watch = WatchUser { user, watcher, acquainted, number, session };
         let sent = self.worker.node.presence.send(watch);
@@ -68,6 +81,34 @@ impl Session {
             let _ = sent.await;
         };
         ctx.spawn(sent.into_actor(self));
+    }
+
+    /// Looks soon whether strangers are strangers still: something new is told.
+    pub(super) fn doubt_strangers(&mut self, ctx: &mut Context<Self>) {
+        if !self.watches.strangers.is_empty() && !self.watches.is_looking {
+            self.watches.is_looking = true;
+            ctx.run_later(AGAIN, |session, ctx| {
+                session.watches.is_looking = false;
+                session.look_at_strangers(ctx);
+            });
+        }
+    }
+
+    fn look_at_strangers(&mut self, ctx: &mut Context<Self>) {
+        for user in self.watches.strangers.clone() {
+            let (store, me) = (self.worker.node.store.clone(), self.user);
+            let reading = async move { acquaintance::acquainted(&*store, me, user).await };
+            ctx.spawn(reading.into_actor(self).map(
+                move |acquainted, session, ctx| match acquainted {
+                    Ok(true) => session.begin_watch(user, true, ctx),
+                    Ok(false) => {}
+                    Err(error) => {
+                        warn!(%error, "a stranger could not be looked at yet");
+                        session.doubt_strangers(ctx);
+                    }
+                },
+            ));
+        }
     }
 
     /// Asks for every watched presence again when one was dropped and there is room now.
@@ -80,11 +121,13 @@ impl Session {
 
     pub(super) fn unwatch(&mut self, user: UserId) {
         self.watches.users.retain(|watched| *watched != user);
+        self.watches.strangers.retain(|watched| *watched != user);
         self.tell_unwatched(vec![user]);
     }
 
     /// Ends all watches.
     pub(super) fn leave_watches(&mut self) {
+        self.watches.strangers.clear();
         let users = std::mem::take(&mut self.watches.users);
         if !users.is_empty() {
             self.tell_unwatched(users);
