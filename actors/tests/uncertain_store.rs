@@ -7,6 +7,7 @@ mod harness;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use harness::{Client, Peers, TestNode, model};
 use rally_actors::Settings;
@@ -39,8 +40,9 @@ struct Uncertain {
     model: Model,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     tried: Arc<Mutex<Vec<Vec<Commit>>>>,
-    inboxes: Arc<tokio::sync::Mutex<()>>,
-    logs: Arc<tokio::sync::Mutex<()>>,
+    /// How often each was read.
+    inboxes: Arc<tokio::sync::Mutex<usize>>,
+    logs: Arc<tokio::sync::Mutex<usize>>,
 }
 
 impl Uncertain {
@@ -66,7 +68,8 @@ macro_rules! hand_on_after {
         $(fn $method(&self, $($name: $type),*) -> $answer {
             let Self { model, $held, .. } = self.clone();
             Box::pin(async move {
-                let _turn = $held.lock().await;
+                let mut reads = $held.lock().await;
+                *reads += 1;
                 model.$method($($name),*).await
             })
         })*
@@ -228,6 +231,14 @@ async fn who_was_a_stranger_when_he_was_watched_is_shown_as_he_is_after_the_firs
         _ => None,
     };
     assert!(!ana.hears(told).await, "they have no conversation");
+    // What may have come while the store was asked is looked for once; this comes after it.
+    let before = *store.inboxes.lock().await;
+    let looked = async {
+        while *store.inboxes.lock().await == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looked).await.expect("strangers are looked at");
     ben.writes("ana", "hello").await;
     assert!(ana.hears(told).await);
 }
