@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{IdError, shown};
 
-/// Names up to 32 bytes of `[a-z0-9][a-z0-9_.-]*`, kept inline: copying costs no allocation.
+/// Names up to 32 bytes of `[a-z0-9][a-z0-9_.-]*`, kept inline: copying costs no allocation. Behind
+/// its end are zeros, which are below all that a name is made of: bytes order as texts do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     len: u8,
@@ -55,7 +56,7 @@ macro_rules! name_id {
         }
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-                self.as_str().cmp(other.as_str())
+                self.0.bytes.cmp(&other.0.bytes)
             }
         }
         impl PartialOrd for $name {
@@ -135,5 +136,7 @@ mod tests {
     fn user_ids_order_as_their_text_does() {
         assert!(user("a") < user("a-b"));
         assert!(user("ab") < user("b"));
+        assert!(user("a") < user("a0") && user("a.b") < user("a0"));
+        assert_eq!(user("a-b").cmp(&user("a-b")), std::cmp::Ordering::Equal);
     }
 }
