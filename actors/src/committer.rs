@@ -21,9 +21,8 @@ use rally_cluster::store::{ChangeKind, Store, StoreError};
 use rally_schema::limits::Overlap;
 use rally_schema::{ConversationId, UserId};
 use thiserror::Error;
-use tracing::{Instrument as _, Span, debug, warn};
+use tracing::{Instrument as _, Span, debug};
 
-use crate::incidents::Kind;
 use crate::metrics::{Metrics, count};
 use crate::node::Node;
 
@@ -189,9 +188,12 @@ impl Core {
                 Err(StoreError::Busy) if !sent => return Err(CommitError::Busy),
                 Ok(false) => {}
                 Err(error) => {
-                    warn!(%error, "store did not confirm a commit");
-                    let words = format!("a commit was not confirmed: {error}");
-                    self.metrics.incidents.note(self.clock.now_ms(), Kind::StoreError, words);
+                    let now_ms = self.clock.now_ms();
+                    self.metrics.incidents.store_failed(
+                        now_ms,
+                        "a commit was not confirmed",
+                        &error,
+                    );
                 }
             }
             sent = true;

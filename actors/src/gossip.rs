@@ -183,7 +183,6 @@ impl Gossip {
         let written = self.node.store.set_node(row.clone()).into_actor(self);
         ctx.spawn(written.map(move |written, gossip, ctx| {
             if let Err(error) = &written {
-                warn!(life = %row.life, %error, "what became of a node was not written");
                 gossip.node.store_failed("what became of a node was not written", error);
             }
             gossip.records.done(&row, written.is_ok(), gossip.node.clock.now_ms());
@@ -196,9 +195,9 @@ impl Gossip {
     /// Reads what the store knows of nodes, those among them that are not heard here.
     fn read_records(&mut self, ctx: &mut Context<Self>) {
         let read = self.node.store.nodes().into_actor(self);
-        ctx.spawn(read.map(|read, gossip, _| match read {
-            Ok(rows) => gossip.node.set_records(rows),
-            Err(error) => warn!(%error, "what the store knows of nodes could not be read"),
+        ctx.spawn(read.map(|read, Self { node, .. }, _| match read {
+            Ok(rows) => node.set_records(rows),
+            Err(error) => node.store_failed("what is known of nodes could not be read", &error),
         }));
     }
 

@@ -6,6 +6,7 @@
 mod lives;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use rally_cluster::membership::roster::Member;
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::roles::{Role, Roles};
-use rally_cluster::store::{NodeRow, Store, StoreError};
+use rally_cluster::store::{NodeRow, Store};
 use rally_schema::{ClientId, Cursor, Envelope, Life, Stage, UserId};
 use tracing::Span;
 
@@ -302,9 +303,9 @@ impl Node {
         self.metrics.incidents.note(self.clock.now_ms(), kind, words);
     }
 
-    /// Notes that the store did not do what it was asked.
-    pub(crate) fn store_failed(&self, what: &str, error: &StoreError) {
-        self.incident(Kind::StoreError, format!("{what}: {error}"));
+    /// Notes and logs that the store did not do what it was asked.
+    pub(crate) fn store_failed(&self, what: &str, error: &dyn fmt::Display) {
+        self.metrics.incidents.store_failed(self.clock.now_ms(), what, error);
     }
 
     /// Says whether the clock is too far from the others' to take users.

@@ -24,7 +24,6 @@ use rally_cluster::homes::NewMap;
 use rally_cluster::leases::{Edges, Tenure, Todo};
 use rally_cluster::store::{PresenceRow, Store, StoreError};
 use rally_schema::{Envelope, Life, Stage, UserId};
-use tracing::warn;
 
 use crate::metrics::count;
 use crate::node::Node;
@@ -159,7 +158,6 @@ impl PresenceWatch {
                     }
                     (Ok(_), None) => {}
                     (Err(error), _) => {
-                        warn!(%error, "presence could not be read");
                         watch.node().store_failed("presence could not be read", &error);
                         ctx.run_later(AGAIN, move |watch, ctx| watch.ask(user, ctx));
                     }
@@ -190,7 +188,6 @@ impl PresenceWatch {
         let written = write(node, row).into_actor(self);
         ctx.spawn(written.map(move |written, watch, ctx| {
             if let Err(error) = written {
-                warn!(%error, "presence was not stored");
                 watch.node().store_failed("presence was not stored", &error);
                 ctx.run_later(AGAIN, move |watch, ctx| {
                     let newest = watch.writes.newest(row);

@@ -10,7 +10,7 @@ use rally_cluster::store::StoreError;
 use rally_schema::frame::{self, ErrorFrame, HistoryQuery, InboxQuery, ServerFrame};
 use rally_schema::limits::{HISTORY_PAGE, INBOX_PAGE};
 use rally_schema::{ErrorCode, MessageId, Ref};
-use tracing::{Span, warn};
+use tracing::Span;
 
 use super::Session;
 use crate::committer::Write;
@@ -62,7 +62,6 @@ impl Session {
             }
             Err(Failed::Told(error)) => self.refuse(error.about(r#ref)),
             Err(Failed::Store(error)) => {
-                warn!(user = %self.user, %error, "a question could not be answered");
                 self.worker.node.store_failed("a question could not be answered", &error);
                 let text = "the store does not answer: ask again";
                 let error = ErrorFrame::new(ErrorCode::Internal, text);

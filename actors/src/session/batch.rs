@@ -15,7 +15,7 @@ use rally_schema::frame::{Ack, Delete, Deleted, Edit, Edited, ErrorFrame, Send, 
 use rally_schema::ids::Stamp;
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
 use tracing::field::Empty;
-use tracing::{Instrument as _, Span, info_span, warn};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::peers::Peer;
 use crate::committer::{CommitError, Write};
@@ -221,7 +221,6 @@ impl Batch {
             Ok(item) => Ok(item.map(|item| Prepared { received_us, span, ..item })),
             Err(Refused::Told(error)) => Err(error.about(r#ref)),
             Err(Refused::Store(error)) => {
-                warn!(user = %self.user, %error, "a send could not be prepared");
                 self.worker.node.store_failed("a send could not be prepared", &error);
                 Err(ErrorFrame::new(
                     ErrorCode::Busy,

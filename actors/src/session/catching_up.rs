@@ -16,7 +16,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
 use rally_cluster::planted::{self, Fault};
 use tokio::sync::oneshot;
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, info_span};
 
 use super::Session;
 use super::catch_up::{CatchUp, Done};
@@ -225,7 +225,6 @@ impl Session {
                 Ok(Some(done)) => session.caught_up(done, began_us, ctx),
                 Ok(None) => session.log_in_is_over(ctx),
                 Err(error) => {
-                    warn!(user = %session.user, %error, "a catch-up could not read the store");
                     session.worker.node.store_failed("a catch-up could not read the store", &error);
                     ctx.run_later(AGAIN, |session, ctx| session.begin_catch_up(ctx));
                 }

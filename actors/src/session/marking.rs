@@ -18,7 +18,7 @@ use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::store::StoreError;
 use rally_schema::frame::{ErrorFrame, Mark, Receipt, ServerFrame};
 use rally_schema::{ConversationId, ErrorCode, MessageId, UserId};
-use tracing::{Span, warn};
+use tracing::Span;
 
 use super::Session;
 use crate::committer::Write;
@@ -145,7 +145,7 @@ impl Session {
                 self.refuse(ErrorFrame::new(ErrorCode::UnknownConversation, text));
             }
             Err(Failed::Store(why)) => {
-                warn!(user = %self.user, why, "marks were not written yet");
+                self.worker.node.store_failed(NOT_YET, &why);
                 let marks = Marks { again: true, ..marks };
                 self.marks.marks.entry(conversation).or_default().merge(marks);
                 self.schedule_marks(AGAIN, ctx);
@@ -189,6 +189,9 @@ impl From<StoreError> for Failed {
     }
 }
 
+/// What is noted of marks that the store did not take.
+const NOT_YET: &str = "marks were not written yet";
+
 /// Writes marks, a few times if need be: the session may be gone, and the client with it.
 async fn write_repeatedly(
     worker: &Rc<Worker>,
@@ -198,7 +201,7 @@ async fn write_repeatedly(
 ) -> Result<Option<Moved>, Failed> {
     for _ in 0..TRIES {
         match write(worker, user, conversation, marks).await {
-            Err(Failed::Store(why)) => warn!(%user, why, "marks were not written yet"),
+            Err(Failed::Store(why)) => worker.node.store_failed(NOT_YET, &why),
             written => return written,
         }
         marks.again = true;

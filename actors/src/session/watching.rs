@@ -12,7 +12,6 @@ use rally_cluster::acquaintance;
 use rally_schema::frame::ErrorFrame;
 use rally_schema::limits::WATCHES_PER_SESSION;
 use rally_schema::{ErrorCode, UserId};
-use tracing::warn;
 
 use super::Session;
 use crate::metrics::count;
@@ -50,7 +49,7 @@ impl Session {
                 Ok(acquainted) => session.begin_watch(user, acquainted, ctx),
                 // Not to know whether they are acquainted is no reason to show him offline.
                 Err(error) => {
-                    warn!(%error, "a watch could not begin yet");
+                    session.worker.node.store_failed("a watch could not begin yet", &error);
                     ctx.run_later(AGAIN, move |session, ctx| {
                         if session.watches.users.contains(&user) {
                             session.watch(user, ctx);
@@ -103,7 +102,8 @@ impl Session {
                     Ok(true) => session.begin_watch(user, true, ctx),
                     Ok(false) => {}
                     Err(error) => {
-                        warn!(%error, "a stranger could not be looked at yet");
+                        let node = &session.worker.node;
+                        node.store_failed("a stranger could not be looked at yet", &error);
                         session.doubt_strangers(ctx);
                     }
                 },
