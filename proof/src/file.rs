@@ -59,7 +59,7 @@ pub enum FileError {
         lines: usize,
     },
     /// Another version wrote it.
-    #[error("a history of version {0}: this program reads {HISTORY_VERSION}")]
+    #[error("a history of version {0}: this program reads 1 to {HISTORY_VERSION}")]
     Version(u16),
 }
 
@@ -103,7 +103,7 @@ pub fn read(from: impl BufRead) -> Result<History, FileError> {
         }
         let read = serde_json::from_str(&text?).map_err(|error| FileError::Line { line, error })?;
         match (read, &mut history) {
-            (Line::Head { version, .. }, None) if version != HISTORY_VERSION => {
+            (Line::Head { version, .. }, None) if !(1..=HISTORY_VERSION).contains(&version) => {
                 return Err(FileError::Version(version));
             }
             (Line::Head { version, ended_ms, restless }, None) => {
@@ -160,6 +160,8 @@ mod tests {
             Event::Refused { r#ref, code: ErrorCode::Unreachable },
             Event::Unsure { r#ref },
             Event::Contradicted { r#ref },
+            Event::Edits { r#ref, id, text: "c".to_owned() },
+            Event::Deletes { r#ref, id },
             Event::Changed { r#ref },
             Event::Edited { id, edit, text: "c".to_owned() },
             Event::Deleted { id },
@@ -225,6 +227,7 @@ mod tests {
         assert!(refused("").contains("no version"));
         assert!(refused("{\"calm\":{\"from_ms\":1,\"to_ms\":2}}").contains("no version"));
         assert!(refused("{\"head\":{\"version\":7,\"ended_ms\":1}}").contains("version 7"));
+        assert!(refused("{\"head\":{\"version\":0,\"ended_ms\":1}}").contains("version 0"));
         let text = "{\"head\":{\"version\":1,\"ended_ms\":1}}\n{\"entry\":{}}";
         assert!(refused(text).starts_with("line 2"));
         let head = "{\"head\":{\"version\":1,\"ended_ms\":1}}";

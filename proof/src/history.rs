@@ -5,8 +5,8 @@ use std::fmt;
 use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, NodeId, Ref, UserId};
 use serde::{Deserialize, Serialize};
 
-/// The version of this format.
-pub const HISTORY_VERSION: u16 = 1;
+/// The version of this format: 1 did not say which edits and deletions were wanted.
+pub const HISTORY_VERSION: u16 = 2;
 
 /// One device of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,6 +61,22 @@ pub enum Event {
     Contradicted {
         /// Which.
         r#ref: Ref,
+    },
+    /// An edit was put into the outbox.
+    Edits {
+        /// The device's name for it.
+        r#ref: Ref,
+        /// Of which message.
+        id: MessageId,
+        /// The new text.
+        text: String,
+    },
+    /// A deletion was put into the outbox.
+    Deletes {
+        /// The device's name for it.
+        r#ref: Ref,
+        /// Of which message.
+        id: MessageId,
     },
     /// The server said that an edit or deletion is stored.
     Changed {
@@ -239,6 +255,13 @@ pub struct History {
     pub restless: Option<String>,
     /// When the record ended.
     pub ended_ms: u64,
+}
+
+impl History {
+    /// Tells whether it names every edit and deletion that was wanted.
+    pub(crate) fn says_what_is_changed(&self) -> bool {
+        self.version >= 2
+    }
 }
 
 impl Default for History {

@@ -10,6 +10,7 @@ pub mod file;
 pub mod history;
 pub mod phone;
 pub mod promises;
+mod spans;
 
 pub use history::{Device, Event, History, Queue, Shown, Span, View};
-pub use promises::{Breach, FLOW_MS, PROMISES, Promise, judge};
+pub use promises::{Breach, FLOW_MS, PROMISES, Promise, Verdict, judge, verdicts};

@@ -14,6 +14,8 @@ struct Talk {
     refs: [Ref; 2],
     ids: [MessageId; 2],
     edit: EditId,
+    /// What ana's device calls that.
+    change: Ref,
 }
 
 impl Talk {
@@ -25,9 +27,9 @@ impl Talk {
             MessageId::of(Stamp { at, n: 0 }, ana, conversation, r#ref, text)
         };
         let ids = [id(100, refs[0], "one"), id(200, refs[1], "two")];
-        let name = Ref::from(Uuid::from_u128(3));
-        let edit = EditId::of(Stamp { at: 300, n: 0 }, ana, conversation, ids[0], name, "won");
-        Self { ana, ben, conversation, refs, ids, edit }
+        let change = Ref::from(Uuid::from_u128(3));
+        let edit = EditId::of(Stamp { at: 300, n: 0 }, ana, conversation, ids[0], change, "won");
+        Self { ana, ben, conversation, refs, ids, edit, change }
     }
 
     /// Both messages, as everybody sees them; `read` and `delivered` is the second.
@@ -89,6 +91,9 @@ impl Talk {
         for who in devices {
             happens(203, who, Event::Appeared { id: second });
         }
+        let change = self.change;
+        happens(299, devices[0], Event::Edits { r#ref: change, id: first, text: "won".into() });
+        happens(300, devices[0], Event::Changed { r#ref: change });
         happens(300, devices[0], Event::Edited { id: first, edit: self.edit, text: "won".into() });
         happens(310, devices[2], Event::Read { conversation, id: second });
         let delivered_up_to = Some(second);
@@ -190,6 +195,77 @@ fn a_message_that_a_member_cannot_read_is_lost() {
 }
 
 #[test]
+fn what_is_stored_and_was_never_asked_for_breaks_the_first() {
+    let everywhere = |history: &mut History, alter: &dyn Fn(&mut Shown)| {
+        for view in history.stored.iter_mut().chain(&mut history.views) {
+            alter(&mut view.messages[1]);
+        }
+    };
+    let delete = |message: &mut Shown| (message.deleted, message.text) = (true, String::new());
+    let edit = |talk: &Talk, message: &mut Shown| {
+        (message.edit, message.text) = (Some(talk.edit), "tow".to_owned());
+    };
+    assert_eq!(broken(|_, history| everywhere(history, &delete)), [1]);
+    assert_eq!(broken(|talk, history| everywhere(history, &|m| edit(talk, m))), [1]);
+    // It was wanted, and given up because the server said that it never will be.
+    let wanted = |talk: &Talk, history: &mut History, refused: bool| {
+        everywhere(history, &|message| edit(talk, message));
+        let device = Device { user: talk.ana, number: 0 };
+        let (r#ref, id, text) = (Ref::from(Uuid::from_u128(4)), talk.ids[1], "tow".to_owned());
+        let code = ErrorCode::TextTooLong;
+        let answer =
+            if refused { Event::Refused { r#ref, code } } else { Event::Changed { r#ref } };
+        for event in [Event::Edits { r#ref, id, text }, answer] {
+            history.entries.push(Entry { at_ms: 400, device, event });
+        }
+    };
+    assert_eq!(broken(|talk, history| wanted(talk, history, false)), [0; 0]);
+    assert_eq!(broken(|talk, history| wanted(talk, history, true)), [1]);
+    let sender = |talk: &Talk, history: &mut History| {
+        everywhere(history, &|message| message.sender = talk.ben);
+        for view in history.stored.iter_mut().chain(&mut history.views) {
+            view.unread = u32::from(view.user == talk.ana);
+        }
+    };
+    assert_eq!(broken(sender), [1]);
+}
+
+#[test]
+fn a_history_that_does_not_say_what_was_wanted_is_judged_by_the_rest() {
+    let earlier = |alter: &dyn Fn(&mut History)| {
+        broken(|_, history| {
+            history.version = 1;
+            let says = |event: &Event| matches!(event, Event::Edits { .. } | Event::Deletes { .. });
+            without(history, says);
+            alter(history);
+        })
+    };
+    assert_eq!(earlier(&|_| ()), [0; 0]);
+    assert!(earlier(&|history| history.stored.clear()).contains(&1));
+    // One that was kept then.
+    let kept = rally_proof::file::read(&include_bytes!("history-v1.jsonl")[..]).unwrap();
+    assert_eq!((kept.version, kept.entries.len(), judge(&kept)), (1, 30, vec![]));
+    let unseen = PROMISES.iter().filter(|promise| promise.count(&kept).judged == 0);
+    assert_eq!(unseen.count(), 0);
+}
+
+#[test]
+fn a_device_that_shows_what_is_not_stored_breaks_the_second_promise() {
+    let text =
+        |_: &Talk, history: &mut History| "tow".clone_into(&mut history.views[2].messages[1].text);
+    assert_eq!(broken(text), [2]);
+    let deleted = |_: &Talk, history: &mut History| {
+        let message = &mut history.views[2].messages[1];
+        (message.deleted, message.text) = (true, String::new());
+    };
+    assert_eq!(broken(deleted), [2]);
+    let r#ref = |talk: &Talk, history: &mut History| {
+        history.views[2].messages[1].r#ref = talk.refs[0];
+    };
+    assert_eq!(broken(r#ref), [2]);
+}
+
+#[test]
 fn a_device_that_shows_too_little_too_much_or_twice_breaks_the_second_promise() {
     assert_eq!(broken(|_, history| drop(history.views.pop())), [2]);
     assert_eq!(broken(|_, history| drop(history.views[3].messages.pop())), [2]);
@@ -209,6 +285,7 @@ fn a_device_that_shows_too_little_too_much_or_twice_breaks_the_second_promise() 
 #[test]
 fn another_order_breaks_the_third() {
     assert_eq!(broken(|_, history| history.views[1].messages.swap(0, 1)), [3]);
+    assert_eq!(broken(|_, history| history.stored[1].messages.swap(0, 1)), [3]);
     let crossed = |talk: &Talk, history: &mut History| {
         for entry in &mut history.entries {
             if let Event::Wrote { r#ref, .. } = &mut entry.event {
@@ -227,6 +304,11 @@ fn a_reference_that_means_two_things_breaks_the_fourth() {
         history.entries.push(Entry { at_ms: 400, device, event });
     };
     assert_eq!(broken(both), [4]);
+    let read_twice = |_: &Talk, history: &mut History| {
+        let again = history.stored[0].messages[1].clone();
+        history.stored[0].messages.push(again);
+    };
+    assert_eq!(broken(read_twice), [3, 4]);
 }
 
 #[test]
@@ -284,6 +366,34 @@ fn who_is_here_and_never_shown_breaks_the_seventh() {
         }
     };
     assert_eq!(broken(blocked), [0; 0]);
+    // By two devices, of which the last one lifts it before anything is shown.
+    let long_ago = |talk: &Talk, history: &mut History| {
+        gone(talk, history);
+        for entry in &mut history.entries {
+            if matches!(entry.event, Event::Watches { .. } | Event::Presence { .. }) {
+                entry.at_ms += 30_000;
+            }
+        }
+        for (number, at_ms, blocked) in [(0, 1, true), (1, 2, true), (0, 3, false), (1, 4, false)] {
+            let device = Device { user: talk.ana, number };
+            let event = Event::Blocks { user: talk.ben, blocked };
+            history.entries.push(Entry { at_ms, device, event });
+        }
+    };
+    assert_eq!(broken(long_ago), [7]);
+    // Whatever stood still, stood still for three seconds, and is excused once.
+    let stood_still = |ms: u64| {
+        broken(|talk, history| {
+            let online = |event: &Event| matches!(event, Event::Presence { online: true, .. });
+            without(history, online);
+            let device = Device { user: talk.ben, number: 0 };
+            let event = Event::Presence { user: talk.ana, online: true };
+            history.entries.push(Entry { at_ms: 330 + ms, device, event });
+            history.stalls = vec![Span { from_ms: 1_000, to_ms: 4_000 }; 2];
+        })
+    };
+    assert_eq!(stood_still(8_000), [0; 0]);
+    assert_eq!(stood_still(8_001), [7]);
     let left = |talk: &Talk, history: &mut History| {
         for number in [0, 1] {
             let device = Device { user: talk.ana, number };
@@ -299,7 +409,7 @@ fn an_edit_or_deletion_that_is_undone_breaks_the_eighth() {
         let message = &mut history.views[3].messages[0];
         (message.edit, message.text) = (None, "one".to_owned());
     };
-    assert_eq!(broken(undone), [8]);
+    assert_eq!(broken(undone), [2, 8]);
     let deleted = |talk: &Talk, history: &mut History| {
         let device = Device { user: talk.ana, number: 0 };
         let event = Event::Deleted { id: talk.ids[1] };
@@ -339,6 +449,12 @@ fn a_queue_over_its_bound_and_a_message_that_waits_break_the_tenth() {
         }
     };
     assert_eq!(broken(late), [10]);
+    // But for as long as the checker itself stood still.
+    let excused = |talk: &Talk, history: &mut History| {
+        late(talk, history);
+        history.stalls.push(Span { from_ms: 1_000, to_ms: 5_100 });
+    };
+    assert_eq!(broken(excused), [0; 0]);
     let never = |talk: &Talk, history: &mut History| {
         let gone = talk.ids[1];
         without(history, |event| matches!(event, Event::Appeared { id } if *id == gone));

@@ -97,8 +97,18 @@ impl Line {
         site: Rc<Site>,
         record: Rc<Record>,
     ) -> Self {
+        let phone = Phone::new(device, device.number == 0, Clock { wrong_by_ms });
+        Self::of(phone, token, site, record)
+    }
+
+    /// Puts a device on a line that is only there to read everything back.
+    pub fn reader(device: Device, token: String, site: Rc<Site>, record: Rc<Record>) -> Self {
+        Self::of(Phone::reader(device, Clock { wrong_by_ms: 0 }), token, site, record)
+    }
+
+    fn of(phone: Phone<Clock>, token: String, site: Rc<Site>, record: Rc<Record>) -> Self {
         Self {
-            phone: RefCell::new(Phone::new(device, device.number == 0, Clock { wrong_by_ms })),
+            phone: RefCell::new(phone),
             token,
             site,
             record,

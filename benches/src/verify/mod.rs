@@ -17,7 +17,7 @@ mod workload;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use clap::Args;
 use rally_proof::history::Device;
 use rally_proof::{History, Span, file};
 use rally_schema::UserId;
+use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use crate::dice::Dice;
@@ -56,7 +57,9 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=10_000))]
     users: u64,
 
-    /// Users that exist, instead of registering some: a line each, {"user": "…", "password": "…"}
+    /// Users that exist, instead of registering some: a line each, {"user": "…", "password": "…"}.
+    /// Their presence is judged, too: they hide it from nobody, block nobody, and are logged in
+    /// nowhere else
     #[arg(long, value_name = "FILE", conflicts_with = "users")]
     accounts: Option<PathBuf>,
 
@@ -107,6 +110,10 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 1)]
     stores: usize,
 
+    /// Nodes, for kill-node, pause-node and restart-all. [default: one for each address]
+    #[arg(long)]
+    nodes: Option<usize>,
+
     /// Keeps what happened, so that `judge` can judge it again
     #[arg(long)]
     history: Option<PathBuf>,
@@ -119,6 +126,10 @@ pub struct JudgeArgs {
     file: PathBuf,
 }
 
+/// More a second than this is wanted of no user without a word about it: nodes let one send 20, when
+/// nothing else is set, and devices draw more at times.
+const OFTEN: u64 = 10;
+
 /// How long nothing is done to the cluster before the first fault, between two, and after the last.
 const CALM: Duration = Duration::from_secs(8);
 
@@ -127,7 +138,8 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Runs `verify`.
 pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
-    let counts = Counts { nodes: args.urls.len(), brokers: args.brokers, stores: args.stores };
+    let nodes = args.nodes.unwrap_or(args.urls.len());
+    let counts = Counts { nodes, brokers: args.brokers, stores: args.stores };
     let plan = Plan::new(&args.faults, &args.hooks, counts)?;
     // For https. Nothing else in this process has chosen one before.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -136,15 +148,10 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
     let devices = users * usize::from(args.devices);
     // What a device left without a word stays open for a while.
     room_for(2 * devices)?;
-    let kept = args.history.as_ref().map(|path| {
-        let made = File::create(path);
-        made.with_context(|| format!("making {}", path.display())).map(|out| (path, out))
-    });
-    let kept = kept.transpose()?;
+    let kept = args.history.as_deref().map(Kept::begin).transpose()?;
     let (history, failed) = actix_rt::System::new().block_on(run(args, accounts, &plan, stop))?;
-    if let Some((path, out)) = kept {
-        file::write(&history, BufWriter::new(out))
-            .with_context(|| format!("writing {}", path.display()))?;
+    if let Some(kept) = kept {
+        kept.write(&history)?;
     }
     let status = verdict::say(&history)?;
     match failed {
@@ -153,6 +160,30 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
             Err(failed.context("not all faults were done: the verdict is about the rest"))
         }
         _ => Ok(ExitCode::from(status)),
+    }
+}
+
+/// A history that is to be kept: beside its place until it is whole, so that a run which comes to
+/// nothing leaves the one that was there.
+struct Kept<'a> {
+    path: &'a Path,
+    out: NamedTempFile,
+}
+
+impl<'a> Kept<'a> {
+    fn begin(path: &'a Path) -> Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let out = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+            .with_context(|| format!("making a file beside {}", path.display()))?;
+        Ok(Self { path, out })
+    }
+
+    fn write(self, history: &History) -> Result<()> {
+        let Self { path, out } = self;
+        let writing = || format!("writing {}", path.display());
+        file::write(history, BufWriter::new(&out)).with_context(writing)?;
+        out.persist(path).with_context(writing)?;
+        Ok(())
     }
 }
 
@@ -199,6 +230,13 @@ async fn run(
     }
 
     let (rate, text_bytes) = (args.rate, args.text_bytes as usize);
+    if rate > OFTEN * users.len() as u64 {
+        tell(&format!(
+            "{rate} a second of {} users is more than {OFTEN} for each: where a node lets nobody do so \
+             much (rate_sends_per_second), messages wait in outboxes, and break promise 10",
+            users.len()
+        ));
+    }
     let mut load = Load { lines: &lines, users: &users, record: &record, stop, rate, text_bytes };
     let from_ms = record.now_ms();
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;

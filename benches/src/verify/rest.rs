@@ -138,7 +138,7 @@ pub async fn read_back(
     let (mut stored, mut unread, mut has) = (Vec::new(), None, patience);
     for (user, token) in people {
         let device = Device { user: *user, number: READER };
-        let reader = Rc::new(Line::new(device, 0, token.clone(), site.clone(), record.clone()));
+        let reader = Rc::new(Line::reader(device, token.clone(), site.clone(), record.clone()));
         let task = actix_rt::spawn(reader.clone().run());
         let missing = is_read(&reader, has).await;
         task.abort();

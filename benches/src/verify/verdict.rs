@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 
-use rally_proof::{History, PROMISES, Promise, judge};
+use rally_proof::{History, Promise, verdicts};
 
 /// What is said, and with which status the program ends.
 struct Verdict {
@@ -27,15 +27,13 @@ pub fn say(history: &History) -> io::Result<u8> {
 }
 
 fn verdict(history: &History) -> Verdict {
-    let breaches = judge(history);
     let mut text = format!("\n    {:7} promise\n", "verdict");
-    let mut is_seen = false;
-    for promise in &PROMISES {
+    let (mut is_seen, mut is_broken) = (false, history.restless.is_some());
+    for rally_proof::Verdict { promise, breach, count } in verdicts(history) {
         let Promise { number, words, .. } = promise;
-        let breach = breaches.iter().find(|breach| breach.number == *number);
-        let count = promise.count(history);
         is_seen |= count.judged > 0;
-        let verdict = match breach {
+        is_broken |= breach.is_some();
+        let verdict = match &breach {
             Some(_) => "BROKEN",
             None if count.judged == 0 => "unseen",
             None => "kept",
@@ -50,7 +48,6 @@ fn verdict(history: &History) -> Verdict {
     if let Some(who) = &history.restless {
         let _ = writeln!(text, "            {who}");
     }
-    let is_broken = !breaches.is_empty() || history.restless.is_some();
     if !is_broken && !is_seen {
         let _ = writeln!(text, "            nothing happened by which a promise is judged");
     }
@@ -64,6 +61,7 @@ fn verdict(history: &History) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use rally_proof::PROMISES;
     use rally_proof::history::{Device, Entry, Event};
     use rally_schema::{ConversationId, Ref};
     use uuid::Uuid;

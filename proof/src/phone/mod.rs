@@ -64,6 +64,8 @@ pub struct Phone<H> {
     watched: BTreeSet<UserId>,
     /// Whether a sync is asked and not yet answered.
     hole: bool,
+    /// The pages of history that were read, as they came; for whoever reads back.
+    pages: Option<BTreeMap<ConversationId, Vec<Vec<Shown>>>>,
     out: Vec<ClientFrame>,
     events: Vec<Event>,
 }
@@ -90,9 +92,16 @@ impl<H: Host> Phone<H> {
             asked: BTreeSet::new(),
             watched: BTreeSet::new(),
             hole: false,
+            pages: None,
             out: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// Makes a device that is only there to read everything back: it also keeps what it reads as it
+    /// comes, doubled or out of order as it may be.
+    pub fn reader(device: Device, host: H) -> Self {
+        Self { pages: Some(BTreeMap::new()), ..Self::new(device, true, host) }
     }
 
     /// Takes what is to be sent.
@@ -191,6 +200,9 @@ impl<H: Host> Phone<H> {
         self.loads.clear();
         self.threads.clear();
         self.asked.clear();
+        if let Some(pages) = &mut self.pages {
+            pages.clear();
+        }
         self.events.push(Event::Reset);
     }
 
@@ -289,8 +301,16 @@ impl<H: Host> Phone<H> {
             ServerFrame::History(history) => {
                 let oldest = history.messages.last().map(|message| message.id);
                 let (conversation, more) = (history.conversation, history.more);
-                if history.r#ref.is_none() {
+                let begins_anew = history.r#ref.is_none();
+                if begins_anew {
                     self.thread(conversation).messages.clear();
+                }
+                if let Some(pages) = &mut self.pages {
+                    let pages = pages.entry(conversation).or_default();
+                    if begins_anew {
+                        pages.clear();
+                    }
+                    pages.push(history.messages.iter().map(as_shown).collect());
                 }
                 history.messages.into_iter().for_each(|message| self.message(message, false));
                 if let Some(r#ref) = history.r#ref {
@@ -327,15 +347,14 @@ impl<H: Host> Phone<H> {
     }
 
     fn learn_time(&mut self, now: u64) {
-        self.offset_ms = now as i64 - self.host.now_ms() as i64;
+        self.offset_ms = now.wrapping_sub(self.host.now_ms()) as i64;
     }
 
     fn message(&mut self, message: Message, may_have_holes: bool) {
-        let Message { id, conversation, sender, to, r#ref, text, .. } = message;
-        let Message { edit, deleted, after, .. } = message;
+        let Message { conversation, sender, to, after, .. } = message;
         let peer = if sender == self.device.user { to } else { sender };
         self.thread(conversation).peer = Some(peer);
-        self.show(conversation, Shown { id, sender, r#ref, text, edit, deleted });
+        self.show(conversation, as_shown(&message));
         if let Some(after) = after.filter(|_| may_have_holes)
             && !self.thread(conversation).knows(after)
         {
@@ -406,18 +425,78 @@ impl<H: Host> Phone<H> {
         self.threads.iter().map(view).collect()
     }
 
-    /// Gives what the store holds, as a device knows it that knew nothing before: with the server's
-    /// own count of what is unread.
+    /// Gives what the store holds, as a [`Self::reader`] was told it: with the server's own count of
+    /// what is unread, and page by page as it came.
     pub fn read_back(&self) -> Vec<View> {
         let counted = |view: &View| self.threads.get(&view.conversation)?.counted;
         let stored = |view: View| {
             let unread = counted(&view).unwrap_or(view.unread);
-            View { number: None, unread, ..view }
+            let pages = self.pages.as_ref().and_then(|pages| pages.get(&view.conversation));
+            let messages = pages.map_or_else(Vec::new, |pages| top_to_bottom(pages));
+            View { number: None, unread, messages, ..view }
         };
         self.views().into_iter().map(stored).collect()
     }
 
     fn thread(&mut self, conversation: ConversationId) -> &mut Thread {
         self.threads.entry(conversation).or_default()
+    }
+}
+
+fn as_shown(message: &Message) -> Shown {
+    let Message { id, sender, r#ref, text, edit, deleted, .. } = message;
+    let (id, sender, r#ref, edit, deleted) = (*id, *sender, *r#ref, *edit, *deleted);
+    Shown { id, sender, r#ref, text: text.clone(), edit, deleted }
+}
+
+/// Puts pages together, each of which is older than the one before and begins with its newest
+/// message. A twin of a message of another page is dropped, as every reader has to; two in one page
+/// are the server's to drop.
+fn top_to_bottom(pages: &[Vec<Shown>]) -> Vec<Shown> {
+    let all =
+        || pages.iter().enumerate().flat_map(|(nth, page)| page.iter().map(move |m| (nth, m)));
+    let mut largest: BTreeMap<(UserId, u64), (usize, MessageId)> = BTreeMap::new();
+    for (nth, message) in all() {
+        let twins = largest.entry((message.sender, message.id.low())).or_insert((nth, message.id));
+        if message.id > twins.1 {
+            *twins = (nth, message.id);
+        }
+    }
+    let is_kept = |(nth, message): &(usize, &Shown)| {
+        let (page, id) = largest[&(message.sender, message.id.low())];
+        *nth == page || message.id == id
+    };
+    let mut kept: Vec<Shown> = all().filter(is_kept).map(|(_, message)| message.clone()).collect();
+    kept.reverse();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(at: u64, text: &str) -> Shown {
+        let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let conversation = ConversationId::direct(ana, ben);
+        let r#ref = Ref::from(Uuid::nil());
+        let id = MessageId::of(Stamp { at, n: 0 }, ana, conversation, r#ref, text);
+        Shown { id, sender: ana, r#ref, text: text.to_owned(), edit: None, deleted: false }
+    }
+
+    #[test]
+    fn what_is_read_back_is_as_it_came_from_the_oldest_to_the_newest() {
+        let [one, two, three] = [(1, "a"), (2, "b"), (3, "c")].map(|(at, text)| shown(at, text));
+        let pages = [vec![three.clone(), two.clone(), two.clone()], vec![one.clone()]];
+        assert_eq!(top_to_bottom(&pages), [one, two.clone(), two, three]);
+    }
+
+    #[test]
+    fn of_twins_the_reader_drops_only_those_that_no_page_could_have_both_of() {
+        let [smaller, other, larger] =
+            [(1, "a"), (2, "b"), (3, "a")].map(|(at, text)| shown(at, text));
+        let apart = [vec![larger.clone()], vec![other.clone(), smaller.clone()]];
+        assert_eq!(top_to_bottom(&apart), [other.clone(), larger.clone()]);
+        let together = [vec![larger.clone(), other.clone(), smaller.clone()]];
+        assert_eq!(top_to_bottom(&together), [smaller, other, larger]);
     }
 }

@@ -15,6 +15,9 @@ use crate::history::{Event, Shown};
 /// Sends that a device has on the way in one conversation.
 const ON_THE_WAY: usize = 4;
 
+/// The longest that a server may have anything wait before it comes again, whatever it says.
+const MOST_WAIT_MS: u64 = 3_600_000;
+
 /// How long an answer is waited for before the connection is given up.
 const ANSWER_MS: u64 = 8_000;
 
@@ -205,7 +208,8 @@ impl<H: Host> Phone<H> {
 
     /// Does with what was not stored what the code asks for.
     pub(super) fn refused(&mut self, error: &ErrorFrame) {
-        let again_ms = self.host.now_ms() + error.retry_after_ms.unwrap_or(200);
+        let wait_ms = error.retry_after_ms.unwrap_or(200).min(MOST_WAIT_MS);
+        let again_ms = self.host.now_ms() + wait_ms;
         if let Some((_, again)) = error.r#ref.and_then(|r#ref| self.loads.get_mut(&r#ref)) {
             *again = Some(again_ms);
         }
@@ -243,7 +247,6 @@ impl<H: Host> Phone<H> {
             }
         }
         let conversation = self.intents[index].conversation;
-        let wait_ms = error.retry_after_ms.unwrap_or(200);
         let thread = self.thread(conversation);
         thread.wait_until_ms = thread.wait_until_ms.max(now_ms + wait_ms);
         thread.stopped = true;

@@ -68,12 +68,14 @@ impl<H: Host> Phone<H> {
             Wish::Edit { to, text } => {
                 if let Some((conversation, id)) = self.own_newest(to) {
                     let r#ref = self.new_ref();
+                    self.events.push(Event::Edits { r#ref, id, text: text.clone() });
                     self.intend(r#ref, conversation, What::Edit { id, text });
                 }
             }
             Wish::Delete { to } => {
                 if let Some((conversation, id)) = self.own_newest(to) {
                     let r#ref = self.new_ref();
+                    self.events.push(Event::Deletes { r#ref, id });
                     self.intend(r#ref, conversation, What::Delete { id });
                 }
             }

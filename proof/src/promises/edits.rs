@@ -1,25 +1,25 @@
 //! An edit or deletion that was acknowledged is never undone: not in the store, not at a device.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use rally_schema::{EditId, MessageId};
+use foldhash::{HashMap, HashSet};
+use rally_schema::EditId;
 
 use super::Count;
 use crate::history::{Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut edited: BTreeMap<MessageId, (EditId, &str)> = BTreeMap::new();
-    let mut deleted: BTreeSet<MessageId> = BTreeSet::new();
+    // Of a message and all twins of it.
+    let mut edited: HashMap<u64, (EditId, &str)> = HashMap::default();
+    let mut deleted: HashSet<u64> = HashSet::default();
     for entry in &history.entries {
         match &entry.event {
             Event::Edited { id, edit, text } => {
-                let newest = edited.entry(*id).or_insert((*edit, text));
+                let newest = edited.entry(id.low()).or_insert((*edit, text));
                 if *edit > newest.0 {
                     *newest = (*edit, text);
                 }
             }
             Event::Deleted { id } => {
-                deleted.insert(*id);
+                deleted.insert(id.low());
             }
             _ => {}
         }
@@ -28,10 +28,11 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         let whose =
             view.device().map_or_else(|| "the store".to_owned(), |device| device.to_string());
         for message in &view.messages {
-            if deleted.contains(&message.id) && !(message.deleted && message.text.is_empty()) {
+            if deleted.contains(&message.id.low()) && !(message.deleted && message.text.is_empty())
+            {
                 return Err(format!("{} was deleted, and {whose} shows it", message.id));
             }
-            let Some((edit, text)) = edited.get(&message.id) else { continue };
+            let Some((edit, text)) = edited.get(&message.id.low()) else { continue };
             let stands = message.deleted
                 || message.edit.is_some_and(|shown| shown > *edit)
                 || (message.edit == Some(*edit) && message.text == *text);

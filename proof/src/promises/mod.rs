@@ -12,7 +12,12 @@ mod unknown;
 mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
+use foldhash::HashSet;
 use rally_schema::UserId;
 use thiserror::Error;
 
@@ -21,6 +26,7 @@ use crate::history::{Device, Event, History};
 pub use bounded::FLOW_MS;
 
 /// One promise.
+#[derive(Debug)]
 pub struct Promise {
     /// Its number among the ten.
     pub number: u8,
@@ -40,6 +46,16 @@ pub struct Count {
 }
 
 impl Promise {
+    /// Looks whether a history breaks it.
+    ///
+    /// # Errors
+    ///
+    /// It does.
+    pub fn judge(&self, history: &History) -> Result<(), Breach> {
+        let Self { number, words, judge, .. } = self;
+        judge(history).map_err(|values| Breach { number: *number, words, values })
+    }
+
     /// Says how much of a history it was judged by.
     pub fn count(&self, history: &History) -> Count {
         (self.count)(history)
@@ -122,14 +138,43 @@ pub const PROMISES: [Promise; 10] = [
     },
 ];
 
+/// What is said of one promise.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Which.
+    pub promise: &'static Promise,
+    /// What breaks it, if anything does.
+    pub breach: Option<Breach>,
+    /// By how much it was judged.
+    pub count: Count,
+}
+
+/// Judges all promises, and says by how much each: in their order, and on all cores.
+pub fn verdicts(history: &History) -> Vec<Verdict> {
+    let next = AtomicUsize::new(PROMISES.len());
+    let work = || {
+        let mut verdicts = Vec::new();
+        // From the last on, which takes the longest.
+        while let Ok(left) = next.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+            let promise = &PROMISES[left - 1];
+            let (breach, count) = (promise.judge(history).err(), promise.count(history));
+            verdicts.push(Verdict { promise, breach, count });
+        }
+        verdicts
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get).min(PROMISES.len());
+    let mut verdicts = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().expect("judges do not panic"));
+        done.flatten().collect::<Vec<_>>()
+    });
+    verdicts.sort_by_key(|verdict| verdict.promise.number);
+    verdicts
+}
+
 /// Gives every promise that the history breaks.
 pub fn judge(history: &History) -> Vec<Breach> {
-    let breach = |promise: &Promise| {
-        let Promise { number, words, judge, .. } = promise;
-        let values = judge(history).err()?;
-        Some(Breach { number: *number, words, values })
-    };
-    PROMISES.iter().filter_map(breach).collect()
+    PROMISES.iter().filter_map(|promise| promise.judge(history).err()).collect()
 }
 
 /// Counts events.
@@ -139,8 +184,9 @@ fn events(history: &History, which: impl Fn(&Event) -> bool) -> usize {
 
 /// Lists the devices of each user that ever did anything.
 fn devices(history: &History) -> BTreeMap<UserId, BTreeSet<Device>> {
+    let known: HashSet<Device> = history.entries.iter().map(|entry| entry.device).collect();
     let mut devices: BTreeMap<UserId, BTreeSet<Device>> = BTreeMap::new();
-    for device in history.entries.iter().map(|entry| entry.device) {
+    for device in known {
         devices.entry(device.user).or_default().insert(device);
     }
     devices

@@ -1,37 +1,47 @@
 //! Every device of every member shows each message exactly once: at the end, what a device shows
-//! of a conversation is what its user's store holds, no more, no less, and nothing twice.
+//! of a conversation is what its user's store holds, no more, no less, nothing twice, and each with
+//! the same sender and text.
 
-use std::collections::{BTreeSet, HashMap};
-
-use rally_schema::{ConversationId, MessageId};
+use foldhash::HashMap;
+use rally_schema::{ConversationId, MessageId, Ref, UserId};
 
 use super::Count;
 use crate::history::{Device, History, Shown, View};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut views: HashMap<(Device, ConversationId), &View> = HashMap::new();
+    let mut views: HashMap<(Device, ConversationId), &View> = HashMap::default();
     for view in &history.views {
         let Some(device) = view.device() else { continue };
         views.insert((device, view.conversation), view);
-        let mut shown: Vec<_> =
-            view.messages.iter().map(|message| (message.id.low(), message.sender)).collect();
+        // What all twins of a message have in common.
+        let mut shown: Vec<u64> = view.messages.iter().map(|message| message.id.low()).collect();
         shown.sort_unstable();
-        if let Some([(low, sender), _]) = shown.array_windows().find(|[one, next]| one == next) {
-            let twice = |m: &&Shown| m.id.low() == *low && m.sender == *sender;
-            let id = view.messages.iter().find(twice).map(|message| message.id);
+        if let Some([low, _]) = shown.array_windows().find(|[one, next]| one == next) {
+            let id = view.messages.iter().find(|m| m.id.low() == *low).map(|message| message.id);
             return Err(format!("{device} shows {id:?} twice"));
         }
     }
     let devices = super::devices(history);
     for stored in &history.stored {
-        let held = ids(stored);
+        let held = by_id(stored);
         for device in devices.get(&stored.user).into_iter().flatten() {
-            let shown = views.remove(&(*device, stored.conversation)).map(ids).unwrap_or_default();
-            if let Some(id) = held.difference(&shown).next() {
-                return Err(format!("{device} does not show {id} in {}", stored.conversation));
+            let view = views.remove(&(*device, stored.conversation));
+            let shown = view.map(by_id).unwrap_or_default();
+            let mut shown = shown.into_iter().peekable();
+            for message in &held {
+                let id = message.id;
+                if let Some(more) = shown.next_if(|shown| shown.id < id) {
+                    return Err(unstored(*device, more.id, stored.conversation));
+                }
+                let Some(same) = shown.next_if(|shown| shown.id == id) else {
+                    return Err(format!("{device} does not show {id} in {}", stored.conversation));
+                };
+                if looks(same) != looks(message) {
+                    return Err(format!("{device} shows {id} with another content than is stored"));
+                }
             }
-            if let Some(id) = shown.difference(&held).next() {
-                return Err(unstored(*device, *id, stored.conversation));
+            if let Some(more) = shown.next() {
+                return Err(unstored(*device, more.id, stored.conversation));
             }
         }
     }
@@ -47,8 +57,16 @@ fn unstored(device: Device, id: MessageId, conversation: ConversationId) -> Stri
     format!("{device} shows {id} in {conversation}, which is not stored")
 }
 
-fn ids(view: &View) -> BTreeSet<MessageId> {
-    view.messages.iter().map(|message| message.id).collect()
+fn by_id(view: &View) -> Vec<&Shown> {
+    let mut messages: Vec<&Shown> = view.messages.iter().collect();
+    messages.sort_by_key(|message| message.id);
+    messages.dedup_by_key(|message| message.id);
+    messages
+}
+
+/// Gives what of a message people see.
+fn looks(message: &Shown) -> (UserId, Ref, &str, bool) {
+    (message.sender, message.r#ref, &message.text, message.deleted)
 }
 
 pub(super) fn count(history: &History) -> Count {

@@ -1,25 +1,26 @@
-//! All devices show a conversation in one and the same order; a sender's own order is kept.
+//! All devices show a conversation in one and the same order, in which it is also read from the
+//! store; a sender's own order is kept.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use rally_schema::{ConversationId, MessageId, Ref};
 
 use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut orders: HashMap<ConversationId, (Device, Vec<MessageId>)> = HashMap::new();
-    for view in &history.views {
-        let Some(device) = view.device() else { continue };
+    let mut orders: HashMap<ConversationId, (String, Vec<MessageId>)> = HashMap::default();
+    for view in history.stored.iter().chain(&history.views) {
+        let whose = || view.device().map_or_else(|| "the store".to_owned(), |it| it.to_string());
         let order: Vec<MessageId> = view.messages.iter().map(|message| message.id).collect();
         match orders.get(&view.conversation) {
             None => {
-                orders.insert(view.conversation, (device, order));
+                orders.insert(view.conversation, (whose(), order));
             }
             Some((other, first)) => {
-                if common(first, &order) != common(&order, first) {
+                if order != *first && common(first, &order) != common(&order, first) {
+                    let one = whose();
                     return Err(format!(
-                        "{device} and {other} show {} in two orders",
+                        "{one} and {other} show {} in two orders",
                         view.conversation
                     ));
                 }
@@ -27,7 +28,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         }
     }
     // What one device wrote into one conversation, in the order in which it did.
-    let mut wrote: HashMap<(Device, ConversationId), Vec<Ref>> = HashMap::new();
+    let mut wrote: HashMap<(Device, ConversationId), Vec<Ref>> = HashMap::default();
     for entry in &history.entries {
         if let Event::Wrote { r#ref, conversation, .. } = &entry.event {
             wrote.entry((entry.device, *conversation)).or_default().push(*r#ref);

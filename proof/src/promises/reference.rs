@@ -1,16 +1,15 @@
 //! The same reference with the same text is the same message, however late it is sent again;
 //! with another text it is an error.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use rally_schema::{ErrorCode, MessageId, Ref, UserId};
 
 use super::Count;
-use crate::history::{Entry, Event, History};
+use crate::history::{Device, Entry, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut acked: HashMap<(UserId, Ref), MessageId> = HashMap::new();
-    let mut contradicted = HashSet::new();
+    let mut acked: HashMap<(UserId, Ref), MessageId> = HashMap::default();
+    let mut contradicted: HashSet<(Device, Ref)> = HashSet::default();
     for entry in &history.entries {
         if let Event::Contradicted { r#ref } = &entry.event {
             contradicted.insert((entry.device, *r#ref));
@@ -25,7 +24,8 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
         }
     }
     for view in &history.stored {
-        let mut ids: HashMap<(UserId, Ref), MessageId> = HashMap::new();
+        let mut ids: HashMap<(UserId, Ref), MessageId> = HashMap::default();
+        ids.reserve(view.messages.len());
         for message in &view.messages {
             if let Some(other) = ids.insert((message.sender, message.r#ref), message.id) {
                 return Err(format!("{} is read as {other} and as {}", message.r#ref, message.id));
@@ -38,7 +38,7 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
 /// A contradiction proves something once it is answered as one, or wrongly acknowledged; not when
 /// it was never sent, or refused for another reason.
 pub(super) fn count(history: &History) -> Count {
-    let mut open = HashSet::new();
+    let mut open: HashSet<(Device, Ref)> = HashSet::default();
     let mut answered = 0;
     for Entry { device, event, .. } in &history.entries {
         match event {

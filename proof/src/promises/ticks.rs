@@ -4,19 +4,18 @@
 //! two marks, because pushes of two nodes may overtake each other; what a catch-up reads must
 //! never be behind what an earlier one read.
 
-use std::collections::{BTreeSet, HashMap};
-
+use foldhash::{HashMap, HashSet};
 use rally_schema::{ConversationId, MessageId};
 
 use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let stored: BTreeSet<MessageId> =
+    let stored: HashSet<MessageId> =
         history.stored.iter().flat_map(|view| &view.messages).map(|message| message.id).collect();
     // A twin that was read is folded into the larger one later.
-    let lows: BTreeSet<u64> = stored.iter().map(MessageId::low).collect();
-    let mut last: HashMap<(Device, ConversationId), [Option<MessageId>; 2]> = HashMap::new();
+    let lows: HashSet<u64> = stored.iter().map(MessageId::low).collect();
+    let mut last: HashMap<(Device, ConversationId), [Option<MessageId>; 2]> = HashMap::default();
     for entry in &history.entries {
         let device = entry.device;
         let Event::Ticked { conversation, caught_up, delivered_up_to, read_up_to } = &entry.event

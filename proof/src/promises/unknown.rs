@@ -1,24 +1,25 @@
 //! An unknown outcome is reported as unknown, and resolved by a retry: what was refused for good is
-//! nowhere, and whatever was written is acknowledged or refused in the end.
+//! nowhere, and whatever was written, edited or deleted is acknowledged or refused in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use foldhash::{HashMap, HashSet};
 use rally_schema::Ref;
 
 use super::Count;
 use crate::history::{Device, Event, History};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let stored: BTreeSet<Ref> =
+    let stored: HashSet<Ref> =
         history.stored.iter().flat_map(|view| &view.messages).map(|m| m.r#ref).collect();
     // What waits for its outcome, and whether it was said to be unknown.
-    let mut open: BTreeMap<Ref, (Device, bool)> = BTreeMap::new();
-    let mut wrote = BTreeSet::new();
-    let mut contradicted = BTreeSet::new();
+    let mut open: HashMap<Ref, (Device, bool)> = HashMap::default();
+    let (mut wrote, mut contradicted) = (HashSet::default(), HashSet::default());
     for entry in &history.entries {
         match &entry.event {
             Event::Wrote { r#ref, .. } => {
                 wrote.insert(*r#ref);
+                open.insert(*r#ref, (entry.device, false));
+            }
+            Event::Edits { r#ref, .. } | Event::Deletes { r#ref, .. } => {
                 open.insert(*r#ref, (entry.device, false));
             }
             Event::Unsure { r#ref } => {

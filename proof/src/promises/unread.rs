@@ -1,8 +1,7 @@
 //! Unread is a function of marks and messages, and equal on every device of a user and in the
 //! store; so are ticks. What a user read is marked, unless the device forgot it before it was.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use rally_schema::limits::UNREAD_CAP;
 use rally_schema::{ConversationId, MessageId, UserId};
 
@@ -10,7 +9,7 @@ use super::Count;
 use crate::history::{Device, Event, History, View};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
-    let mut stored: HashMap<(UserId, ConversationId), &View> = HashMap::new();
+    let mut stored: HashMap<(UserId, ConversationId), &View> = HashMap::default();
     for view in &history.stored {
         stored.insert((view.user, view.conversation), view);
     }
@@ -51,7 +50,7 @@ fn badge(view: &View) -> Badge {
 
 /// Gives how far each device read since it last forgot anything.
 fn reads(history: &History) -> HashMap<(Device, ConversationId), MessageId> {
-    let mut read: HashMap<(Device, ConversationId), MessageId> = HashMap::new();
+    let mut read: HashMap<(Device, ConversationId), MessageId> = HashMap::default();
     for entry in &history.entries {
         match &entry.event {
             Event::Read { conversation, id } => {
