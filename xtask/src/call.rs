@@ -31,6 +31,16 @@ pub fn cargo(folder: &Path) -> Command {
     program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder)
 }
 
+/// Prepares a call of the tests in the file `name`, of whichever package has them.
+///
+/// Says `--workspace`, not the package: one package asks for fewer features of what stands beneath
+/// it than all together do, and half of it would be compiled once more.
+pub fn tests(folder: &Path, name: &str) -> Command {
+    let mut cargo = cargo(folder);
+    cargo.args(["test", "--workspace", "--test", name]);
+    cargo
+}
+
 /// Runs `command` to its end, without input. Fails unless it succeeds.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = line(command);

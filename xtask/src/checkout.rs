@@ -42,13 +42,18 @@ impl Checkout {
         self.target.join("release/rally-server")
     }
 
-    /// Takes the server that `cargo build --features planted` just left out of the place where an
+    /// A program of the workspace as its package's tests leave it.
+    pub fn tested(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
+    }
+
+    /// Takes the server that a build with `--features planted` just left out of the place where an
     /// honest one is looked for; gives where it is.
     pub fn planted_server(&self) -> std::io::Result<PathBuf> {
         let folder = self.target.join("planted");
         std::fs::create_dir_all(&folder)?;
         let kept = folder.join("rally-server");
-        std::fs::rename(self.target.join("debug/rally-server"), &kept)?;
+        std::fs::rename(self.tested("rally-server"), &kept)?;
         Ok(kept)
     }
 

@@ -16,8 +16,8 @@ use crate::process::{Process, within};
 const START: Duration = Duration::from_secs(180);
 
 /// After how long without a word in its log one that is started again is taken to hang. A node of
-/// RabbitMQ that was killed and comes back while all cores are busy may wait for the others for ever;
-/// systemd would start it once more, too. One of Cassandra that reads what an hour has left in its
+/// RabbitMQ that was killed and comes back while all cores are busy may wait for the others for ever,
+/// and so may the next attempt; systemd would start it again each time, too. One of Cassandra that reads what an hour has left in its
 /// commit log says so, file by file.
 const SILENCE: Duration = Duration::from_secs(75);
 
@@ -53,11 +53,12 @@ impl Service {
         self.process.start(&mut self.command)
     }
 
-    /// Starts it again and waits until it answers; one that hangs is killed, and started once more.
+    /// Starts it again and waits until it answers; one that hangs is killed and started once more, for
+    /// as long as there is time.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.start()?;
-        if self.falls_silent(begun + START_AGAIN) {
+        while self.falls_silent(begun + START_AGAIN) && begun.elapsed() < START_AGAIN {
             println!("{}: hangs, and is killed and started once more", self.process.name());
             self.process.kill()?;
             self.start()?;

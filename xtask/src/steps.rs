@@ -148,9 +148,8 @@ fn lints(checkout: &Checkout) -> anyhow::Result<Outcome> {
         call::run(&mut clippy)
     };
     clippy(&["--workspace"])?;
-    // Not seen by the former: the feature is kept out of a build of the whole workspace.
-    clippy(&["--package", "rally-server", "--features", "planted"])?;
-    passed(clippy(&["--package", "rally-simulation", "--features", "planted"]))
+    // Not seen by the former: a build of the whole workspace has no faults to plant.
+    passed(clippy(&["--workspace", "--features", "rally-server/planted,rally-simulation/planted"]))
 }
 
 fn docs(checkout: &Checkout) -> anyhow::Result<Outcome> {
@@ -182,7 +181,7 @@ fn simulation(checkout: &Checkout) -> anyhow::Result<Outcome> {
         cargo
     };
     call::run(cargo("run").args(["--", "--seeds=1000"]))?;
-    passed(call::run(cargo("test").args(["--test", "planted", "--", "--nocapture"])))
+    passed(call::run(cargo("test").args(["--test", "finds", "--", "--nocapture"])))
 }
 
 fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {
@@ -191,36 +190,29 @@ fn server(checkout: &Checkout) -> anyhow::Result<Outcome> {
 
 /// The test measures, so nothing else runs beside it.
 fn hostile(checkout: &Checkout) -> anyhow::Result<Outcome> {
-    let mut test = call::cargo(checkout.root());
+    let mut test = call::tests(checkout.root(), "matrix");
     test.env("RALLY_SERVER_BIN", checkout.server());
-    passed(call::run(test.args(["test", "-p", "rally-server", "--test", "matrix"]).args(IGNORED)))
+    passed(call::run(test.args(IGNORED)))
 }
 
 fn bench(checkout: &Checkout) -> anyhow::Result<Outcome> {
-    let mut test = call::cargo(checkout.root());
+    let mut test = call::tests(checkout.root(), "scenarios");
     test.env("RALLY_SERVER_BIN", checkout.server());
-    test.args(["test", "-p", "rally-bench", "--test", "scenarios"]).args(IGNORED);
-    passed(call::run(test.arg("--test-threads=1")))
+    passed(call::run(test.args(IGNORED).arg("--test-threads=1")))
 }
 
 /// The test starts a server and turns this tool on it.
 fn http_fuzz(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let tool = python::tool(checkout, "schemathesis==4.32.5", "schemathesis")?;
-    let mut test = call::cargo(checkout.root());
-    test.env("RALLY_SCHEMATHESIS", tool);
-    passed(call::run(
-        test.args(["test", "-p", "rally-server", "--test", "http_fuzz"]).args(IGNORED),
-    ))
+    let mut test = call::tests(checkout.root(), "http_fuzz");
+    passed(call::run(test.env("RALLY_SCHEMATHESIS", tool).args(IGNORED)))
 }
 
 /// The test starts an echo over the server's own WebSocket end and turns this tool on it.
 fn websocket(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let tool = python::tool(checkout, "kosoku==0.1.0", "kosoku")?;
-    let mut test = call::cargo(checkout.root());
-    test.env("RALLY_KOSOKU", tool);
-    passed(call::run(
-        test.args(["test", "-p", "rally-server", "--test", "websocket"]).args(IGNORED),
-    ))
+    let mut test = call::tests(checkout.root(), "websocket");
+    passed(call::run(test.env("RALLY_KOSOKU", tool).args(IGNORED)))
 }
 
 fn services_up(checkout: &Checkout) -> anyhow::Result<Outcome> {
@@ -234,24 +226,22 @@ fn services_down(checkout: &Checkout) -> anyhow::Result<Outcome> {
 /// One test needs three nodes of Cassandra, and kills one: it is run by hand.
 fn drivers(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let test = |name: &str| {
-        let mut test = call::cargo(checkout.root());
-        test.args(["test", "-p", "rally-cluster", "--test", name, "--", "--ignored"]);
-        call::run(test.args(["--skip", "kill::"]))
+        let mut test = call::tests(checkout.root(), name);
+        call::run(test.args(["--", "--ignored", "--skip", "kill::"]))
     };
     ["rabbitmq", "cassandra", "model"].into_iter().try_for_each(test)?;
-    let mut storage = call::cargo(checkout.root());
+    let mut storage = call::tests(checkout.root(), "storage");
     storage.env("RALLY_TEST_CASSANDRA_DATA", services::cassandra_data(checkout));
-    storage.args(["test", "-p", "rally-bench", "--test", "storage"]).args(IGNORED);
-    passed(call::run(storage.arg("--test-threads=1")))
+    passed(call::run(storage.args(IGNORED).arg("--test-threads=1")))
 }
 
 /// One after the other: each starts several processes, and measures.
 fn nodes(checkout: &Checkout) -> anyhow::Result<Outcome> {
     for name in ["roles", "far_traces", "far_admin", "faults"] {
-        let mut test = call::cargo(checkout.root());
+        let mut test = call::tests(checkout.root(), name);
         test.env("RALLY_TEST_XTASK", std::env::current_exe()?);
         test.env("RALLY_TEST_AMQP", services::Up::for_tests().amqp_urls());
-        test.args(["test", "-p", "rally-server", "--test", name]).args(IGNORED);
+        test.args(IGNORED);
         // These need three nodes of it, and a machine to themselves.
         test.args(["--skip", "a_node_of_the_store_is_killed", "--skip", "crowd::"]);
         call::run(test.arg("--test-threads=1"))?;
@@ -265,9 +255,11 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
     // So that its users are there at once: they all come from one address.
     let flags =
         ["--rate-registers-per-minute-address=1000", "--rate-logins-per-minute-address=1000"];
+    call::run(call::tests(checkout.root(), "scenarios").arg("--no-run"))?;
+    let bench = checkout.tested("rally-bench");
     let verdict = cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
-        let mut bench = call::cargo(checkout.root());
-        bench.args(["run", "-q", "-p", "rally-bench", "--", "verify"]).args(urls);
+        let mut bench = call::program(&bench, checkout.root());
+        bench.arg("verify").args(urls);
         let faults = "kill-node,kill-broker,pause-node,restart-all";
         call::run(bench.args(["--faults", faults, "--brokers", "3"]))
     });
@@ -276,13 +268,13 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
 
 /// Each fault needs a server of its own, and most of a run is waiting: four at once.
 fn planted(checkout: &Checkout) -> anyhow::Result<Outcome> {
-    let mut build = call::cargo(checkout.root());
-    call::run(build.args(["build", "-p", "rally-server", "--features", "planted"]))?;
+    // As the server of some test, so that nothing beneath it is compiled again.
+    let mut build = call::tests(checkout.root(), "http");
+    call::run(build.args(["--no-run", "--features", "rally-server/planted"]))?;
     let server = checkout.planted_server().context("keeping the planted server")?;
-    let mut test = call::cargo(checkout.root());
+    let mut test = call::tests(checkout.root(), "planted");
     test.env("RALLY_PLANTED_SERVER", server);
-    test.args(["test", "-p", "rally-bench", "--test", "planted"]).args(IGNORED);
-    passed(call::run(test.arg("--test-threads=4")))
+    passed(call::run(test.args(IGNORED).arg("--test-threads=4")))
 }
 
 /// What is written at home, over a PostgreSQL of its own.
@@ -290,7 +282,8 @@ fn peers(checkout: &Checkout) -> anyhow::Result<Outcome> {
     passed(peers::with(checkout, |address| {
         let mut test = call::cargo(checkout.root());
         test.env("RALLY_PEER_SOCKETIO", address.to_string());
-        call::run(test.args(["test", "-p", "rally-bench", "socketio::real"]).args(IGNORED))
+        test.args(["test", "--workspace", "--bin", "rally-bench", "socketio::real"]);
+        call::run(test.args(IGNORED))
     }))
 }
 
