@@ -26,7 +26,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_every_broker_restarts() {
         each("restart", all()).await;
         let up = trial.load.now();
         let away = (up - begun).as_secs_f64();
-        trial.flows(up, &format!("every broker was away for {away:.1} s")).await;
+        trial.flows_after(begun, up, &format!("every broker was away for {away:.1} s")).await;
     }
     trial.end("every broker restarted").await;
 }

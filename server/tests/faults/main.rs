@@ -5,8 +5,9 @@
 //! `RALLY_TEST_CASSANDRA`, with commas where there are several nodes of it, name others.
 //! `RALLY_TEST_XTASK` is the program that does things to them. Ten pairs write, 200 messages a
 //! second together (`RALLY_TEST_RATE`). Each test does something again and again
-//! (`RALLY_TEST_FAULTS` times), prints after how long messages flowed again, and then judges:
-//! everything that was sent is acknowledged, shown, and shown once.
+//! (`RALLY_TEST_FAULTS` times) and prints after how long messages flowed again. Then it judges:
+//! everything that was sent is acknowledged and shown, and devices that knew nothing read it once,
+//! in its sender's order. What each fault delayed, lost and doubled is printed.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
@@ -17,7 +18,9 @@ mod device;
 mod harness;
 mod load;
 mod nodes;
+mod reader;
 mod services;
 mod slow;
 mod stores;
 mod trial;
+mod verdict;

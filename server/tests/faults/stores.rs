@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rally_schema::ErrorCode;
 use tokio::time::sleep;
 
 use super::harness::cluster::Cluster;
@@ -12,6 +13,16 @@ use super::trial::{NODES, OPEN, Trial, calm, seconds, times};
 
 /// How much longer every answer of a slow store takes.
 const SLOW: Duration = Duration::from_millis(500);
+
+/// How a send may be refused while the store does not answer: each of these says to send it again.
+const NOT_NOW: [ErrorCode; 6] = [
+    ErrorCode::Unknown,
+    ErrorCode::Held,
+    ErrorCode::Busy,
+    ErrorCode::Clock,
+    ErrorCode::Expired,
+    ErrorCode::Rate,
+];
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services with three nodes of Cassandra, and RALLY_TEST_XTASK, which kills one"]
@@ -44,9 +55,14 @@ async fn nobody_is_disconnected_and_nothing_is_lost_while_the_store_does_not_ans
         each("resume", named("cassandra", 1..=stores())).await;
         let back = trial.load.now();
         let away = (back - begun).as_secs_f64();
-        trial.flows(back, &format!("the store did not answer for {away:.1} s")).await;
+        trial.flows_after(begun, back, &format!("the store did not answer for {away:.1} s")).await;
         assert_eq!(trial.load.connects(), before, "nobody lost his connection");
     }
+    let refusals = trial.load.refusals();
+    println!("refused, each until it was sent again: {refusals:?}");
+    let is_final = |why: &&&str| !NOT_NOW.iter().any(|code| code.name() == **why);
+    let finals: Vec<_> = refusals.keys().filter(is_final).collect();
+    assert!(finals.is_empty(), "a store that does not answer refuses nothing for good: {finals:?}");
     trial.end("the store did not answer").await;
 }
 

@@ -30,11 +30,17 @@ pub const OPEN: [&str; 6] = [
     "--max-http-connections-address=1000000",
 ];
 
-/// A cluster, its load, and after how long messages flowed again.
+/// A cluster, its load, and what was done to it.
 pub struct Trial {
     pub nodes: Cluster,
     pub load: Load,
-    flows: Vec<Duration>,
+    faults: Vec<Fault>,
+}
+
+/// When something was done, and how long after its end messages flowed again.
+struct Fault {
+    begun: Duration,
+    flow: Duration,
 }
 
 impl Trial {
@@ -46,7 +52,7 @@ impl Trial {
     /// Begins with these.
     pub async fn of(nodes: Cluster) -> Self {
         let load = Load::begin(&nodes, count("RALLY_TEST_RATE", 200)).await;
-        Self { nodes, load, flows: Vec::new() }
+        Self { nodes, load, faults: Vec::new() }
     }
 
     /// Does something to a node that takes its time, while the load goes on.
@@ -56,23 +62,32 @@ impl Trial {
 
     /// Waits until every pair got something that was meant after `since`, and says how long after.
     pub async fn flows(&mut self, since: Duration, what: &str) {
+        self.flows_after(since, since, what).await;
+    }
+
+    /// The same for what began earlier: whatever was meant from then on counts as its own.
+    pub async fn flows_after(&mut self, begun: Duration, since: Duration, what: &str) {
         let flow = self.load.flows_again(since, FLOW).await;
-        println!(
-            "{}: {what}; flowing again after {:.2} s",
-            self.flows.len() + 1,
-            flow.as_secs_f64()
-        );
-        self.flows.push(flow);
+        let (nth, after) = (self.faults.len() + 1, flow.as_secs_f64());
+        println!("{nth}: {what}; flowing again after {after:.2} s");
+        self.faults.push(Fault { begun, flow });
     }
 
     /// Ends the load, judges all of it, and sums up.
     pub async fn end(mut self, what: &str) {
         calm().await;
-        self.load.end_and_judge().await;
+        let verdict = self.load.end_and_judge().await;
+        for (index, Fault { begun, flow }) in self.faults.iter().enumerate() {
+            let until = self.faults.get(index + 1).map_or(Duration::MAX, |next| next.begun);
+            let (nth, figures) = (index + 1, verdict.between(*begun, until));
+            let after = flow.as_secs_f64();
+            println!("{nth}: flowing again after {after:.2} s; from then to the next: {figures}");
+        }
+        verdict.say();
         self.nodes.all().for_each(|(_, node)| node.assert_no_panic());
-        self.flows.sort_unstable();
-        let at = |index: usize| self.flows[index].as_secs_f64();
-        if let Some(last) = self.flows.len().checked_sub(1) {
+        self.faults.sort_unstable_by_key(|fault| fault.flow);
+        let at = |index: usize| self.faults[index].flow.as_secs_f64();
+        if let Some(last) = self.faults.len().checked_sub(1) {
             println!(
                 "{what} {} times: flowing again after {:.2} s (median; {:.2} to {:.2})",
                 last + 1,
