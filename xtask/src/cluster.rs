@@ -4,6 +4,7 @@
 //! `.rally/cluster/` of the checkout with its settings and its log; all else is in the services.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -115,17 +116,33 @@ pub fn with_three<R>(
     given
 }
 
-/// Says how much memory each node has that runs, and which process it is: another one has begun
-/// anew.
-pub fn memory(checkout: &Checkout) -> String {
-    let say = |node| {
-        let pid = process(checkout, node).pid()?.as_raw_nonzero();
+/// What a node holds, and which process it is: another one has begun anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Which, from 1.
+    pub node: u8,
+    /// Its process.
+    pub pid: i32,
+    /// What of it is in memory (VmRSS), in KiB.
+    pub kib: u64,
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node-{} ({}) {} MiB", self.node, self.pid, self.kib / 1_024)
+    }
+}
+
+/// Looks at the memory of all nodes that run.
+pub fn memory(checkout: &Checkout) -> Vec<Memory> {
+    let look = |node| {
+        let pid = process(checkout, node).pid()?.as_raw_nonzero().get();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let mib = line.split_whitespace().next()?.parse::<u64>().ok()? / 1024;
-        Some(format!("node-{node} ({pid}) {mib} MiB"))
+        let kib = line.split_whitespace().next()?.parse().ok()?;
+        Some(Memory { node, pid, kib })
     };
-    (1..=MOST).filter_map(say).collect::<Vec<_>>().join(", ")
+    (1..=MOST).filter_map(look).collect()
 }
 
 fn stop_all(checkout: &Checkout) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! `cargo xtask night`: the long form of what every test run does to clusters, for as long as there
 //! is time, and one page that says what came of it.
 
+mod memory;
+mod plan;
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -13,6 +16,7 @@ use anyhow::Context as _;
 
 use crate::checkout::Checkout;
 use crate::{call, cluster, services, simulate};
+use memory::Look;
 
 /// Do everything to clusters that is known, for a given time, and write one page of results.
 ///
@@ -27,6 +31,11 @@ pub struct Args {
     /// Do only these, which then have all of the time
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+
+    /// Draws the order of the checker's faults, and what its users want. [default: drawn, and
+    /// printed]
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// What is done to clusters.
@@ -55,24 +64,27 @@ impl Args {
 }
 
 /// How often the memory of nodes is looked at while they are checked.
-const LOOKS: u32 = 12;
+const LOOKS: u32 = 24;
 
-/// Notes the memory of all nodes now and then, until it is over.
-fn watch_memory(checkout: &Checkout, pause: Duration, ended: &mpsc::Receiver<()>) -> Vec<String> {
+/// Notes the memory of all nodes now and then, and when it is over.
+fn watch_memory(checkout: &Checkout, pause: Duration, ended: &mpsc::Receiver<()>) -> Vec<Look> {
     let begun = Instant::now();
     let mut looks = Vec::new();
-    while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let minutes = begun.elapsed().as_secs_f64() / 60.0;
-        looks.push(format!("after {minutes:5.1} min: {}", cluster::memory(checkout)));
+    loop {
+        let goes_on = ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout);
+        looks.push(Look { after: begun.elapsed(), nodes: cluster::memory(checkout) });
+        if !goes_on {
+            return looks;
+        }
     }
-    looks
 }
 
 /// What came of a part.
 struct Result {
     name: String,
     command: String,
-    passed: bool,
+    /// None when it is not judged.
+    passed: Option<bool>,
     took: Duration,
     /// The lines of its output that say how it went.
     words: Vec<String>,
@@ -94,7 +106,7 @@ pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
     let three = services::Up::three();
     if let Some(time) = args.time(Part::Verify) {
         services::start(checkout, &three)?;
-        night.verify(&three, time)?;
+        night.verify(&three, time, args.seed.unwrap_or_else(plan::seed))?;
         services::stop(checkout, true)?;
     }
     if let Some(time) = args.time(Part::Faults) {
@@ -119,7 +131,7 @@ pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
         simulation.args(["--", &format!("--minutes={}", time.as_secs().div_ceil(60))]);
         night.part("simulation", simulation, |_| true)?;
     }
-    let broken = night.results.iter().any(|result| !result.passed);
+    let broken = night.results.iter().any(|result| result.passed == Some(false));
     println!("{}", night.page().display());
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -144,35 +156,27 @@ impl Night<'_> {
         test.args(["--", "--ignored"]);
         test.args(["--nocapture", "--test-threads=1", "--skip", but]);
         self.part(name, test, |line| {
-            line.starts_with("test ") || line.contains("flowing again") || line.contains("waited")
+            let begins = ["test ", "refused, each"].iter().any(|word| line.starts_with(word));
+            begins || line.contains("flowing again") || line.contains("waited")
         })
     }
 
-    /// Checks three nodes from outside while all that there is befalls them, and looks at their
-    /// memory: nodes die now and then only, so that it has the time to grow.
-    fn verify(&mut self, up: &services::Up, time: Duration) -> anyhow::Result<()> {
-        const OFTEN: [&str; 3] = ["kill-broker", "kill-store", "pause-node"];
-        /// About how long a fault lasts, with the calm before it.
-        const FAULT: Duration = Duration::from_secs(20);
-        /// So many of those between two nodes that are killed, or two restarts of all.
-        const BETWEEN: (usize, usize) = (15, 90);
-        let count = (time.as_secs() / FAULT.as_secs()).max(5) as usize;
-        let fault = |nth: usize| match nth {
-            nth if nth % BETWEEN.1 == 4 => "restart-all",
-            nth if nth % BETWEEN.0 == 3 => "kill-node",
-            nth => OFTEN[nth % OFTEN.len()],
-        };
-        let faults: Vec<&str> = (0..count).map(fault).collect();
+    /// Checks three nodes from outside while all that there is befalls them, in an order that a
+    /// seed draws, and looks at their memory.
+    fn verify(&mut self, up: &services::Up, time: Duration, seed: u64) -> anyhow::Result<()> {
+        println!("seed {seed} (again: --seed {seed})");
+        let faults = plan::draw(seed, time).join(",");
         let flags =
             ["--rate-registers-per-minute-address=1000", "--rate-logins-per-minute-address=1000"];
         let checkout = self.checkout;
         cluster::with_three(checkout, up.clone(), &flags, |urls| {
             let mut bench = call::cargo(checkout.root());
             bench.args(["run", "--release", "-q", "-p", "rally-bench", "--", "verify"]);
-            bench.args(urls).args(["--faults", &faults.join(","), "--brokers=3", "--stores=3"]);
-            bench.args([&format!("--seconds={}", time.as_secs()), "--history"]);
-            bench.arg("target/night/verify.jsonl");
+            bench.args(urls).args(["--faults", &faults, "--brokers=3", "--stores=3"]);
+            bench.args([&format!("--seconds={}", time.as_secs()), &format!("--seed={seed}")]);
+            bench.args(["--history", "target/night/verify.jsonl"]);
             let (over, ended) = mpsc::channel::<()>();
+            let begun = Instant::now();
             let looks = thread::scope(|scope| {
                 let watch = scope.spawn(move || watch_memory(checkout, time / LOOKS, &ended));
                 let checked = self.part("the checker from outside", bench, |line| {
@@ -182,10 +186,14 @@ impl Night<'_> {
                 drop(over);
                 checked.map(|()| watch.join().unwrap_or_default())
             })?;
-            if let Some(last) = self.results.last_mut() {
-                last.words.extend(looks);
-            }
-            fs::write(self.page(), self.text()).context("writing the page")
+            let (passed, words) = memory::judge(&looks);
+            self.note(Result {
+                name: "the memory of nodes meanwhile".to_owned(),
+                command: "grep VmRSS /proc/PID/status".to_owned(),
+                passed,
+                took: begun.elapsed(),
+                words,
+            })
         })
     }
 
@@ -203,13 +211,18 @@ impl Night<'_> {
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let passed = command.status().with_context(|| format!("starting {name}"))?.success();
         let lines = BufReader::new(File::open(&log)?).lines().map_while(std::result::Result::ok);
-        self.results.push(Result {
+        self.note(Result {
             name: name.to_owned(),
             command: call::line(&command),
-            passed,
+            passed: Some(passed),
             took: begun.elapsed(),
             words: lines.filter(|line| tells(line)).collect(),
-        });
+        })
+    }
+
+    /// Adds a result, and writes the page anew.
+    fn note(&mut self, result: Result) -> anyhow::Result<()> {
+        self.results.push(result);
         let page = self.page();
         fs::write(&page, self.text()).with_context(|| format!("writing {}", page.display()))
     }
@@ -221,7 +234,11 @@ impl Night<'_> {
     fn text(&self) -> String {
         let mut text = "# What a night found\n".to_owned();
         for Result { name, command, passed, took, words } in &self.results {
-            let verdict = if *passed { "passed" } else { "FAILED" };
+            let verdict = match passed {
+                Some(true) => "passed",
+                Some(false) => "FAILED",
+                None => "not judged",
+            };
             let minutes = took.as_secs_f64() / 60.0;
             let _ = write!(text, "\n## {name}: {verdict}, {minutes:.1} min\n\n    $ {command}\n");
             for line in words {
