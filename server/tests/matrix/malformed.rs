@@ -10,7 +10,7 @@ use rally_schema::{ClientFrame, ClientId};
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use crate::floods::statuses;
+use crate::floods::{statuses, upgrade};
 use crate::harness::raw::{self, opcode};
 use crate::scene::{Scene, Seen, Visitor, last_words, rest};
 
@@ -29,27 +29,48 @@ pub fn http(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
             body.len()
         )
         .into_bytes();
-        let mut all = Vec::new();
-        for length in 0..request.len() {
-            all.push(request[..length].to_vec());
-            let mut bent = request.clone();
-            bent.insert(length, 1);
-            all.push(bent);
-        }
+        let mut all = broken(&request);
         for length in (0..=20).map(|order| 1_usize << order) {
             all.push(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(length)).into_bytes());
             all.push(format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(length)).into_bytes());
             all.push(vec![b'x'; length]);
         }
-        // Few from each address: it is not the rate that is to answer.
-        let visitors = scene.visitors(all.len().div_ceil(50));
-        let throwing = all.iter().enumerate().map(|(i, bytes)| throw(&visitors[i / 50], bytes));
-        let answers: Vec<_> = stream::iter(throwing).buffer_unordered(AT_ONCE).collect().await;
-        let mut seen = Seen::default();
-        answers.into_iter().for_each(|one| seen.attempt(one));
-        seen
+        throw_all(scene, &all).await
     }
     .boxed_local()
+}
+
+/// The head that asks for a WebSocket: as requests are above, and with another letter for each of
+/// its bytes, by which it asks for something else, or asks wrongly, or is no head.
+pub fn handshake(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
+    async move {
+        let request = upgrade(scene);
+        let mut all = broken(&request);
+        all.extend((0..request.len()).map(|at| {
+            let mut other = request.clone();
+            other[at] = b'x';
+            other
+        }));
+        throw_all(scene, &all).await
+    }
+    .boxed_local()
+}
+
+/// Cuts a request off at every length, and puts a byte at every place that belongs to none.
+fn broken(request: &[u8]) -> Vec<Vec<u8>> {
+    let with_another = |at: usize| [&request[..at], &[1], &request[at..]].concat();
+    (0..request.len()).flat_map(|at| [request[..at].to_vec(), with_another(at)]).collect()
+}
+
+/// Writes each on a connection of its own, and counts what came.
+async fn throw_all(scene: &Scene, all: &[Vec<u8>]) -> Seen {
+    // Few from each address: it is not the rate that is to answer.
+    let visitors = scene.visitors(all.len().div_ceil(50));
+    let throwing = all.iter().enumerate().map(|(i, bytes)| throw(&visitors[i / 50], bytes));
+    let answers: Vec<_> = stream::iter(throwing).buffer_unordered(AT_ONCE).collect().await;
+    let mut seen = Seen::default();
+    answers.into_iter().for_each(|one| seen.attempt(one));
+    seen
 }
 
 /// Writes bytes to the port, ends its own half, and names the statuses that came.

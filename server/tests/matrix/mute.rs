@@ -14,8 +14,12 @@ use crate::floods::{statuses, upgrade};
 use crate::harness::{PATIENCE, eventually};
 use crate::scene::{Scene, Seen, Visitor, name, rest};
 
-/// How many, if this process may have as many files.
+/// How many, if this process and the server may have as many files.
 const SOCKETS: usize = 15_000;
+
+/// Files that are left for all else: the server, which may have as many as this process, keeps 1,024
+/// for its store, and others chat.
+const FILES: usize = 1_224;
 
 /// How many one address opens: fewer than it may at once.
 const EACH: usize = 400;
@@ -29,7 +33,8 @@ const AT_ONCE: usize = 64;
 /// Opens WebSockets and says no hello; every third one does not even ask for a WebSocket.
 pub fn no_hello(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
     async move {
-        let count = SOCKETS.min(files_allowed().saturating_sub(500));
+        let room = files_allowed().saturating_sub(FILES);
+        let count = SOCKETS.min(room);
         let visitors = scene.visitors(count.div_ceil(EACH));
         let request = upgrade(scene);
         let opening = (0..count).map(|i| open(&visitors[i / EACH], &request, i % 3 == 0));
@@ -37,10 +42,19 @@ pub fn no_hello(scene: &Scene) -> LocalBoxFuture<'_, Seen> {
             stream::iter(opening).buffer_unordered(AT_ONCE).collect().await;
         let waiting = scene.server.metric("rally_connections_opening").await;
         let idle = scene.server.metric("rally_http_connections").await;
+        let is_taken = |(_, head): &&(TcpStream, Vec<u8>)| statuses(head) == ["101"];
+        let taken = open.iter().filter(is_taken).count();
         println!(
-            "{} sockets are open, {waiting} without hello, {idle} without a request",
+            "{} of {SOCKETS} sockets were opened, {taken} of them WebSockets: {waiting} are without \
+             hello, {idle} without a request",
             open.len()
         );
+        assert_eq!(taken, count - count.div_ceil(3), "every WebSocket that was asked for is there");
+        if room < SOCKETS {
+            println!("not shown: {SOCKETS} sockets; the hard limit leaves room for {room} files");
+        } else {
+            assert!(open.len() >= SOCKETS, "{} sockets of {SOCKETS}", open.len());
+        }
         let mut seen = Seen::default();
         for one in open {
             seen.attempt(ending(one).await);
