@@ -1,8 +1,9 @@
 #!/bin/sh
 # Takes the reports of this folder anew: sh benches/reports/measure.sh [PART…], on a machine that does
-# nothing else. Parts: floors saturation receipts fan-out half idle reconnect nodes. All of them take about 40 minutes; RUNS=1
-# is for a first look. `nodes` needs `cargo xtask services up`, the peer in `floors` and `saturation`
-# `cargo xtask peers up socketio`; both stay up afterwards.
+# nothing else. Parts: floors saturation receipts fan-out half idle reconnect nodes storage crowd. All of them take about an
+# hour; RUNS=1 is for a first look. `nodes` and `storage` need `cargo xtask services up`, the peer in `floors` and
+# `saturation` `cargo xtask peers up socketio`; both stay up afterwards, and so do the nodes of `crowd`
+# (`cargo xtask cluster down`).
 set -eu
 cd "$(dirname "$0")/../.."
 runs=${RUNS:-3}
@@ -24,8 +25,31 @@ measure() {
     "$@" || { status=$?; [ "$status" -eq 3 ] || { echo "$name: status $status" >&2; exit "$status"; }; }
 }
 
+# crowd USERS: so many connections that say nothing, over three nodes and from three generators, each with a third.
+crowd() {
+    each=$(($1 / 3))
+    cargo xtask cluster up --nodes 3 -- $limits
+    pids=$(cargo xtask cluster status | sed -n 's/^node-[1-3] .* process /--pid=/p')
+    "$bench" accounts $((each * 3)) | target/release/rally-server users import --config .rally/cluster/node-1/rally.toml -
+    generators=
+    for node in 1 2 3; do
+        # shellcheck disable=SC2086
+        "$bench" run idle --attach "127.0.0.1:808$node" $pids --users "$each" --first-user $((each * (node - 1))) \
+            --runs 1 --seconds "$seconds" --json "target/crowd-$node.json" &
+        generators="$generators $!"
+    done
+    for generator in $generators; do wait "$generator" || [ $? -eq 3 ]; done
+    "$bench" add target/crowd-1.json target/crowd-2.json target/crowd-3.json --json "$reports/crowd.json"
+}
+
 closed="--set send.rate=0 --set send.in_flight=16"
-parts=${*:-floors saturation receipts fan-out half idle reconnect nodes}
+# What people need is less than what a generator does from one address.
+limits=
+for limit in requests-per-second-address requests-burst-address logins-per-minute-address; do
+    limits="$limits --rate-$limit=1000000"
+done
+limits="$limits --max-http-connections-address=1000000"
+parts=${*:-floors saturation receipts fan-out half idle reconnect nodes storage crowd}
 for part in $parts; do
     case $part in
     floors)
@@ -47,6 +71,10 @@ for part in $parts; do
     idle) measure idle-18000 rally,floor idle --users 18000 ;;
     reconnect) measure reconnect-10000 rally reconnect-storm --users 10000 ;;
     nodes) measure nodes-1000 cluster,commits,floor pairs --rate 1000 --no-sync ;;
+    storage)
+        "$bench" storage --cassandra 127.0.0.1:9042 --data .rally/services/cassandra-1/data --json "$reports/storage.json"
+        ;;
+    crowd) crowd 50000 ;;
     *)
         echo "unknown part: $part" >&2
         exit 64
