@@ -62,6 +62,10 @@ impl Child {
 
     /// Asks the process to end and waits; kills it when it does not.
     pub fn end(mut self, patience: Duration) -> Result<()> {
+        // Its number may be another's once it has been waited for.
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
         kill_process(rustix::process::Pid::from_child(&self.0), Signal::TERM)?;
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {

@@ -97,12 +97,12 @@ impl Fleet {
         if let Some(bytes) = how.holds {
             socket.set_recv_buffer_size(bytes)?;
         }
+        while self.lines.len() <= line {
+            self.lines.push(Line::ENDED);
+        }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
             connected => connected?,
-        }
-        while self.lines.len() <= line {
-            self.lines.push(Line::ENDED);
         }
         self.lines[line] = Line::new(socket.into(), true);
         let stream = self.lines[line].stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
@@ -170,7 +170,7 @@ impl Fleet {
             }
             Ok(bytes) => Ok(Got::Bytes(bytes)),
             Err(error) if is_idle(&error) => Ok(Got::Nothing),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            Err(error) if is_end(&error) => {
                 self.end(line);
                 Ok(Got::Ended)
             }
@@ -238,7 +238,8 @@ fn is_idle(error: &io::Error) -> bool {
 }
 
 fn is_end(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod stop;
 mod storage;
 mod subject;
 mod verify;
+mod version;
 mod wire;
 mod ws;
 
@@ -42,10 +43,15 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::people::Cost;
 use crate::stop::Stop;
+use crate::version::VERSION;
+
+/// Ends a command line that is not understood: 2 would say that a promise was broken.
+const USAGE: u8 = 64;
 
 #[derive(Debug, Parser)]
-#[command(name = "rally-bench", version, about, max_term_width = 100)]
+#[command(name = "rally-bench", version = VERSION.as_str(), about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -63,6 +69,10 @@ enum Command {
         /// The number of the first.
         #[arg(default_value_t = 0)]
         first: usize,
+        /// Have their password cost what a server's own hashes cost, for scenarios with log-ins.
+        /// Without, it costs as little as it can.
+        #[arg(long)]
+        usual_cost: bool,
     },
     /// Prints the scenarios that are built in, as files to begin with.
     Scenarios,
@@ -116,7 +126,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    run(&Cli::parse().command).unwrap_or_else(|error| failed(&error, 1))
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli.command).unwrap_or_else(|error| failed(&error, 1)),
+        Err(said) => {
+            // To whom it cannot be said, the status says it.
+            let _ = said.print();
+            unparsed(&said)
+        }
+    }
+}
+
+/// Gives the status of a command line that names no command to run: help that was asked for is no
+/// error.
+fn unparsed(said: &clap::Error) -> ExitCode {
+    if said.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
 /// Says why there is no result.
@@ -152,7 +175,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Compare(args) => return run::compare::compare(args),
         Command::Add(args) => return run::compare::add(args),
         Command::Show(args) => return run::compare::show(args),
-        Command::Accounts { users, first } => people::print(*first, *users).map(|()| true),
+        Command::Accounts { users, first, usual_cost } => {
+            let cost = if *usual_cost { Cost::Usual } else { Cost::Least };
+            people::print(*first, *users, cost).map(|()| true)
+        }
         Command::Scenarios => {
             let mut all = run::scenario::BUILT_IN.iter();
             all.try_for_each(|(name, text)| out::say(format_args!("# {name}.toml\n{text}")))
@@ -167,4 +193,24 @@ fn run(command: &Command) -> Result<ExitCode> {
     }?;
     // The report says which promise about messages was broken.
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_does_not_end_as_a_broken_promise_does() {
+        let status = |line: &[&str]| {
+            let line = ["rally-bench"].iter().chain(line);
+            format!("{:?}", unparsed(&Cli::try_parse_from(line).unwrap_err()))
+        };
+        let code = |code: u8| format!("{:?}", ExitCode::from(code));
+        for wrong in [&["run"][..], &["run", "pairs", "--speed=1"], &["fly"], &[]] {
+            assert_eq!(status(wrong), code(USAGE), "{wrong:?}");
+        }
+        for asked in [&["--help"][..], &["--version"], &["run", "--help"], &["help", "add"]] {
+            assert_eq!(status(asked), code(0), "{asked:?}");
+        }
+    }
 }

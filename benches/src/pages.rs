@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use crate::crowd::{Crowd, ServerTime};
 use crate::disk::folder;
-use crate::people::{Account, log_in, user};
+use crate::people::{Account, Cost, log_in, user};
 use crate::proc::Machine;
 use crate::report::{Report, histogram};
+use crate::run::Outputs;
 use crate::scrape::Scrape;
 use crate::server::{Server, ServerArgs};
 use crate::stop::Stop;
@@ -82,10 +83,11 @@ const OTHERS: usize = 3;
 
 /// Runs the command.
 pub fn command(args: &PagesArgs, stop: &Stop) -> Result<bool> {
+    Outputs { json: args.json.as_deref(), ..Outputs::default() }.try_out()?;
     let folder = folder(args.dir.as_ref())?;
     let data = folder.path().join("data");
     let people = OTHERS + args.conversations.max(args.inbox).max(1);
-    let accounts: Vec<Account> = (0..people).map(user).map(Account::of).collect();
+    let accounts: Vec<Account> = (0..people).map(|n| Account::of(user(n), Cost::Least)).collect();
     eprintln!("importing {people} accounts");
     Server::import(&args.server, &data, &accounts)?;
     let settings = format!(

@@ -18,6 +18,12 @@ use crate::proc::Pid;
 struct Place {
     address: SocketAddr,
     pids: Vec<u32>,
+    #[serde(default = "unknown")]
+    version: String,
+}
+
+fn unknown() -> String {
+    "of this checkout".to_owned()
 }
 
 /// A peer that runs.
@@ -27,6 +33,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The first process of each of its services.
     pub services: Vec<Family>,
+    /// What it is made of, with versions.
+    pub version: String,
 }
 
 impl Peer {
@@ -38,13 +46,13 @@ impl Peer {
     pub fn read(file: &Path) -> Result<Self> {
         let named = || format!("{}: is the peer up? (cargo xtask peers up)", file.display());
         let text = fs::read_to_string(file).with_context(named)?;
-        let Place { address, pids } = serde_json::from_str(&text).with_context(named)?;
+        let Place { address, pids, version } = serde_json::from_str(&text).with_context(named)?;
         ensure!(address.ip().is_loopback(), "{address} is not on this machine");
         let services: Vec<Family> = pids.into_iter().map(|pid| Family(Pid(pid))).collect();
         for service in &services {
             service.cpu_ns().with_context(named)?;
         }
-        Ok(Self { address, services })
+        Ok(Self { address, services, version })
     }
 }
 
@@ -63,6 +71,10 @@ mod tests {
         let own = std::process::id();
         let peer = read(format!(r#"{{"address":"127.0.0.1:9","pids":[{own}]}}"#)).unwrap();
         assert_eq!((peer.address.port(), peer.services.len()), (9, 1));
+        let version = r#""version":"node v22.1.0""#;
+        let peer =
+            read(format!(r#"{{"address":"127.0.0.1:9","pids":[{own}],{version}}}"#)).unwrap();
+        assert_eq!(peer.version, "node v22.1.0");
         let error = read(format!(r#"{{"address":"192.0.2.1:9","pids":[{own}]}}"#)).unwrap_err();
         assert_eq!(error.to_string(), "192.0.2.1:9 is not on this machine");
         // A number beyond those that the kernel gives.

@@ -12,15 +12,42 @@ use uuid::Uuid;
 
 use crate::http::Http;
 use crate::out::say;
+use crate::run::scenario::Scenario;
 use crate::stop::Stop;
 
 /// Everybody's password.
 const PASSWORD: &str = "rally-bench";
 
-/// Its argon2id hash at the least cost there is. What logging in costs is not measured here, and
-/// ten thousand hashes at the usual cost would take minutes.
-const HASH: &str =
+/// Its argon2id hash at the least cost that there is.
+const CHEAP: &str =
     "$argon2id$v=19$m=8,t=1,p=1$cmFsbHktYmVuY2gtc2FsdA$KuWyNF5Z161YIQUD3un2jQqvqMl76KoZaPHltzmqPqU";
+
+/// The same at the cost of those that a server makes.
+const USUAL: &str = "$argon2id$v=19$m=19456,t=2,p=1$cmFsbHktYmVuY2gtc2FsdA$\
+                     zgxhxPFPlhefmHJNDzpKanpcnEbN9ItmO8Rkb3jWZaU";
+
+/// What checking an account's password costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// As little as it can: ten thousand log-ins at the usual cost would take minutes.
+    Least,
+    /// What it costs with a server's own hashes: where log-ins are what is measured.
+    Usual,
+}
+
+impl Cost {
+    /// Gives what it is to cost in a scenario.
+    pub fn of(scenario: &Scenario) -> Self {
+        if scenario.logins > 0.0 { Self::Usual } else { Self::Least }
+    }
+
+    fn hash(self) -> &'static str {
+        match self {
+            Self::Least => CHEAP,
+            Self::Usual => USUAL,
+        }
+    }
+}
 
 /// An account to be imported.
 #[derive(Debug, Clone, Serialize)]
@@ -30,9 +57,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes the account of a user.
-    pub fn of(user: UserId) -> Self {
-        Self { user, hash: HASH }
+    /// Makes the account of a user, whose password everybody has.
+    pub fn of(user: UserId, cost: Cost) -> Self {
+        Self { user, hash: cost.hash() }
     }
 
     /// Makes the row that a store keeps of it.
@@ -48,8 +75,9 @@ pub fn user(n: usize) -> UserId {
 }
 
 /// Prints accounts as `rally-server users import` reads them.
-pub fn print(first: usize, users: usize) -> Result<()> {
-    (first..first + users).try_for_each(|n| say(serde_json::to_string(&Account::of(user(n)))?))
+pub fn print(first: usize, users: usize, cost: Cost) -> Result<()> {
+    let account = |n| serde_json::to_string(&Account::of(user(n), cost));
+    (first..first + users).try_for_each(|n| say(account(n)?))
 }
 
 /// Who is logged in.
@@ -137,4 +165,21 @@ pub fn log_in(server: SocketAddr, users: &[UserId], stop: &Stop) -> Result<Vec<L
         logins.push(door.log_in(*user)?);
     }
     Ok(logins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_ins_cost_what_they_cost_people_where_they_are_measured() {
+        let hash = |name: &str| {
+            let scenario = Scenario::read(name, &[]).unwrap();
+            Account::of(user(0), Cost::of(&scenario)).hash
+        };
+        assert!(hash("login-storm").starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        for other in ["pairs", "idle", "reconnect-storm"] {
+            assert!(hash(other).starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{other}");
+        }
+    }
 }

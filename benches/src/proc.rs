@@ -79,6 +79,55 @@ impl Pid {
     }
 }
 
+/// What all processors of the machine did, in nanoseconds: since it started, or within some time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processors {
+    /// They worked, for whomever.
+    pub busy_ns: u64,
+    /// They had nothing to do but to wait for a disk.
+    pub iowait_ns: u64,
+    /// They were ready to work, and the machine below gave them to somebody else.
+    pub stolen_ns: u64,
+}
+
+impl Processors {
+    /// Reads what they have done since the machine started; nothing where the kernel does not say it.
+    pub fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let ticks: Vec<u64> =
+            line.split_ascii_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
+        // What guests had is in `user` and `nice` already.
+        let [user, nice, system, _idle, iowait, irq, softirq, stolen, ..] = ticks[..] else {
+            return None;
+        };
+        Some(Self {
+            busy_ns: (user + nice + system + irq + softirq) * NANOS_PER_TICK,
+            iowait_ns: iowait * NANOS_PER_TICK,
+            stolen_ns: stolen * NANOS_PER_TICK,
+        })
+    }
+
+    /// Gives what they did since an earlier reading. The kernel's `iowait` may go back a little.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            busy_ns: self.busy_ns.saturating_sub(before.busy_ns),
+            iowait_ns: self.iowait_ns.saturating_sub(before.iowait_ns),
+            stolen_ns: self.stolen_ns.saturating_sub(before.stolen_ns),
+        }
+    }
+}
+
+/// Gives for how long this thread was ready to run and had no processor, in nanoseconds, since it
+/// began; 0 where the kernel does not say it.
+pub fn own_delay_ns() -> u64 {
+    let times = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    times.split_ascii_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
 /// Raises the soft limit of open files to the hard one, for this process and those it starts;
 /// refuses more connections than fit.
 pub fn room_for(connections: usize) -> Result<()> {
@@ -172,6 +221,21 @@ mod tests {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 30 12 0 0 20 0 1 0";
         assert_eq!(stat_ticks(stat), Some(42));
         assert_eq!(stat_ticks(""), None);
+    }
+
+    #[test]
+    fn all_processors_are_read_with_what_was_stolen_of_them() {
+        let stat = "cpu  10 1 5 900 7 2 3 40 99 99\ncpu0 1 1 1 1 1 1 1 1 0 0\nintr 5\n";
+        let read = Processors::parse(stat).unwrap();
+        let of = |busy, iowait, stolen| {
+            let [busy_ns, iowait_ns, stolen_ns] =
+                [busy, iowait, stolen].map(|t| t * NANOS_PER_TICK);
+            Processors { busy_ns, iowait_ns, stolen_ns }
+        };
+        assert_eq!(read, of(21, 7, 40));
+        assert_eq!(read.since(of(20, 9, 10)), of(1, 0, 30));
+        assert_eq!(Processors::parse("cpu  1 2 3\n"), None);
+        assert!(Processors::read().is_some_and(|read| read.busy_ns > 0));
     }
 
     #[test]

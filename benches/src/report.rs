@@ -12,10 +12,11 @@ use serde::Serialize;
 use crate::date::{now_ms, rfc3339};
 use crate::out::say;
 use crate::proc::Machine;
+use crate::version::VERSION;
 
-/// Makes a histogram of nanoseconds up to a minute, exact to three digits.
+/// Makes a histogram of nanoseconds up to an hour, exact to three digits.
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constant and valid")
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("the bounds are constant and valid")
 }
 
 /// Gives what is reported of a histogram of nanoseconds, each with its name: in milliseconds.
@@ -67,6 +68,8 @@ impl Figure {
 pub struct Report {
     /// Which command.
     pub command: &'static str,
+    /// Of which version of this program.
+    pub version: &'static str,
     /// When it was begun, as RFC 3339 has it; nothing where an older report did not say so.
     pub date: Option<String>,
     /// On what machine.
@@ -83,7 +86,8 @@ impl Report {
     /// Begins an empty report, now.
     pub fn new(command: &'static str, machine: Machine, settings: String) -> Self {
         let date = Some(rfc3339(now_ms()));
-        Self { command, date, machine, settings, figures: Vec::new(), notes: Vec::new() }
+        let (version, figures, notes) = (VERSION.as_str(), Vec::new(), Vec::new());
+        Self { command, version, date, machine, settings, figures, notes }
     }
 
     /// Adds one run's value of a figure; what is not finite is none, and JSON has no word for it.
@@ -243,6 +247,10 @@ mod tests {
         report.add_latency("ack", &spans);
         assert!((49.0..52.0).contains(&report.median("ack p50").unwrap()));
         assert!((98.0..101.0).contains(&report.median("ack p99").unwrap()));
+        // A server that stood still for five minutes.
+        spans.saturating_record(300_000_000_000);
+        let [.., (_, longest_ms)] = quantiles_ms(&spans);
+        assert!((299_000.0..301_000.0).contains(&longest_ms), "{longest_ms}");
         report.add_latency("nothing", &histogram());
         assert_eq!(report.median("nothing p50"), None);
     }

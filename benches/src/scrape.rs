@@ -44,6 +44,13 @@ impl Scrape {
         )
     }
 
+    /// Adds what another node of the same server says.
+    pub fn add(&mut self, other: &Self) {
+        for (name, value) in &other.0 {
+            *self.0.entry(name.clone()).or_default() += value;
+        }
+    }
+
     /// Gives a value by its name, 0 when it is not there.
     pub fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -120,6 +120,11 @@ impl Server {
     /// Names its process.
     pub fn pid(&self) -> Pid {
         self.child.pid()
+    }
+
+    /// Tells whether it has ended by itself, and how.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.ended()
     }
 
     /// Has it leave cleanly, and waits.

@@ -115,6 +115,21 @@ fn the_floor_passes_as_many_messages_to_as_many_devices() {
     assert!(count(seen, "sent") > 0);
 }
 
+/// It keeps nothing for who is away, and that is no fault of the server beside it.
+#[test]
+#[ignore = "needs a built server: cargo xtask test --only bench"]
+fn what_the_floor_loses_in_a_storm_does_not_decide_the_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["seconds=3", "users=40", "send.rate=2000", "drop_all_at_s=1"];
+    let report = run("reconnect-storm", "rally,floor", &set, folder.path());
+    for (nth, name) in ["rally", "floor"].into_iter().enumerate() {
+        let seen = &report["subjects"][nth];
+        assert_eq!(seen["name"], name);
+        assert!(count(&seen["runs"][0], "sent") > 0);
+    }
+    assert_eq!(count(&report["subjects"][0]["runs"][0], "lost"), 0);
+}
+
 #[test]
 #[ignore = "needs a built server: cargo xtask test --only bench"]
 fn a_search_finds_a_rate_that_holds() {

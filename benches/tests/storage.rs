@@ -80,9 +80,10 @@ fn the_embedded_store_has_the_rows_and_writes_that_the_model_states() {
 
 #[test]
 fn what_cannot_be_meant_is_refused_by_name_and_nothing_is_measured() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["--conversations=0"], "'0' for '--conversations"),
         (&["--data=/"], "--cassandra"),
+        (&["--json=/nowhere/report.json"], "writing /nowhere/report.json"),
         (&["--cassandra=nowhere"], "\"nowhere\" is no HOST:PORT"),
         (&["--cassandra=127.0.0.1:9", "--data=/nowhere"], "/nowhere holds no folder `system`"),
         (&["--cassandra=127.0.0.1:9"], "no database at 127.0.0.1:9"),

@@ -372,17 +372,17 @@ mod tests {
         assert!(times.iter().all(|(_, spans)| spans.is_empty()));
     }
 
-    /// Of four users the last two read slowly.
+    /// Of four users the second of each pair reads slowly.
     #[test]
     fn times_of_those_who_read_slowly_are_kept_apart() {
         let mut scenario = scenario(1);
         scenario.slow.share = 0.5;
         let mut book = Book::new(&scenario);
-        let [quick, slow] = [0, 2].map(|sender| book.send(sender, 0, true));
+        let [quick, slow] = [2, 3].map(|sender| book.send(sender, 0, true));
         book.acked(quick, 1, 5);
         book.acked(slow, 2, 700);
-        assert_eq!(book.delivered(1, Some(quick), 1, 9), Some(9));
-        assert_eq!(book.delivered(3, Some(slow), 2, 900), None, "what it says is not the server's");
+        assert_eq!(book.delivered(2, Some(slow), 2, 9), Some(9));
+        assert_eq!(book.delivered(3, Some(quick), 1, 900), None, "its delay is not the server's");
         let (balance, times) = book.close();
         assert!(balance.is_clean());
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::run::differences::{of_circumstances, of_scenarios};
 use crate::run::document::Document;
 use crate::run::page;
 use crate::run::ratio::{Range, Ratio};
-use crate::run::{Outputs, publish};
+use crate::run::{Outputs, publish, status};
 
 /// Compares two reports: B as a multiple of A.
 ///
@@ -38,7 +38,8 @@ pub struct CompareArgs {
 ///
 /// Counts and histograms are exact sums, so percentiles are those of all messages; the server's
 /// CPU is taken from the report that saw most of it, its memory from before the first generator's
-/// connections to the most with everybody's. Reports of different times are refused.
+/// connections to the most with everybody's. Seconds are added by the clock. Reports whose measured
+/// times are not the same to 95 % are refused: `run --begin-at` has generators begin together.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct AddArgs {
@@ -53,6 +54,9 @@ pub struct AddArgs {
     /// Also write it as a page with plots.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Also write its histograms to this folder, as HdrHistogram's tools read them.
+    #[arg(long, value_name = "DIR")]
+    hdr: Option<PathBuf>,
 }
 
 /// Shows a report again.
@@ -66,6 +70,9 @@ pub struct ShowArgs {
     /// Also write its first plot alone, as a picture.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Also write its histograms to this folder, as HdrHistogram's tools read them.
+    #[arg(long, value_name = "DIR")]
+    hdr: Option<PathBuf>,
 }
 
 /// Runs `compare`.
@@ -137,8 +144,9 @@ pub fn add(args: &AddArgs) -> Result<ExitCode> {
     for path in &args.others {
         sum.add(&Document::read(path)?).with_context(|| format!("adding {}", path.display()))?;
     }
-    let (json, html) = (args.json.as_deref(), args.html.as_deref());
-    publish(&sum, &Outputs { json, html, hdr: None })
+    let (json, html, hdr) = (args.json.as_deref(), args.html.as_deref(), args.hdr.as_deref());
+    publish(&sum, &Outputs { json, html, hdr })?;
+    Ok(status(&sum, false))
 }
 
 /// Runs `show`.
@@ -147,7 +155,9 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
     if let Some(path) = &args.svg {
         page::picture(&document, path)?;
     }
-    publish(&document, &Outputs { html: args.html.as_deref(), ..Outputs::default() })
+    let (html, hdr) = (args.html.as_deref(), args.hdr.as_deref());
+    publish(&document, &Outputs { json: None, html, hdr })?;
+    Ok(status(&document, false))
 }
 
 #[cfg(test)]
@@ -186,6 +196,22 @@ mod tests {
         let runs = cpu_s.iter().map(run).collect();
         document.enter(Seen { name: name.to_owned(), runs, ..Seen::default() });
         document
+    }
+
+    #[test]
+    fn histograms_of_a_report_that_is_shown_or_added_up_are_written_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut one = document(500.0, "rally", &[0.1]);
+        one.subjects[0].runs[0].spans.entry("ack".to_owned()).or_default().0.record(5).unwrap();
+        one.write(&at("a.json")).unwrap();
+        let (hdr, report) = (Some(at("shown")), at("a.json"));
+        show(&ShowArgs { report, html: None, svg: None, hdr }).unwrap();
+        let (first, others, hdr) = (at("a.json"), vec![at("a.json")], Some(at("added")));
+        add(&AddArgs { first, others, json: None, html: None, hdr }).unwrap();
+        for folder in ["shown", "added"] {
+            assert!(at(folder).join("rally-ack.hlog").is_file(), "{folder}");
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! The other half of the engine, which owns them.
 
 use std::collections::{HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
+use crate::date::now_ms;
 use crate::fleet::Dial;
 use crate::run::engine::{Engine, WORDS};
 use crate::stop::Stop;
@@ -30,6 +32,18 @@ const SLOW_HOLDS: usize = 4_096;
 
 /// Connections from one source address: the kernel has about 28,000 ports for each.
 const OF_A_SOURCE: usize = 20_000;
+
+/// The addresses from which later connections come: 127.0.1.1 and those after it, up to the last but
+/// one that is this machine's.
+const SOURCES: (u32, usize) = (0x7f00_0100, 0xff_fe00);
+
+/// Gives the source address of a connection, counted over all generators, so that no two of them share
+/// the ports of one; the kernel's choice for the first ones.
+fn source_of(nth: usize) -> Option<Ipv4Addr> {
+    let (first, count) = SOURCES;
+    let of = nth / OF_A_SOURCE % count;
+    (of > 0).then(|| Ipv4Addr::from(first + of as u32))
+}
 
 /// One connection.
 #[derive(Debug, Default)]
@@ -118,6 +132,32 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Waits for the moment at which the ramp is to begin, if one was told, and reads on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// It has passed, or not all connections are open at it.
+    pub(super) fn wait_for_begin(&mut self, stop: &Stop) -> Result<()> {
+        let Some(begin_s) = self.part.begin_at_s else { return Ok(()) };
+        let ramp_at =
+            begin_s.saturating_mul(1_000).saturating_sub(self.course.begin_ns() / 1_000_000);
+        let left = |now_ms: u64| ramp_at.checked_sub(now_ms);
+        left(now_ms()).with_context(|| {
+            let late_ms = now_ms() - ramp_at;
+            format!(
+                "--begin-at {begin_s}: all connections were open {late_ms} ms too late for the \
+                 warm-up before it; name a later moment"
+            )
+        })?;
+        while let Some(left_ms) = left(now_ms()).filter(|left| *left > 0 && !stop.asked()) {
+            self.turn(Duration::from_millis(left_ms.min(20)))?;
+            self.begin_again()?;
+        }
+        let away = self.clients.len() - self.open;
+        ensure!(away == 0, "--begin-at {begin_s}: {away} connections were not open by then");
+        Ok(())
+    }
+
     /// Begins a connection.
     pub(super) fn begin(&mut self, line: Line, from: From) -> Result<()> {
         let address = self.wire.begin(line, from);
@@ -126,10 +166,14 @@ impl Engine<'_> {
 
     pub(super) fn dial(&mut self, line: Line, address: SocketAddr) -> Result<()> {
         let slow = self.scenario.is_slow(line / self.scenario.devices);
-        let nth = (line / OF_A_SOURCE) as u8;
-        let source = (nth > 0).then(|| Ipv4Addr::new(127, 0, 1, nth));
+        let source = source_of(self.part.before + line);
         let how = Dial { source, holds: slow.then_some(SLOW_HOLDS) };
-        Ok(self.fleet.dial(line, address, how)?)
+        match self.fleet.dial(line, address, how) {
+            // Of a server that is gone the kernel may say so at once.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.lost(line),
+            dialed => dialed?,
+        }
+        Ok(())
     }
 
     /// Drops a connection, which comes back at once.
@@ -210,6 +254,21 @@ impl Engine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn generators_of_one_server_do_not_share_the_ports_of_an_address() {
+        let mut of_a_source = std::collections::HashMap::<_, usize>::new();
+        // Two of 18,000 connections each, and one far away.
+        for before in [0, 18_000, 9_000_000_000] {
+            (before..before + 18_000)
+                .for_each(|nth| *of_a_source.entry(source_of(nth)).or_default() += 1);
+        }
+        assert!(of_a_source.values().all(|count| *count <= OF_A_SOURCE), "{of_a_source:?}");
+        assert_eq!(source_of(19_999), None);
+        assert_eq!(source_of(20_000), Some(Ipv4Addr::new(127, 0, 1, 1)));
+        assert_eq!(source_of(6_000_000), Some(Ipv4Addr::new(127, 0, 2, 44)));
+        assert!(of_a_source.keys().flatten().all(Ipv4Addr::is_loopback));
+    }
 
     #[test]
     fn a_storm_is_over_once_when_the_last_of_all_is_back() {

@@ -15,6 +15,7 @@ use crate::date::{now_ms, rfc3339};
 use crate::proc::Machine;
 use crate::run::measured::Measured;
 use crate::run::scenario::Scenario;
+use crate::version::VERSION;
 
 /// The version of the format: another one is not read.
 const FORMAT: u32 = 1;
@@ -56,10 +57,19 @@ pub struct Seen {
     pub runs: Vec<Measured>,
 }
 
+/// What a run may be, in words, and whether one is that.
+type Quality<'a> = (&'a str, fn(&Measured) -> bool);
+
 impl Seen {
     /// Gives how many nodes were measured together: of `cluster` there were always two.
     pub fn nodes(&self) -> usize {
         self.nodes.unwrap_or(if self.name == "cluster" { 2 } else { 1 })
+    }
+
+    /// Tells whether it is there to be compared with alone. Such a server keeps nothing for who is away,
+    /// and promises nothing.
+    pub fn is_yardstick(&self) -> bool {
+        ["floor", "commits"].contains(&&*self.name)
     }
 
     /// Says, run by run, where the generator was what is slow.
@@ -68,16 +78,36 @@ impl Seen {
         said.map(|said| format!("{}: {said}", self.name)).collect()
     }
 
-    /// Says in how many runs a promise was broken, and which were cut short.
+    /// Says in how many runs a promise was broken, something was refused or ended, and which were cut
+    /// short.
     fn troubles(&self) -> Vec<String> {
-        let count = |is: fn(&Measured) -> bool| self.runs.iter().filter(|run| is(run)).count();
-        let troubles = [
-            (count(|run| !run.is_clean()), "broke a promise"),
-            (count(|run| run.interrupted), "were cut short"),
-        ];
+        let broke = match self.is_yardstick() {
+            true => "did not pass everything on (a yardstick keeps nothing for who is away)",
+            false => "broke a promise",
+        };
+        self.counted(&[
+            (broke, |run| !run.is_clean()),
+            ("were cut short", |run| run.interrupted),
+            ("had messages refused", |run| !run.balance.refused.is_empty()),
+            ("had connections that ended unasked", |run| run.ended > 0),
+        ])
+    }
+
+    /// Says in how many runs the generator's own time is much of what was measured.
+    fn blurs(&self) -> Vec<String> {
+        self.counted(&[
+            ("had a generator whose lag is over a third of delivery's p99", Measured::is_blurred),
+            ("had a generator that wanted a core most of the time", Measured::is_pressed),
+        ])
+    }
+
+    /// Says how many runs are so, where some are.
+    fn counted(&self, what: &[Quality<'_>]) -> Vec<String> {
         let (name, runs) = (&self.name, self.runs.len());
-        let troubles = troubles.into_iter().filter(|(count, _)| *count > 0);
-        troubles.map(|(count, what)| format!("{name}: {count} of {runs} runs {what}")).collect()
+        let count = |is: fn(&Measured) -> bool| self.runs.iter().filter(|run| is(run)).count();
+        let counted = what.iter().map(|(what, is)| (what, count(*is)));
+        let some = counted.filter(|(_, count)| *count > 0);
+        some.map(|(what, count)| format!("{name}: {count} of {runs} runs {what}")).collect()
     }
 }
 
@@ -86,7 +116,7 @@ impl Document {
     pub fn new(name: &str, scenario: &Scenario, machine: Machine) -> Self {
         Self {
             format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.clone(),
             date: Some(rfc3339(now_ms())),
             name: name.to_owned(),
             scenario: scenario.clone(),
@@ -190,9 +220,16 @@ impl Document {
         Ok(())
     }
 
-    /// Tells whether every message was accounted for in every run.
+    /// Tells whether every message was accounted for in every run of a server that promises that.
     pub fn is_clean(&self) -> bool {
-        self.subjects.iter().flat_map(|seen| &seen.runs).all(Measured::is_clean)
+        let servers = self.subjects.iter().filter(|seen| !seen.is_yardstick());
+        servers.flat_map(|seen| &seen.runs).all(Measured::is_clean)
+    }
+
+    /// Tells whether a yardstick did not what it is there for: it ended, or spoke nonsense.
+    pub fn has_failed(&self) -> bool {
+        let yardsticks = self.subjects.iter().filter(|seen| seen.is_yardstick());
+        yardsticks.flat_map(|seen| &seen.runs).any(|run| !run.errors.is_empty())
     }
 
     /// Says where the generator was what is slow.
@@ -200,13 +237,19 @@ impl Document {
         self.subjects.iter().flat_map(Seen::bottlenecks).collect()
     }
 
-    /// Says why its figures may not be what they seem: something broken, cut short, or the
+    /// Says where the generator's own time is much of what was measured.
+    pub fn blurs(&self) -> Vec<String> {
+        self.subjects.iter().flat_map(Seen::blurs).collect()
+    }
+
+    /// Says why its figures may not be what they seem: something broken, refused, cut short, or the
     /// generator's.
     pub fn doubts(&self) -> Vec<String> {
         let troubles = self.subjects.iter().flat_map(Seen::troubles);
         let bottlenecks = self.bottlenecks().into_iter();
         troubles
             .chain(bottlenecks.map(|said| format!("the generator was what is slow: {said}")))
+            .chain(self.blurs())
             .collect()
     }
 }
@@ -258,6 +301,38 @@ pub mod tests {
         document.subjects[0].runs[1].balance.unanswered = 7;
         assert!(!document.is_clean());
         assert!(document.table().table().contains("BROKEN: 7 messages"));
+    }
+
+    #[test]
+    fn a_yardstick_that_keeps_nothing_for_who_is_away_decides_nothing() {
+        let mut document = document();
+        let floor = &mut document.subjects[1];
+        assert!(floor.name == "floor" && floor.is_yardstick());
+        (floor.runs[1].balance.lost, floor.runs[1].absent) = (9, 2);
+        assert!(document.is_clean() && !document.has_failed());
+        let said = document.table().table();
+        assert!(said.contains("floor: 2 connections") && !said.contains("BROKEN"), "{said}");
+        assert!(document.doubts()[0].starts_with("floor: 1 of 3 runs did not pass everything on"));
+        document.subjects[1].runs[1].errors.push("it ended".to_owned());
+        assert!(document.is_clean() && document.has_failed());
+    }
+
+    #[test]
+    fn what_was_refused_or_ended_unasked_is_doubted_and_breaks_nothing() {
+        let mut document = document();
+        let runs = &mut document.subjects[0].runs;
+        runs[0].balance.refused.insert("rate".to_owned(), 4);
+        (runs[1].ended, runs[2].ended) = (3, 1);
+        assert!(document.is_clean());
+        assert_eq!(
+            document.doubts(),
+            [
+                "rally: 1 of 3 runs had messages refused",
+                "rally: 2 of 3 runs had connections that ended unasked"
+            ]
+        );
+        let said = document.table().table();
+        assert!(said.contains("refused as rate 4") && said.contains("3 connections ended unasked"));
     }
 
     #[test]

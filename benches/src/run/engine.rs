@@ -13,17 +13,19 @@ use rustix::thread::set_current_timer_slack;
 
 use crate::date::now_ms;
 use crate::dice::Dice;
-use crate::family::Family;
 use crate::fleet::{Fleet, Got};
 use crate::run::book::Book;
 use crate::run::connections::{Client, SIP_NS, Storm};
 use crate::run::measured::{Measured, Spans};
+use crate::run::metrics::{Asked, gained};
 use crate::run::progress::Progress;
 use crate::run::readings::Reading;
 use crate::run::scenario::Scenario;
 use crate::run::timetable::{Course, Timetable, wait};
 use crate::stop::Stop;
-use crate::wire::{Act, From, Heard, Line, Next, Wire, text};
+use crate::subject::{Part, Probe};
+use crate::wire::text::{self, Whose, whose};
+use crate::wire::{Act, From, Heard, Line, Next, Wire};
 
 /// How long answers may still come in after the last message.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -62,7 +64,8 @@ pub(super) struct Question {
 pub struct Engine<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) wire: &'a mut dyn Wire,
-    pub(super) servers: &'a [Family],
+    pub(super) probe: &'a Probe,
+    pub(super) part: Part,
     pub(super) course: Course,
     pub(super) fleet: Fleet,
     pub(super) clients: Vec<Client>,
@@ -95,12 +98,14 @@ impl<'a> Engine<'a> {
     pub fn new(
         scenario: &'a Scenario,
         wire: &'a mut dyn Wire,
-        servers: &'a [Family],
+        probe: &'a Probe,
+        part: Part,
     ) -> Result<Self> {
         Ok(Self {
             scenario,
             wire,
-            servers,
+            probe,
+            part,
             course: Course::of(scenario),
             fleet: Fleet::new()?,
             clients: (0..scenario.connections()).map(|_| Client::default()).collect(),
@@ -125,16 +130,19 @@ impl<'a> Engine<'a> {
 
     /// Opens all connections, does what the scenario says, and gives what was seen.
     pub fn run(mut self, stop: &Stop) -> Result<Measured> {
-        self.measured.server.rss_before = Reading::memory(self.servers)?;
+        self.measured.server.rss_before = Reading::memory(&self.probe.families)?;
         self.open_all(stop)?;
-        self.measured.server.rss_open = Reading::memory(self.servers)?;
+        self.measured.server.rss_open = Reading::memory(&self.probe.families)?;
         // The default slack of 50 µs would show as lag. Set here and not earlier: children inherit it.
         set_current_timer_slack(NonZero::new(1))?;
         let went = self.go(stop);
         set_current_timer_slack(None)?;
-        went?;
+        let metrics = went?;
         self.measured.interrupted = stop.asked();
         self.drain()?;
+        if let Some([Some(before), Some(after)]) = metrics.map(|asked| asked.map(Asked::answered)) {
+            self.measured.server.metrics = gained(&before, &after);
+        }
         self.measured.absent = (self.clients.len() - self.open) as u64;
         self.measured.unheard = self.questions.len() as u64;
         let (balance, times) = self.book.close();
@@ -151,8 +159,9 @@ impl<'a> Engine<'a> {
         self.origin.elapsed().as_nanos() as u64
     }
 
-    /// Keeps the timetables until the last second is over.
-    fn go(&mut self, stop: &Stop) -> Result<()> {
+    /// Keeps the timetables until the last second is over. Gives what the server's nodes are asked for,
+    /// when the measured time begins and when it ends, if it began.
+    fn go(&mut self, stop: &Stop) -> Result<Option<[Asked; 2]>> {
         let Scenario { typing, watches, history, reconnects, logins, .. } = *self.scenario;
         let rates = [self.scenario.send.rate, typing, watches, history, reconnects, logins];
         let mut tables: Vec<Timetable> = (1..)
@@ -161,7 +170,9 @@ impl<'a> Engine<'a> {
                 Timetable::new(self.course.clone(), self.scenario.arrivals, rate, seed)
             })
             .collect();
+        self.wait_for_begin(stop)?;
         self.origin = Instant::now();
+        self.measured.seconds_from_unix_ms = Some(now_ms());
         let (begin_ns, end_ns) = (self.course.begin_ns(), self.course.end_ns());
         let mut drop_at = self.scenario.drop_all_at_s.map(|s| begin_ns + s * 1_000_000_000);
         let (mut begun, mut sip_at) = (None, 0);
@@ -173,7 +184,7 @@ impl<'a> Engine<'a> {
                 break;
             }
             if begun.is_none() && now >= begin_ns {
-                begun = Some(Reading::take(self.servers, self.book.so_far())?);
+                begun = Some(Reading::take(self.probe, self.book.so_far())?);
             }
             for (kind, table) in KINDS.into_iter().zip(&mut tables) {
                 for _ in 0..BURST {
@@ -202,11 +213,13 @@ impl<'a> Engine<'a> {
         while let Some(intended) = tables[0].take_due(self.now_ns().min(end_ns)) {
             self.measured.due += u64::from(self.counts(intended));
         }
-        let ended = Reading::take(self.servers, self.book.so_far())?;
-        let begun = begun.unwrap_or_else(|| ended.clone());
-        ended.since(begun, &mut self.measured);
-        self.measured.server.rss_end = Reading::memory(self.servers)?;
-        Ok(())
+        let ended = Reading::take(self.probe, self.book.so_far())?;
+        let asked = begun.map(|begun| ended.since(begun, &mut self.measured));
+        match Reading::memory(&self.probe.families) {
+            Ok(bytes) => self.measured.server.rss_end = bytes,
+            Err(_) => self.measured.server.ended = true,
+        }
+        Ok(asked)
     }
 
     /// Does one thing that is due.
@@ -381,6 +394,7 @@ impl<'a> Engine<'a> {
             ..
         } = self;
         let (scenario, first, mut opened) = (self.scenario, self.first, false);
+        let text_bytes = scenario.send.text_bytes;
         let said = wire.feed(line, &scratch[..bytes], out, &mut |heard| match heard {
             Heard::Open => opened = true,
             Heard::Acked { seq, id } => {
@@ -398,12 +412,14 @@ impl<'a> Engine<'a> {
                     answered.push(line / scenario.devices);
                 }
             }
-            Heard::Message { text: said, id } => {
-                let number = text::read(said, scenario.send.text_bytes);
-                // A server that was running already has messages of earlier runs, and tells of them.
-                if number.is_none_or(|number| number >= first) {
-                    let seq = number.map(|number| number - first);
-                    progress.delivered(book.delivered(line, seq, id, now));
+            Heard::Message { text: said, id, stored } => {
+                let run = first..first + book.so_far().sent as usize;
+                match whose(text::read(said, text_bytes), &run, stored) {
+                    Whose::Ours(seq) => {
+                        progress.delivered(book.delivered(line, Some(seq), id, now))
+                    }
+                    Whose::Nobodys => _ = book.delivered(line, None, id, now),
+                    Whose::Others => {}
                 }
             }
             Heard::Answered { question } => {
@@ -458,7 +474,60 @@ fn first_of_a_run() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::{SocketAddr, TcpListener};
+
     use super::*;
+    use crate::family::Family;
+    use crate::proc::Pid;
+    use crate::wire::bare::Bare;
+
+    /// A server that takes connections and says nothing.
+    fn silent() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in [(); 2].map(|()| listener.accept().unwrap().0) {
+                while stream.read(&mut [0; 8]).is_ok_and(|bytes| bytes > 0) {}
+            }
+        });
+        address
+    }
+
+    fn idle(seconds: u64) -> Scenario {
+        Scenario { users: 2, warmup_s: 0, seconds, ..Scenario::default() }
+    }
+
+    #[test]
+    fn a_run_of_which_the_server_s_process_is_gone_is_reported() {
+        let mut sleeps = std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
+        let families = vec![Family(Pid(sleeps.id()))];
+        let probe = Probe { families, metrics_at: Vec::new() };
+        std::thread::spawn(move || sleeps.wait().unwrap());
+        let scenario = idle(1);
+        let mut wire = Bare::new(silent(), &scenario, true);
+        let engine = Engine::new(&scenario, &mut wire, &probe, Part::default()).unwrap();
+        let seen = engine.run(&Stop::default()).unwrap();
+        assert!(seen.server.ended && !seen.server.is_known());
+        assert_eq!((seen.connections, seen.absent), (2, 0));
+        assert!(seen.window_ns > 900_000_000);
+    }
+
+    #[test]
+    fn several_generators_begin_to_measure_at_the_moment_that_they_are_told() {
+        let (scenario, probe) = (idle(1), Probe::default());
+        let begun = |begin_at_s| {
+            let part = Part { begin_at_s: Some(begin_at_s), ..Part::default() };
+            let mut wire = Bare::new(silent(), &scenario, true);
+            Engine::new(&scenario, &mut wire, &probe, part).unwrap().run(&Stop::default())
+        };
+        let at_s = now_ms() / 1_000 + 2;
+        let begun_ms = begun(at_s).unwrap().begun_unix_ms.unwrap();
+        assert!((at_s * 1_000..at_s * 1_000 + 500).contains(&begun_ms), "{begun_ms}");
+        let error = begun(at_s - 10).unwrap_err().to_string();
+        assert!(error.contains(&format!("--begin-at {}", at_s - 10)), "{error}");
+        assert!(error.contains("too late"), "{error}");
+    }
 
     #[test]
     fn a_later_run_numbers_its_messages_above_those_of_an_earlier_one() {

@@ -1,10 +1,11 @@
 //! The figures of a report: what follows from what was counted, as a table, and what is promised of
 //! them.
 
+use crate::proc::Processors;
 use crate::report::{Report, quantiles_ms};
 use crate::run::document::Document;
 use crate::run::measured::Measured;
-use crate::run::scenario::Scenario;
+use crate::run::scenario::{Scenario, TEXT_BYTES};
 
 /// How many times the floor a message may take, between two nodes, and a connection that says
 /// nothing.
@@ -35,10 +36,15 @@ impl Document {
                 if run.interrupted {
                     report.note(format!("{}: the run was cut short", seen.name));
                 }
+                // A yardstick promises nothing.
+                let broken = if seen.is_yardstick() { "" } else { "BROKEN: " };
                 for owed in run.owed() {
-                    report.note(format!("{}: BROKEN: {owed}", seen.name));
+                    report.note(format!("{}: {broken}{owed}", seen.name));
                 }
-                if !run.server.is_known() {
+                if run.ended > 0 {
+                    report.note(format!("{}: {} connections ended unasked", seen.name, run.ended));
+                }
+                if !run.server.is_known() && !run.server.ended {
                     report
                         .note(format!("{}: nobody's CPU and memory were read (--pid)", seen.name));
                 }
@@ -56,23 +62,42 @@ impl Document {
         for said in self.bottlenecks() {
             report.note(format!("THE GENERATOR WAS THE BOTTLENECK: {said}"));
         }
+        self.blurs().into_iter().for_each(|said| report.note(said));
+        if let Some(said) = self.other_texts() {
+            report.note(said);
+        }
         report
     }
 
-    /// States what Rally's figures are held to: those of messages, and of connections that say nothing.
+    /// States what Rally's figures are held to, where what was done is what that was stated for: plain
+    /// messages, and connections that say nothing. The floor of several nodes is one that does not sync:
+    /// they write to a database, and not to a disk of their own.
     fn promises(&self, report: &mut Report) {
-        let says_nothing = self.scenario.says_nothing();
-        let times = match (says_nothing, self.scenario.sends_nothing()) {
-            (true, _) => IDLE_TIMES_FLOOR,
-            (false, false) => TIMES_FLOOR,
-            (false, true) => return,
-        };
-        report.promise("rally times the floor", times);
-        report.promise("cluster times the floor", CLUSTER_TIMES_FLOOR);
-        if says_nothing {
+        let floor = self.subjects.iter().find(|seen| seen.name == "floor");
+        let syncs = floor.is_some_and(|floor| floor.settings.is_empty());
+        if self.scenario.says_nothing() {
+            report.promise("rally times the floor", IDLE_TIMES_FLOOR);
             report.promise("rally memory a connection, open", IDLE_KIB);
             report.promise("rally memory a connection, end", IDLE_KIB);
+        } else if self.scenario.is_plain() && syncs {
+            report.promise("rally times the floor", TIMES_FLOOR);
+        } else if self.scenario.is_plain() {
+            report.promise("cluster times the floor", CLUSTER_TIMES_FLOOR);
         }
+    }
+
+    /// Says that the floor does less than servers, or more, where texts are not as long as its records
+    /// are made for.
+    fn other_texts(&self) -> Option<String> {
+        let bytes = self.scenario.send.text_bytes;
+        let has_floor = self.subjects.iter().any(|seen| seen.name == "floor");
+        let is_other = has_floor && bytes != TEXT_BYTES && !self.scenario.sends_nothing();
+        is_other.then(|| {
+            format!(
+                "texts of {bytes} bytes: the floor reads and writes as much as for {TEXT_BYTES}, whatever \
+                 they are"
+            )
+        })
     }
 
     /// Adds how many times the floor each server took, run by run.
@@ -149,6 +174,14 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
     for (name, value) in &server.metrics {
         add(name, "ms", *value);
     }
+    if let Some(processors) = run.processors {
+        let Processors { busy_ns, iowait_ns, stolen_ns } = processors;
+        for (what, ns) in
+            [("busy", busy_ns), ("waiting for a disk", iowait_ns), ("stolen", stolen_ns)]
+        {
+            add(&format!("machine: {what}"), "cores", ns as f64 / run.window_ns as f64);
+        }
+    }
     if run.messages > 0 {
         add("generator CPU a message", "µs", per(run.own_cpu_ns, run.messages));
     }
@@ -196,5 +229,52 @@ mod tests {
         assert_eq!(promised(|_| {}), Some(IDLE_TIMES_FLOOR));
         assert_eq!(promised(|scenario| scenario.send.rate = 1.0), Some(TIMES_FLOOR));
         assert_eq!(promised(|scenario| scenario.logins = 1.0), None, "no floor logs anybody in");
+    }
+
+    #[test]
+    fn nothing_is_promised_of_work_that_it_was_not_stated_for() {
+        let promised = |name: &str, settings: &str, set: fn(&mut Scenario)| {
+            let mut document = document();
+            document.scenario.send.rate = 500.0;
+            set(&mut document.scenario);
+            name.clone_into(&mut document.subjects[0].name);
+            settings.clone_into(&mut document.subjects[1].settings);
+            let figures = document.table().figures;
+            figures
+                .into_iter()
+                .find(|figure| figure.name.ends_with("times the floor"))
+                .unwrap()
+                .at_most
+        };
+        assert_eq!(promised("rally", "", |_| {}), Some(TIMES_FLOOR));
+        assert_eq!(promised("rally", ", without fsync", |_| {}), None);
+        assert_eq!(promised("rally", "", |scenario| scenario.reconnects = 1.0), None);
+        assert_eq!(promised("rally", "", |scenario| scenario.devices = 3), None);
+        assert_eq!(promised("cluster", "", |_| {}), None, "it syncs nothing");
+        assert_eq!(promised("cluster", ", without fsync", |_| {}), Some(CLUSTER_TIMES_FLOOR));
+        assert_eq!(promised("cluster", "", |scenario| scenario.send.rate = 0.0), None);
+    }
+
+    #[test]
+    fn texts_that_the_floor_does_not_write_are_told_of() {
+        let mut document = document();
+        document.scenario.send.rate = 500.0;
+        assert!(!document.table().table().contains("texts of"));
+        document.scenario.send.text_bytes = 300;
+        assert!(document.table().table().contains("texts of 300 bytes"));
+        document.subjects.truncate(1);
+        assert!(!document.table().table().contains("texts of"), "there is no floor");
+    }
+
+    #[test]
+    fn what_the_machine_did_is_in_the_report() {
+        let mut document = document();
+        let processors =
+            Processors { busy_ns: 1_500_000_000, iowait_ns: 0, stolen_ns: 250_000_000 };
+        document.subjects[0].runs.iter_mut().for_each(|run| run.processors = Some(processors));
+        let table = document.table();
+        assert_eq!(table.median("rally machine: busy"), Some(1.5));
+        assert_eq!(table.median("rally machine: stolen"), Some(0.25));
+        assert_eq!(table.median("floor machine: busy"), None, "nobody looked");
     }
 }

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use crate::proc::Processors;
 use crate::report::histogram;
 use crate::run::book::Balance;
 
@@ -20,6 +21,13 @@ const BUSY: f64 = 0.9;
 
 /// How late messages may leave: beyond it the generator was what is slow.
 const LATE_NS: u64 = 10_000_000;
+
+/// Which share of delivery's p99 the generator's own lag may be: beyond it the figure is half its own.
+const BLURS: f64 = 1.0 / 3.0;
+
+/// Of the wall's time: who has a core or waits for one for longer sends the next message later than he
+/// might, which in a closed loop shows as fewer messages.
+const PRESSED: f64 = 0.85;
 
 /// A histogram of nanoseconds, written as HdrHistogram's tools read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,8 +107,11 @@ pub struct ServerSide {
     pub rss_end: u64,
     /// Bytes of its own store's folder after a clean end; nothing where it has no such.
     pub data_bytes: Option<u64>,
-    /// What its own metrics gained, by name.
+    /// What its own metrics gained over the measured time, by name; of all nodes together.
     pub metrics: BTreeMap<String, f64>,
+    /// It ended in the middle of the run: its clocks are not known.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 /// What one run showed.
@@ -113,6 +124,10 @@ pub struct Measured {
     pub spans: BTreeMap<String, Spans>,
     /// Second by second, the warm-up included.
     pub seconds: Vec<Second>,
+    /// When the first of them began, in milliseconds since 1970. Nothing in reports of before this was
+    /// kept.
+    #[serde(default)]
+    pub seconds_from_unix_ms: Option<u64>,
     /// When the measured time began, in milliseconds since 1970. Nothing in reports of before this
     /// was kept.
     #[serde(default)]
@@ -151,6 +166,14 @@ pub struct Measured {
     pub server: ServerSide,
     /// CPU of this process over the measured time; of several that were added up, of all.
     pub own_cpu_ns: u64,
+    /// For how long over the measured time its thread was ready to run and had no processor, in
+    /// nanoseconds; of several that were added up, of the one that waited longest.
+    #[serde(default)]
+    pub own_delay_ns: u64,
+    /// What all processors of the machine did over the measured time. Nothing in reports of before this
+    /// was kept.
+    #[serde(default)]
+    pub processors: Option<Processors>,
     /// Of several that were added up: which share of its time the busiest had, from 0 to 1.
     #[serde(default)]
     pub busiest: Option<f64>,
@@ -163,9 +186,9 @@ pub struct Measured {
 }
 
 impl ServerSide {
-    /// Tells whether anybody's processes were looked at: one that lives has memory.
+    /// Tells whether anybody's processes were looked at until the end: one that lives has memory.
     pub fn is_known(&self) -> bool {
-        self.cpu_ns > 0 || self.rss_end > 0
+        !self.ended && (self.cpu_ns > 0 || self.rss_end > 0)
     }
 }
 
@@ -180,6 +203,21 @@ impl Measured {
         }
         (busy > BUSY)
             .then(|| format!("the generator was busy for {:.0} % of the time", busy * 100.0))
+    }
+
+    /// Tells whether the generator's own lag is much of what is called delivery's p99.
+    pub fn is_blurred(&self) -> bool {
+        let p99 = self.spans.get("delivered").map(|spans| spans.0.value_at_quantile(0.99));
+        let blurs = |p99: u64, lag: u64| lag as f64 > p99 as f64 * BLURS;
+        self.bottleneck().is_none()
+            && p99.zip(self.lag_ns()).is_some_and(|(p99, lag)| blurs(p99, lag))
+    }
+
+    /// Tells whether a generator that keeps no timetable was hardly ever without something to do.
+    pub fn is_pressed(&self) -> bool {
+        let wanted = self.busy() + self.own_delay_ns as f64 / self.window_ns.max(1) as f64;
+        let is_closed = self.messages > 0 && self.lag_ns().is_none();
+        self.bottleneck().is_none() && is_closed && wanted >= PRESSED
     }
 
     /// Gives which share of the time the generator had a core, from 0 to 1; of several the busiest.
@@ -247,7 +285,12 @@ pub mod tests {
         for newer in ["due", "absent", "unheard", "busiest", "latest_lag_ns", "begun_unix_ms"] {
             json.as_object_mut().unwrap().remove(newer).unwrap();
         }
-        json["server"].as_object_mut().unwrap().remove("busiest_thread").unwrap();
+        for newer in ["seconds_from_unix_ms", "own_delay_ns", "processors"] {
+            json.as_object_mut().unwrap().remove(newer).unwrap();
+        }
+        for newer in ["busiest_thread", "ended"] {
+            json["server"].as_object_mut().unwrap().remove(newer).unwrap();
+        }
         assert!(serde_json::from_value::<Measured>(json).unwrap().is_clean());
     }
 
@@ -259,6 +302,31 @@ pub mod tests {
         assert_eq!(read.spans["ack"].0, one.spans["ack"].0);
         let bad = json.replace(&String::from(one.spans["ack"].clone()), "====");
         assert!(serde_json::from_str::<Measured>(&bad).is_err());
+    }
+
+    #[test]
+    fn a_lag_that_is_much_of_delivery_s_p99_is_told_of() {
+        let of = |lag_ms: u64, delivered_ms: u64| {
+            let mut run = measured(&[1]);
+            for (name, ms) in [("lag", lag_ms), ("delivered", delivered_ms)] {
+                let spans = run.spans.entry(name.to_owned()).or_default();
+                spans.0.record(ms * 1_000_000).unwrap();
+            }
+            run
+        };
+        assert!(of(4, 9).is_blurred() && !of(2, 9).is_blurred());
+        assert!(of(12, 20).bottleneck().is_some() && !of(12, 20).is_blurred(), "said already");
+        assert!(!of(4, 5).is_pressed() && !measured(&[1]).is_blurred());
+    }
+
+    #[test]
+    fn a_generator_of_a_closed_loop_that_had_to_wait_for_a_core_is_told_of() {
+        let of = |own_cpu_ns, own_delay_ns| Measured { own_cpu_ns, own_delay_ns, ..measured(&[1]) };
+        assert!(of(500_000_000, 400_000_000).is_pressed() && of(870_000_000, 0).is_pressed());
+        assert!(!of(500_000_000, 300_000_000).is_pressed());
+        assert!(!of(950_000_000, 0).is_pressed(), "it is called the bottleneck already");
+        let idle = Measured { messages: 0, ..of(870_000_000, 0) };
+        assert!(!idle.is_pressed(), "nobody waits for it");
     }
 
     #[test]

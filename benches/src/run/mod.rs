@@ -8,6 +8,7 @@ pub mod document;
 mod engine;
 mod figures;
 pub mod measured;
+mod metrics;
 mod page;
 mod progress;
 mod ratio;
@@ -31,7 +32,6 @@ use crate::run::document::{Document, Seen};
 use crate::run::engine::Engine;
 use crate::run::measured::{Measured, Spans};
 use crate::run::scenario::Scenario;
-use crate::scrape::Scrape;
 use crate::stop::{Stop, Stopped};
 use crate::subject::{Kind, Subject, SubjectArgs};
 
@@ -42,15 +42,11 @@ const BROKEN: u8 = 2;
 /// Ends a run of which the generator was the bottleneck: its figures are not the server's.
 const BOTTLENECK: u8 = 3;
 
+/// Ends what was stopped by Ctrl-C.
+const STOPPED: u8 = 130;
+
 /// How often the disk is asked before each run what a sync takes.
 const FSYNCS: u32 = 100;
-
-/// What of the server's own histograms is reported, and under which name.
-const METRICS: [(&str, &str); 3] = [
-    ("rally_commit_seconds", "server: commit"),
-    ("rally_delivery_seconds", "server: delivery"),
-    ("rally_store_fsync_seconds", "server: fsync"),
-];
 
 /// Runs a scenario, and reports what it cost and how long everything took.
 ///
@@ -73,13 +69,23 @@ const METRICS: [(&str, &str); 3] = [
 /// `memory a connection`: resident memory with all open, and at the end, less that with none,
 /// divided by their number.
 /// `fsync`: one append of 300 bytes with fdatasync, measured alone on the same disk before each run.
-/// `server:` its own histograms over the run.
+/// `server:` its own histograms over the measured seconds, of all of its nodes together.
+/// `machine:` how many cores were busy over the measured seconds, with whatever; how many had
+/// nothing to do but to wait for a disk; and how many the machine below gave to somebody else.
 /// `generator lag`: how late messages left. When that or the generator's own CPU is what was slow,
-/// the report says so and ends with status 3.
+/// the report says so and ends with status 3. When its lag is over a third of what is reported of
+/// delivery, or in a closed loop it wanted a core most of the time, a note says so.
 /// Every message is accounted for: lost, doubled, out of order and unanswered are always in the
 /// report, and end it with status 2; so do clients that never came back, and questions that nobody
-/// answered. Ctrl-C gives the report of what was seen until then, and what is still owed then breaks
-/// nothing. A run that fails ends it with status 1, after the report of those before it.
+/// answered, as when the server dies. The floor and the bare commits are yardsticks, which keep
+/// nothing for who is away: what they lose is in the report, and decides no status. Ctrl-C gives the
+/// report of what was seen until then, and status 130 where it would not be 2; what is still owed
+/// then breaks nothing. A run that fails ends it with status 1, after the report of those before it.
+/// A command line that is not understood ends with status 64.
+///
+/// Accounts have a password that costs as little to check as it can; where a scenario has log-ins,
+/// what a server's own cost (argon2id with 19 MiB and two passes). Those of the peer cost what
+/// `cargo xtask peers up --scrypt-cost` says.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
@@ -134,12 +140,17 @@ impl RunArgs {
         Scenario::read(&self.scenario, &set)
     }
 
-    /// Refuses servers that cannot be what the command line wants of them.
-    fn check_subjects(&self) -> Result<()> {
+    /// Refuses servers that cannot be what the command line or the scenario wants of them.
+    fn check_subjects(&self, scenario: &Scenario) -> Result<()> {
+        ensure!(
+            self.subject.begin_at.is_none() || self.runs == 1,
+            "--begin-at is one moment, --runs {} are several: set --runs 1",
+            self.runs
+        );
         for (nth, kind) in self.on.iter().enumerate() {
             let name = kind.name();
             ensure!(!self.on[..nth].contains(kind), "--on names {name} twice: --runs repeats it");
-            kind.check(&self.subject)?;
+            kind.check(&self.subject, scenario)?;
         }
         Ok(())
     }
@@ -189,7 +200,7 @@ pub fn floor(args: &FloorArgs, stop: &Stop) -> Result<ExitCode> {
 /// Runs the command.
 pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
     let scenario = args.scenario()?;
-    args.check_subjects()?;
+    args.check_subjects(&scenario)?;
     room_for(scenario.connections())?;
     let outputs = Outputs {
         json: args.json.as_deref(),
@@ -224,10 +235,12 @@ pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
     match failed {
         // What is finished took minutes: it is published whatever became of the rest.
         Some(error) if !document.subjects.is_empty() => {
-            publish(&document, &outputs).and(Err(error))
+            publish(&document, &outputs)?;
+            // The error is a note in it, and what was broken before is graver.
+            if document.is_clean() { Err(error) } else { Ok(status(&document, stop.asked())) }
         }
         Some(error) => Err(error),
-        None => publish(&document, &outputs),
+        None => publish(&document, &outputs).map(|()| status(&document, stop.asked())),
     }
 }
 
@@ -273,15 +286,25 @@ impl Outputs<'_> {
     }
 }
 
-/// Prints a report, writes what else is wanted of it, and gives the status that it ends with.
-pub fn publish(document: &Document, outputs: &Outputs<'_>) -> Result<ExitCode> {
+/// Prints a report, and writes what else is wanted of it.
+pub fn publish(document: &Document, outputs: &Outputs<'_>) -> Result<()> {
     document.table().publish(None)?;
-    outputs.write(document)?;
-    Ok(match (document.is_clean(), document.bottlenecks().is_empty()) {
-        (false, _) => ExitCode::from(BROKEN),
-        (true, false) => ExitCode::from(BOTTLENECK),
-        (true, true) => ExitCode::SUCCESS,
-    })
+    outputs.write(document)
+}
+
+/// Gives the status that a report ends with, made to the end or until Ctrl-C: the gravest first.
+pub fn status(document: &Document, stopped: bool) -> ExitCode {
+    if !document.is_clean() {
+        ExitCode::from(BROKEN)
+    } else if document.has_failed() {
+        ExitCode::FAILURE
+    } else if stopped {
+        ExitCode::from(STOPPED)
+    } else if !document.bottlenecks().is_empty() {
+        ExitCode::from(BOTTLENECK)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Measures the disk and a server on it.
@@ -301,7 +324,8 @@ fn seen(
     Ok(Seen { name, nodes, version, settings, runs: vec![measured] })
 }
 
-/// Starts a server, runs the scenario on it, and ends it.
+/// Starts a server, runs the scenario on it, and ends it. What was seen of one that ended by itself is
+/// seen, too.
 fn once(
     kind: Kind,
     args: &SubjectArgs,
@@ -311,9 +335,15 @@ fn once(
 ) -> Result<Measured> {
     let mut subject = kind.start(args, folder, scenario, stop)?;
     let measured = watched(&mut subject, scenario, stop);
+    let by_itself = subject.ended();
     let ended = subject.end();
     let mut measured = measured?;
-    ended?;
+    let gone = measured.server.ended.then(|| "its processes are gone".to_owned());
+    if let Some(said) = by_itself?.or(gone) {
+        measured.errors.push(format!("the server ended in the middle of the run: {said}"));
+    } else if let Err(error) = ended {
+        measured.errors.push(format!("{error:#}"));
+    }
     if folder.is_dir() {
         // The store of a cluster lies elsewhere: its nodes' folders hold logs.
         let stores = kind == Kind::Rally;
@@ -323,25 +353,10 @@ fn once(
     Ok(measured)
 }
 
-/// Runs the scenario, and reads the server's own metrics before and after.
+/// Runs the scenario.
 fn watched(subject: &mut Subject, scenario: &Scenario, stop: &Stop) -> Result<Measured> {
-    let before = subject.metrics()?;
-    let engine = Engine::new(scenario, &mut *subject.wire, &subject.families)?;
-    let mut measured = engine.run(stop)?;
-    if let (Some(before), Some(after)) = (before, subject.metrics()?) {
-        measured.server.metrics = gained(&before, &after);
-    }
-    Ok(measured)
-}
-
-fn gained(before: &Scrape, after: &Scrape) -> std::collections::BTreeMap<String, f64> {
-    let took = METRICS.map(|(metric, name)| (name, after.took_since(before, metric)));
-    let took = took.into_iter().filter(|(_, took)| took.count > 0.0);
-    took.flat_map(|(name, took)| {
-        let p99 = took.p99_ms.map(|ms| (format!("{name}, p99 at most"), ms));
-        [(format!("{name}, mean"), took.mean_ms)].into_iter().chain(p99)
-    })
-    .collect()
+    let Subject { wire, probe, part, .. } = subject;
+    Engine::new(scenario, &mut **wire, probe, *part)?.run(stop)
 }
 
 #[cfg(test)]
@@ -361,9 +376,40 @@ mod tests {
 
     #[test]
     fn a_server_is_named_once() {
-        args(&["--on=rally,floor"]).unwrap().check_subjects().unwrap();
-        let error = args(&["--on=rally,floor,rally"]).unwrap().check_subjects().unwrap_err();
-        assert!(error.to_string().contains("names rally twice"), "{error}");
+        let check = |on: &str| args(&[on]).unwrap().check_subjects(&Scenario::default());
+        check("--on=rally,floor").unwrap();
+        let error = check("--on=rally,floor,rally").unwrap_err().to_string();
+        assert!(error.contains("names rally twice"), "{error}");
+    }
+
+    #[test]
+    fn bare_commits_have_one_connection_a_user() {
+        let args = args(&["--on=commits"]).unwrap();
+        let error = |devices| {
+            let scenario = Scenario { devices, ..Scenario::default() };
+            args.check_subjects(&scenario).err().map(|error| error.to_string())
+        };
+        assert_eq!(error(1), None);
+        assert!(error(3).unwrap().contains("devices = 3"));
+    }
+
+    #[test]
+    fn what_is_graver_decides_the_status() {
+        let mut document =
+            Document::new("pairs", &Scenario::default(), Machine::look(Path::new("/")));
+        let code = |code: u8| format!("{:?}", ExitCode::from(code));
+        let of = |document: &Document, stopped| format!("{:?}", status(document, stopped));
+        for name in ["rally", "floor"] {
+            let runs = vec![Measured { window_ns: 1_000_000_000, ..Measured::default() }];
+            document.enter(Seen { name: name.to_owned(), runs, ..Seen::default() });
+        }
+        assert_eq!((of(&document, false), of(&document, true)), (code(0), code(STOPPED)));
+        document.subjects[0].runs[0].own_cpu_ns = 990_000_000;
+        assert_eq!((of(&document, false), of(&document, true)), (code(BOTTLENECK), code(STOPPED)));
+        document.subjects[1].runs[0].errors.push("it ended".to_owned());
+        assert_eq!((of(&document, false), of(&document, true)), (code(1), code(1)));
+        document.subjects[0].runs[0].balance.lost = 1;
+        assert_eq!((of(&document, false), of(&document, true)), (code(BROKEN), code(BROKEN)));
     }
 
     #[test]
@@ -371,14 +417,18 @@ mod tests {
         assert_eq!(args(&[]).unwrap().on, [Kind::Rally, Kind::Floor]);
         let attach = "--attach=127.0.0.1:9";
         let attached = args(&[attach, "--pid=1", "--pid=2", "--first-user=5"]).unwrap();
-        attached.check_subjects().unwrap();
+        attached.check_subjects(&Scenario::default()).unwrap();
         assert_eq!((attached.on, attached.subject.pids), (vec![Kind::Rally], vec![1, 2]));
         for other in ["floor", "socketio", "commits", "cluster"] {
             let on = format!("--on=rally,{other}");
-            let error = args(&[attach, &on]).unwrap().check_subjects().unwrap_err().to_string();
+            let args = args(&[attach, &on]).unwrap();
+            let error = args.check_subjects(&Scenario::default()).unwrap_err().to_string();
             assert!(error.contains(other) && error.contains("127.0.0.1:9"), "{error}");
         }
-        for lonely in ["--pid=1", "--first-user=5"] {
+        let twice = args(&[attach, "--begin-at=9", "--runs=2"]).unwrap();
+        let error = twice.check_subjects(&Scenario::default()).unwrap_err().to_string();
+        assert!(error.contains("--begin-at") && error.contains("--runs"), "{error}");
+        for lonely in ["--pid=1", "--first-user=5", "--begin-at=9"] {
             let error = args(&[lonely]).unwrap_err().to_string();
             assert!(error.contains("--attach"), "{error}");
         }
@@ -406,17 +456,5 @@ mod tests {
         let document = Document::new("pairs", &Scenario::default(), machine);
         let outputs = Outputs { json: Some(&json), html: Some(&html), hdr: None };
         assert!(outputs.write(&document).is_err() && html.is_file());
-    }
-
-    #[test]
-    fn what_the_server_s_histograms_do_not_bound_is_left_out() {
-        let page = |count: u32| {
-            let page = "rally_commit_seconds_sum 1\nrally_commit_seconds_count N\n\
-                        rally_commit_seconds_bucket{le=\"1\"} 0\n\
-                        rally_commit_seconds_bucket{le=\"+Inf\"} N\n";
-            Scrape::parse(&page.replace('N', &count.to_string()))
-        };
-        let gained = gained(&page(0), &page(9));
-        assert_eq!(gained.keys().collect::<Vec<_>>(), ["server: commit, mean"]);
     }
 }

@@ -64,9 +64,7 @@ fn page(document: &Document) -> Result<Markup> {
                     "."
                 }
                 @if let Some(date) = &document.date { p { "Begun at " (date) "." } }
-                @for said in document.bottlenecks() {
-                    p.warning { strong { "The generator was the bottleneck. " } (said) }
-                }
+                @for said in document.doubts() { p.warning { (said) "." } }
                 @for (caption, plot) in plots {
                     figure {
                         (PreEscaped(plot))
@@ -247,6 +245,11 @@ mod tests {
         document.enter(Seen { name: "<rally>".to_owned(), runs: runs.clone(), ..Seen::default() });
         let page_of = |document: &Document| page(document).unwrap().into_string();
         let page = page_of(&document);
+        assert!(!page.contains("class=\"warning\""));
+        let mut broken = document.clone();
+        broken.subjects[0].runs[0].balance.lost = 1;
+        let warned = page_of(&broken);
+        assert!(warned.find("broke a promise").unwrap() < warned.find("<svg").unwrap());
         assert_eq!(page.matches("<svg").count(), 4);
         assert!(!page.contains("<rally>") && page.contains("&lt;rally&gt;"));
         assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("<script"));

@@ -7,34 +7,64 @@ use anyhow::Result;
 
 use crate::date;
 use crate::family::Family;
-use crate::proc::{Pid, Thread, ThreadId};
+use crate::proc::{Pid, Processors, Thread, ThreadId, own_delay_ns};
 use crate::run::book::Balance;
 use crate::run::measured::{Measured, ServerSide, ThreadUse};
+use crate::run::metrics::Asked;
+use crate::subject::Probe;
 
 /// What was read at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Reading {
     at: Instant,
     unix_ms: u64,
-    server_ns: u64,
-    threads: Vec<Thread>,
+    /// Nothing when it is gone.
+    server: Option<Clocks>,
     own_ns: u64,
+    own_delay_ns: u64,
+    processors: Option<Processors>,
     acked: u64,
     delivered: u64,
+    metrics: Asked,
+}
+
+/// What a server's processes have used.
+#[derive(Debug)]
+struct Clocks {
+    cpu_ns: u64,
+    threads: Vec<Thread>,
+}
+
+impl Clocks {
+    fn of(servers: &[Family]) -> Result<Self> {
+        let (mut cpu_ns, mut threads) = (0, Vec::new());
+        for server in servers {
+            cpu_ns += server.cpu_ns()?;
+            threads.extend(server.threads()?);
+        }
+        Ok(Self { cpu_ns, threads })
+    }
 }
 
 impl Reading {
-    /// Reads the clocks of some processes and of this one.
-    pub fn take(servers: &[Family], balance: &Balance) -> Result<Self> {
-        let (mut server_ns, mut threads) = (0, Vec::new());
-        for server in servers {
-            server_ns += server.cpu_ns()?;
-            threads.extend(server.threads()?);
-        }
+    /// Reads the clocks of a server, of this process and of the machine, and asks the server's nodes for
+    /// their own figures.
+    pub fn take(probe: &Probe, balance: &Balance) -> Result<Self> {
+        let metrics = Asked::of(&probe.metrics_at);
+        let server = Clocks::of(&probe.families).ok();
         let own_ns = Pid::own().cpu_ns()?;
         let Balance { acked, delivered, .. } = *balance;
-        let (at, unix_ms) = (Instant::now(), date::now_ms());
-        Ok(Self { at, unix_ms, server_ns, threads, own_ns, acked, delivered })
+        Ok(Self {
+            at: Instant::now(),
+            unix_ms: date::now_ms(),
+            server,
+            own_ns,
+            own_delay_ns: own_delay_ns(),
+            processors: Processors::read(),
+            acked,
+            delivered,
+            metrics,
+        })
     }
 
     /// Gives the resident bytes of all of them.
@@ -42,15 +72,24 @@ impl Reading {
         servers.iter().map(|server| server.memory_bytes()).sum()
     }
 
-    /// Enters what was used since an earlier reading.
-    pub fn since(self, before: Self, into: &mut Measured) {
+    /// Enters what was used since an earlier reading; gives what its nodes are still being asked for.
+    pub fn since(self, before: Self, into: &mut Measured) -> [Asked; 2] {
         into.begun_unix_ms = Some(before.unix_ms);
         into.window_ns = (self.at - before.at).as_nanos() as u64;
         into.messages = self.acked - before.acked;
         into.deliveries = self.delivered - before.delivered;
         into.own_cpu_ns = self.own_ns - before.own_ns;
-        into.server.cpu_ns = self.server_ns.saturating_sub(before.server_ns);
-        enter_threads(self.threads, &before.threads, &mut into.server);
+        into.own_delay_ns = self.own_delay_ns.saturating_sub(before.own_delay_ns);
+        into.processors =
+            self.processors.zip(before.processors).map(|(now, before)| now.since(before));
+        match (self.server, before.server) {
+            (Some(now), Some(before)) => {
+                into.server.cpu_ns = now.cpu_ns.saturating_sub(before.cpu_ns);
+                enter_threads(now.threads, &before.threads, &mut into.server);
+            }
+            _ => into.server.ended = true,
+        }
+        [before.metrics, self.metrics]
     }
 }
 

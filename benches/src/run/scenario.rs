@@ -24,6 +24,9 @@ pub const BUILT_IN: [(&str, &str); 8] = [
 /// How many devices a user may have here: deliveries are kept as bits.
 const MOST_DEVICES: usize = 16;
 
+/// Bytes of a text, unless told otherwise: the bare loop's records are as long as those of such take.
+pub const TEXT_BYTES: usize = 100;
+
 /// What a run does. Rates are of all users together, a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,7 +142,7 @@ impl Default for Scenario {
 
 impl Default for Sends {
     fn default() -> Self {
-        Self { rate: 0.0, in_flight: 0, text_bytes: 100, popular: 0 }
+        Self { rate: 0.0, in_flight: 0, text_bytes: TEXT_BYTES, popular: 0 }
     }
 }
 
@@ -211,6 +214,11 @@ impl Scenario {
         );
         ensure!((0.0..=1.0).contains(&slow.share), "slow.share = {}: 0 to 1", slow.share);
         ensure!(
+            slow.share == 0.0 || self.slow_users() > 0,
+            "slow.share = {}: of {users} users that is nobody",
+            slow.share
+        );
+        ensure!(
             slow.share == 0.0 || slow.bytes_per_second > 0,
             "slow.bytes_per_second = 0: they would never read"
         );
@@ -230,6 +238,23 @@ impl Scenario {
     /// Tells whether nobody writes a message.
     pub fn sends_nothing(&self) -> bool {
         self.send.rate == 0.0 && !self.is_closed()
+    }
+
+    /// Tells whether people write to each other in pairs at a rate, each on one device, in texts of the
+    /// usual length, and nothing else is done.
+    pub fn is_plain(&self) -> bool {
+        let plain = Self {
+            about: self.about.clone(),
+            users: self.users,
+            ramp_s: self.ramp_s,
+            warmup_s: self.warmup_s,
+            seconds: self.seconds,
+            arrivals: self.arrivals,
+            profile: self.profile.clone(),
+            send: Sends { rate: self.send.rate, ..Sends::default() },
+            ..Self::default()
+        };
+        self.send.rate > 0.0 && *self == plain
     }
 
     /// Tells whether nothing is done at all: connections are open, and that is it.
@@ -256,9 +281,17 @@ impl Scenario {
         if round < pairs { 2 * round } else { 2 * (round - pairs) + 1 }
     }
 
-    /// Tells whether a user reads slowly: the last of them do.
+    /// Gives how many users read slowly.
+    fn slow_users(&self) -> usize {
+        (self.slow.share * self.users as f64).round() as usize
+    }
+
+    /// Tells whether a user reads slowly: one of each of the last pairs, so that somebody quick writes
+    /// to him. Where that is not enough, the others of the last pairs do, too.
     pub fn is_slow(&self, user: usize) -> bool {
-        user >= self.users - (self.slow.share * self.users as f64).round() as usize
+        let (pairs, slow) = (self.users / 2, self.slow_users());
+        let from_last = pairs - 1 - user / 2;
+        if user % 2 == 1 { from_last < slow } else { pairs + from_last < slow }
     }
 }
 
@@ -335,6 +368,41 @@ mod tests {
         }
         assert!(!of("idle", &["send.in_flight=1"]).sends_nothing());
         assert!(!of("login-storm", &["send.rate=0"]).says_nothing());
+    }
+
+    #[test]
+    fn only_pairs_at_a_rate_who_do_nothing_else_are_plain() {
+        let of = |name: &str, set: &str| Scenario::read(name, &[set.to_owned()]).unwrap();
+        assert!(of("pairs", "send.rate=500").is_plain());
+        assert!(of("pairs", "arrivals=even").is_plain() && of("pairs", "users=4").is_plain());
+        for more in ["devices=2", "receipts=read", "history=1", "logins=1", "drop_all_at_s=1"] {
+            assert!(!of("pairs", more).is_plain(), "{more}");
+        }
+        assert!(!of("pairs", "send.text_bytes=300").is_plain());
+        assert!(!of("pairs", "send.popular=2").is_plain() && !of("idle", "users=4").is_plain());
+    }
+
+    #[test]
+    fn those_who_read_slowly_are_written_to_by_those_who_do_not() {
+        let of = |share: f64| {
+            let slow = Slow { share, bytes_per_second: 1 };
+            let scenario = Scenario { users: 10, slow, ..Scenario::default() };
+            let slow = (0..10).filter(|user| scenario.is_slow(*user)).collect::<Vec<_>>();
+            (slow, scenario)
+        };
+        let (slow, scenario) = of(0.2);
+        assert_eq!(slow, [7, 9]);
+        assert!(slow.iter().all(|user| !scenario.is_slow(scenario.peer_of(*user))));
+        assert_eq!(of(0.7).0, [1, 3, 5, 6, 7, 8, 9], "more than there are pairs");
+        assert_eq!((of(0.0).0.len(), of(1.0).0.len()), (0, 10));
+    }
+
+    #[test]
+    fn a_share_of_slow_readers_that_is_nobody_is_refused() {
+        let of = |share| Scenario::read("slow-readers", &[format!("slow.share={share}")]);
+        assert!(of(0.005).is_ok(), "one of 200");
+        let error = of(0.002).unwrap_err().to_string();
+        assert!(error.contains("0.002") && error.contains("nobody"), "{error}");
     }
 
     #[test]

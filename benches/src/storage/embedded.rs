@@ -12,7 +12,7 @@ use super::model::{Later, Model, Reads, Rows};
 use super::rally::{commit_of, statements_of, ways};
 use super::world::{Said, World, me, peer};
 use crate::disk::bytes_of;
-use crate::people::Account;
+use crate::people::{Account, Cost};
 use crate::stop::Stop;
 
 /// Rows that counting reads at once.
@@ -50,7 +50,7 @@ impl<'a> Embedded<'a> {
     /// Makes one in a folder that does not exist yet, with the user's account in it.
     pub async fn make(folder: &Path, world: &'a World) -> Result<Self> {
         let running = Running::open(folder)?;
-        running.store.import_users(vec![Account::of(me()).row()]).await?;
+        running.store.import_users(vec![Account::of(me(), Cost::Least).row()]).await?;
         Ok(Self { folder: folder.to_owned(), world, running: Some(running) })
     }
 

@@ -38,7 +38,9 @@ use self::shared::Shared;
 use self::world::World;
 use crate::disk::folder;
 use crate::proc::Machine;
+use crate::run::Outputs;
 use crate::stop::{Stop, Stopped};
+use crate::version::VERSION;
 
 /// Measures what data models for a chat cost: the three that the prototype before Rally compared on
 /// paper, and Rally's own, all on one Cassandra; Rally's also on the store that a single node embeds.
@@ -122,11 +124,13 @@ pub struct StorageArgs {
 /// Runs the command.
 pub fn command(args: &StorageArgs, stop: &Stop) -> Result<bool> {
     let shapes = args.numbers.shapes()?;
+    Outputs { json: args.json.as_deref(), ..Outputs::default() }.try_out()?;
     let folder = folder(args.dir.as_ref())?;
     let patience = Duration::from_secs(args.patience);
     let measuring = Measuring { repeats: args.repeats, patience, stop };
     let mut document = Document {
         command: "storage",
+        version: VERSION.as_str(),
         machine: Machine::look(folder.path()),
         settings: format!("{}, {} repeats", args.numbers, args.repeats),
         sizes: Vec::new(),

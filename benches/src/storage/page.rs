@@ -29,6 +29,8 @@ pub struct Size {
 pub struct Document {
     /// Which command.
     pub command: &'static str,
+    /// Of which version of this program.
+    pub version: &'static str,
     /// On what machine.
     pub machine: Machine,
     /// With which settings, as one line.
@@ -181,6 +183,7 @@ mod tests {
         };
         Document {
             command: "storage",
+            version: "0.1.0",
             machine: Machine::look(Path::new("/")),
             settings: "as told".to_owned(),
             sizes: vec![Size { conversations: 1_000, messages: 10_190, lines: vec![line] }],

@@ -12,7 +12,7 @@ use super::database::Keyspace;
 use super::model::{Later, Model, Reads, Rows};
 use super::rally::{commit_of, statements_of, ways};
 use super::world::{Said, World, me};
-use crate::people::Account;
+use crate::people::{Account, Cost};
 use crate::stop::Stop;
 
 /// The tables that a message is in, each with a column of its key.
@@ -41,7 +41,7 @@ impl<'a> Shared<'a> {
             ..Options::default()
         });
         let store = store.await?;
-        store.import_users(vec![Account::of(me()).row()]).await?;
+        store.import_users(vec![Account::of(me(), Cost::Least).row()]).await?;
         Ok(Self { keyspace, world, store, begun: RefCell::default() })
     }
 }

@@ -10,7 +10,7 @@ use rally_schema::UserId;
 
 use super::{Subject, SubjectArgs};
 use crate::commits::Database;
-use crate::people::{Account, Door, user};
+use crate::people::{Account, Cost, Door, user};
 use crate::run::scenario::Scenario;
 use crate::server::{Server, Starting};
 use crate::stop::Stop;
@@ -38,7 +38,7 @@ pub fn start(
         keyspace: args.keyspace.clone(),
         ..Options::default()
     })?;
-    let users = accounts(&database, scenario.users)?;
+    let users = accounts(&database, scenario)?;
     std::fs::create_dir_all(folder)?;
     let nodes = nodes(args, folder)?;
     let users = cross(nodes[0].address, &users, scenario.users, stop)?;
@@ -47,10 +47,11 @@ pub fn start(
 }
 
 /// Makes accounts that no run had before: the database keeps what earlier ones wrote.
-fn accounts(database: &Database, talking: usize) -> Result<Vec<UserId>> {
+fn accounts(database: &Database, scenario: &Scenario) -> Result<Vec<UserId>> {
+    let (talking, cost) = (scenario.users, Cost::of(scenario));
     let first = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as usize * 1_000;
     let users: Vec<UserId> = (first..first + ACCOUNTS * talking).map(user).collect();
-    database.import(users.iter().map(|user| Account::of(*user).row()).collect())?;
+    database.import(users.iter().map(|user| Account::of(*user, cost).row()).collect())?;
     Ok(users)
 }
 

@@ -7,7 +7,7 @@ mod cluster;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use rally_schema::UserId;
 
@@ -15,12 +15,12 @@ use crate::child::Child;
 use crate::family::Family;
 use crate::http::Http;
 use crate::peer::Peer;
-use crate::people::{Account, user};
+use crate::people::{Account, Cost, user};
 use crate::proc::Pid;
 use crate::run::scenario::Scenario;
-use crate::scrape::Scrape;
 use crate::server::{RAISED, Server, ServerArgs};
 use crate::stop::Stop;
+use crate::version::VERSION;
 use crate::wire::Wire;
 use crate::wire::bare::Bare;
 use crate::wire::rally::Rally;
@@ -66,8 +66,8 @@ pub struct SubjectArgs {
     #[arg(long, value_name = "FILE", default_value = "target/xtask/peers/socketio.json")]
     pub peer: PathBuf,
     /// Where a server of Rally listens that runs already, on this machine: none is started. It needs
-    /// the accounts of `rally-bench accounts`, and limits that are wide enough. For several
-    /// generators at once; `add` makes one report of theirs.
+    /// the accounts of `rally-bench accounts` (with --usual-cost where the scenario has log-ins), and
+    /// limits that are wide enough. For several generators at once; `add` makes one report of theirs.
     #[arg(long, value_name = "HOST:PORT", value_parser = on_this_machine)]
     pub attach: Option<SocketAddr>,
     /// With --attach: the first of its users that this generator acts for.
@@ -76,6 +76,20 @@ pub struct SubjectArgs {
     /// With --attach: its process, whose CPU and memory are read; repeated, one for each of its nodes.
     #[arg(long = "pid", value_name = "PID", requires = "attach")]
     pub pids: Vec<u32>,
+    /// With --attach: begins to measure at this moment, in seconds since 1970, and with the ramp and the
+    /// warm-up as long before it. Several generators that are told the same measure the same time. All
+    /// connections must be open by then: else the run fails. For one run.
+    #[arg(long, value_name = "UNIX_SECONDS", requires = "attach")]
+    pub begin_at: Option<u64>,
+}
+
+/// Which of several generators this one is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Connections that are numbered before its own: those of other generators.
+    pub before: usize,
+    /// When it is to begin to measure, in seconds since 1970; nothing where it begins when it can.
+    pub begin_at_s: Option<u64>,
 }
 
 fn on_this_machine(text: &str) -> Result<SocketAddr, String> {
@@ -93,6 +107,10 @@ impl SubjectArgs {
     pub fn notes(&self) -> Vec<String> {
         let raised: Vec<&str> = RAISED.iter().map(|flag| flag.trim_start_matches("--")).collect();
         match self.attach {
+            Some(address) if self.pids.len() > 1 => vec![
+                format!("the server at {address} was running already"),
+                format!("`server:` has what {address} measured, of {} nodes", self.pids.len()),
+            ],
             Some(address) => vec![format!("the server at {address} was running already")],
             None => vec![format!("limits raised for the generator: {}", raised.join(", "))],
         }
@@ -115,8 +133,14 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// It would start servers of its own though one is named that runs.
-    pub fn check(self, args: &SubjectArgs) -> Result<()> {
+    /// It would start servers of its own though one is named that runs, or it has no such users.
+    pub fn check(self, args: &SubjectArgs, scenario: &Scenario) -> Result<()> {
+        ensure!(
+            self != Self::Commits || scenario.devices == 1,
+            "--on commits, devices = {}: it knows one connection of each user; leave it out, or set \
+             devices=1",
+            scenario.devices
+        );
         let Some(address) = args.attach.filter(|_| self != Self::Rally) else { return Ok(()) };
         bail!(
             "--on {} --attach {address}: it is started anew for each run; of nodes that run already, \
@@ -150,8 +174,8 @@ impl Kind {
                 Ok(described(address).unwrap_or_else(|| "unknown".to_owned()))
             }
             Self::Rally | Self::Cluster => args.server.version(),
-            Self::Socketio => Ok("of this checkout".to_owned()),
-            Self::Floor | Self::Commits => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+            Self::Socketio => Ok(Peer::read(&args.peer)?.version),
+            Self::Floor | Self::Commits => Ok(VERSION.clone()),
         }
     }
 
@@ -168,17 +192,18 @@ impl Kind {
                 let users = (args.first_user..args.first_user + scenario.users).map(user);
                 let wire = Rally::new(address, scenario, users.collect());
                 let families = args.pids.iter().map(|pid| Family(Pid(*pid))).collect();
+                let before = args.first_user * scenario.devices;
                 Ok(Subject {
-                    families,
-                    wire: Box::new(wire),
-                    metrics_at: Some(address),
-                    servers: Vec::new(),
-                    _child: None,
+                    probe: Probe { families, metrics_at: vec![address] },
+                    part: Part { before, begin_at_s: args.begin_at },
+                    ..Subject::of(Vec::new(), Box::new(wire))
                 })
             }
             Self::Rally => {
                 let users: Vec<UserId> = (0..scenario.users).map(user).collect();
-                let accounts: Vec<Account> = users.iter().copied().map(Account::of).collect();
+                let cost = Cost::of(scenario);
+                let accounts: Vec<Account> =
+                    users.iter().map(|user| Account::of(*user, cost)).collect();
                 Server::import(&args.server, folder, &accounts)?;
                 let server = Server::start(&args.server, folder)?;
                 let wire = Rally::new(server.address, scenario, users);
@@ -203,13 +228,9 @@ impl Kind {
                 let peer = Peer::read(&args.peer)?;
                 let crowd = Crowd::of(scenario)?;
                 crowd.register(peer.address)?;
-                Ok(Subject {
-                    families: peer.services,
-                    wire: Box::new(SocketIo::new(peer.address, crowd)),
-                    metrics_at: None,
-                    servers: Vec::new(),
-                    _child: None,
-                })
+                let wire = SocketIo::new(peer.address, crowd);
+                let probe = Probe { families: peer.services, metrics_at: Vec::new() };
+                Ok(Subject { probe, ..Subject::of(Vec::new(), Box::new(wire)) })
             }
             Self::Commits => {
                 let text_bytes = scenario.send.text_bytes.to_string();
@@ -230,38 +251,50 @@ fn described(server: SocketAddr) -> Option<String> {
 fn bare(arguments: &[&str], scenario: &Scenario, pings: bool) -> Result<Subject> {
     let (child, address) = Child::own(arguments)?;
     let wire = Bare::new(address, scenario, pings);
-    Ok(Subject {
-        families: vec![Family(child.pid())],
-        wire: Box::new(wire),
-        metrics_at: None,
-        servers: Vec::new(),
-        _child: Some(child),
-    })
+    let probe = Probe { families: vec![Family(child.pid())], metrics_at: Vec::new() };
+    Ok(Subject { probe, child: Some(child), ..Subject::of(Vec::new(), Box::new(wire)) })
+}
+
+/// What of a server is read while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// Its processes: the first of each that belongs to it.
+    pub families: Vec<Family>,
+    /// Where its nodes show their own figures.
+    pub metrics_at: Vec<SocketAddr>,
 }
 
 /// A server that runs.
 pub struct Subject {
-    /// Its processes: the first of each that belongs to it.
-    pub families: Vec<Family>,
+    /// What of it is read.
+    pub probe: Probe,
     /// How its clients speak.
     pub wire: Box<dyn Wire>,
-    /// Which of its nodes is asked for its own figures.
-    metrics_at: Option<SocketAddr>,
+    /// Which of its generators this one is.
+    pub part: Part,
     servers: Vec<Server>,
-    _child: Option<Child>,
+    child: Option<Child>,
 }
 
 impl Subject {
     /// Puts together what runs and how it is spoken to.
     fn of(servers: Vec<Server>, wire: Box<dyn Wire>) -> Self {
         let families = servers.iter().map(|server| Family(server.pid())).collect();
-        let metrics_at = servers.first().map(|server| server.address);
-        Self { families, wire, metrics_at, servers, _child: None }
+        let metrics_at = servers.iter().map(|server| server.address).collect();
+        let probe = Probe { families, metrics_at };
+        Self { probe, wire, part: Part::default(), servers, child: None }
     }
 
-    /// Reads its own metrics, if it has any; of several nodes the first one's.
-    pub fn metrics(&self) -> Result<Option<Scrape>> {
-        self.metrics_at.map(Scrape::of).transpose()
+    /// Says how the first of its processes ended that did so by itself.
+    pub fn ended(&mut self) -> Result<Option<String>> {
+        let own = self.servers.iter_mut().map(Server::ended);
+        let statuses = own.chain(self.child.iter_mut().map(Child::ended));
+        for status in statuses {
+            if let Some(status) = status? {
+                return Ok(Some(format!("ended by itself: {status}")));
+            }
+        }
+        Ok(None)
     }
 
     /// Has it leave cleanly, and waits.

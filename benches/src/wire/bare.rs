@@ -79,7 +79,7 @@ impl Wire for Bare {
             }
             false => {
                 text::write(number as usize, text_bytes, said);
-                tell(Heard::Message { text: said, id: 0 });
+                tell(Heard::Message { text: said, id: 0, stored: false });
             }
         });
         Ok(Next::Stay)

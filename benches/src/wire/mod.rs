@@ -78,6 +78,8 @@ pub enum Heard<'a> {
         text: &'a str,
         /// Its id, as above.
         id: u128,
+        /// Whether it is from what was stored, and not from what is being said now.
+        stored: bool,
     },
     /// A question was answered.
     Answered {

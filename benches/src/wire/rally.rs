@@ -26,7 +26,7 @@ use crate::wire::http::{self, Answer};
 use crate::wire::{Act, From, Heard, Line, Next, Wire};
 use crate::ws::{self, Event, Opcode, Reader};
 
-/// The problem with which discovery answers whoever is not let in yet.
+/// The problem with which discovery and log-ins answer whoever is not let in yet.
 const NOT_YET: &str = "urn:rally:problem:busy";
 
 const QUESTION: u64 = 1;
@@ -186,6 +186,10 @@ impl Rally {
             self.discover(line, out);
             return Ok(Next::Stay);
         }
+        if logs_in && status == 503 && body.contains(NOT_YET) {
+            // Too many passwords are being checked: people come back in a moment.
+            return Ok(Next::Ended);
+        }
         ensure!(status == 200, "{what} was answered with {status}: {body}");
         if logs_in {
             let token = serde_json::from_str::<people::Token>(&body).context("logging in")?;
@@ -237,7 +241,7 @@ impl Rally {
     ) -> Result<Next> {
         let me = self.users[line / self.devices].id;
         let client = &mut self.lines[line];
-        let mut message = |message: &rally_schema::frame::Message| {
+        let mut message = |message: &rally_schema::frame::Message, stored: bool| {
             if message.sender != me {
                 let Mark { conversation, id } =
                     Mark { conversation: message.conversation, id: message.id };
@@ -245,11 +249,11 @@ impl Rally {
                 after.mark = Some(Mark { conversation, id: newest });
             }
             let id = Uuid::from(message.id).as_u128();
-            tell(Heard::Message { text: &message.text, id });
+            tell(Heard::Message { text: &message.text, id, stored });
         };
         match frame {
             ServerFrame::Welcome(welcome) => self.time.hear(welcome.now),
-            ServerFrame::Message(one) => message(&one),
+            ServerFrame::Message(one) => message(&one, false),
             ServerFrame::History(page) => {
                 let question = page.r#ref.and_then(|r#ref| number(self.run ^ QUESTION, r#ref));
                 if let Some(question) = question {
@@ -257,7 +261,7 @@ impl Rally {
                 } else {
                     // A page that is loaded, or the window that replaces a cut one: oldest first,
                     // as they were sent.
-                    page.messages.iter().rev().for_each(message);
+                    page.messages.iter().rev().for_each(|one| message(one, true));
                     client.loading =
                         client.loading.saturating_sub(usize::from(page.r#ref.is_some()));
                     after.caught_up |= page.r#ref.is_some() && client.loading == 0;
@@ -467,6 +471,10 @@ mod tests {
         assert_eq!(next.unwrap(), Next::Stay);
         assert!(asked.starts_with("POST /api/discover"), "{asked}");
         assert!(feed("not-ready").0.unwrap_err().to_string().contains("503"));
+        let busy = (503, format!("{{\"type\":\"{NOT_YET}\"}}"));
+        rally.lines[0].stage = Stage::LogIn(Answer::default());
+        let next = rally.answered(0, busy, &mut Vec::new()).unwrap();
+        assert_eq!(next, Next::Ended, "a log-in is tried again later");
     }
 
     #[test]

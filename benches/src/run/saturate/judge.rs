@@ -45,14 +45,21 @@ fn bounds(run: &Measured) -> String {
     }
     let window = run.window_ns.max(1) as f64;
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    let all = (run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
+    // What else runs fills them as well: a database, a broker, another machine on the same processor.
+    let machine = run.processors.map_or(0, |all| all.busy_ns + all.stolen_ns);
+    let stolen = run.processors.map_or(0.0, |all| all.stolen_ns as f64 / window);
+    let all = machine.max(run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
     let busiest = run.server.busiest_thread.as_ref();
     if let Some(thread) = busiest.filter(|thread| thread.cpu_ns as f64 > BUSY * window) {
         let percent = thread.cpu_ns as f64 / window * 100.0;
         return format!("the server's {}: {percent:.0} % of a core", thread.name);
     }
     if all > BUSY * cores {
-        return format!("all {cores} cores: {all:.1} of them busy, the generator among them");
+        let own = (run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
+        return format!(
+            "all {cores} cores: {all:.1} of them busy or stolen ({stolen:.1}), with the server and the \
+             generator {own:.1}"
+        );
     }
     let mean = |of: &str| run.server.metrics.get(&format!("server: {of}, mean")).copied();
     match (mean("fsync"), mean("commit")) {
@@ -60,7 +67,9 @@ fn bounds(run: &Measured) -> String {
             format!("the disk: a sync takes {fsync:.1} ms of a commit's {commit:.1}")
         }
         (_, Some(commit)) => {
-            format!("the store: a commit takes {commit:.1} ms, and no core is busy")
+            format!(
+                "the store: a commit takes {commit:.1} ms, and of {cores} cores {all:.1} are busy"
+            )
         }
         _ => format!("none of the cores: {all:.1} of {cores} busy"),
     }
@@ -69,6 +78,7 @@ fn bounds(run: &Measured) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proc::Processors;
     use crate::run::measured::ThreadUse;
 
     /// A run in which so many of those due were acknowledged in a second, and p99 is 5 ms.
@@ -115,6 +125,22 @@ mod tests {
         run.balance.lost = 1;
         let tried = judge(1_000.0, &run, 10.0);
         assert!(tried.broken.unwrap().contains("lost 1") && !tried.misses.is_empty());
+    }
+
+    #[test]
+    fn cores_that_others_fill_are_busy_too() {
+        let cores = std::thread::available_parallelism().unwrap().get() as u64;
+        let mut run = kept(1_000, 1_100);
+        run.server.metrics.insert("server: commit, mean".to_owned(), 40.0);
+        let all = |busy_ns, stolen_ns| Some(Processors { busy_ns, stolen_ns, iowait_ns: 0 });
+        for (busy, stolen) in [(cores * 900_000_000, 0), (cores * 500_000_000, cores * 400_000_000)]
+        {
+            run.processors = all(busy, stolen);
+            let bounds = judge(1_100.0, &run, 10.0).bounds;
+            assert!(bounds.starts_with("all") && bounds.contains("cores"), "{bounds}");
+        }
+        run.processors = all(cores * 100_000_000, 0);
+        assert!(judge(1_100.0, &run, 10.0).bounds.starts_with("the store"));
     }
 
     #[test]

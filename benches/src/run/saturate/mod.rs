@@ -11,7 +11,7 @@ use clap::Args;
 
 use self::judge::judge;
 use self::search::{Found, RATES, search};
-use super::{BOTTLENECK, BROKEN, Outputs, once};
+use super::{BOTTLENECK, BROKEN, Outputs, STOPPED, once};
 use crate::disk::folder;
 use crate::proc::{Machine, room_for};
 use crate::report::{Report, shown};
@@ -22,9 +22,6 @@ use crate::subject::{Kind, SubjectArgs};
 /// Seconds that each rate is measured, unless somebody wants other ones.
 const SECONDS: u64 = 8;
 
-/// Ends a search that was stopped by Ctrl-C.
-const STOPPED: u8 = 130;
-
 /// Finds the highest rate of a scenario's sends at which a stated p99 of delivery holds.
 ///
 /// Doubles the rate until the promise breaks, then halves the distance (by ratio) until the bounds
@@ -33,11 +30,11 @@ const STOPPED: u8 = 130;
 /// that were due are acknowledged in time, and nothing is lost, doubled, out of order or unanswered.
 ///
 /// `highest rate that holds`, `lowest rate that does not`: with their p99, and why it does not.
-/// `bounded by`: what was busy at the rate that did not hold: a thread of the server, all cores,
-/// the disk's syncs, or the generator itself, in which case the figure is a lower bound only and
-/// the status is 3. Status 2 says that something was lost, doubled or out of order at some rate; a
-/// message that too much load leaves unanswered is no reason for it. Ctrl-C gives what was found
-/// until then, and status 130 where it would not be 2.
+/// `bounded by`: what was busy at the rate that did not hold: a thread of the server, all cores
+/// (whoever fills them, databases and brokers, too), the disk's syncs, or the generator itself, in
+/// which case the figure is a lower bound only and the status is 3. Status 2 says that something was
+/// lost, doubled or out of order at some rate; a message that too much load leaves unanswered is no
+/// reason for it. Ctrl-C gives what was found until then, and status 130 where it would not be 2.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct SaturateArgs {
@@ -104,7 +101,8 @@ pub fn command(args: &SaturateArgs, stop: &Stop) -> Result<ExitCode> {
         RATES.start(),
         RATES.end()
     );
-    args.on.check(&args.subject)?;
+    args.on.check(&args.subject, &scenario)?;
+    ensure!(args.subject.begin_at.is_none(), "--begin-at is one moment, a search has several runs");
     Outputs { json: args.json.as_deref(), ..Outputs::default() }.try_out()?;
     room_for(scenario.connections())?;
     let folder = folder(args.dir.as_ref())?;

@@ -200,17 +200,17 @@ impl SocketIo {
         let marks = self.marks_of(line) != (false, false);
         let me = &self.names[line / self.crowd.devices];
         let cursor = &mut self.lines[line].cursor;
-        let mut message = |message: &Message<'_>| {
+        let mut message = |message: &Message<'_>, stored: bool| {
             *cursor = (*cursor).max(Some(message.id));
             let newer = || gained.newest.as_ref().is_none_or(|(_, id)| *id < message.id);
             if marks && message.from != *me && newer() {
                 gained.newest = Some((message.from.clone().into_owned(), message.id));
             }
-            tell(Heard::Message { text: &message.text, id: message.id.into() });
+            tell(Heard::Message { text: &message.text, id: message.id.into(), stored });
         };
         match event {
-            Event::Message(one) => message(&one),
-            Event::Missed(page) => page.iter().for_each(message),
+            Event::Message(one) => message(&one, false),
+            Event::Missed(page) => page.iter().for_each(|one| message(one, true)),
             Event::Ready { cursor: newest } => {
                 *cursor = (*cursor).max(Some(newest));
                 if !gained.ready {

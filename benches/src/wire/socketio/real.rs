@@ -98,10 +98,11 @@ fn two_people_write_are_answered_come_back_and_have_missed_nothing() {
     people.does(ana, Act::Watch { user: 1 });
     people.does(ana, Act::Send { seq: 1, to: 1, text: "hello \"Ben\", ❤" });
     let acked = people.hears(ana, "Acked { seq: 1, ");
-    let id = acked.rsplit("id: ").next().unwrap();
+    let id = acked.rsplit("id: ").next().unwrap().trim_end_matches(" }");
     for line in [ben, ana_too] {
         let message = people.hears(line, "Message");
-        assert_eq!(message, format!(r#"Message {{ text: "hello \"Ben\", ❤", id: {id}"#));
+        let pushed = format!(r#"Message {{ text: "hello \"Ben\", ❤", id: {id}, stored: false }}"#);
+        assert_eq!(message, pushed);
     }
     people.hears(ana, r#"Noticed("receipts")"#);
     people.does(ana, Act::Type { to: 1 });

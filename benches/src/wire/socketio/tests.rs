@@ -100,9 +100,9 @@ fn bytes_may_be_cut_anywhere() {
         log_in(&mut clients, ANA);
         let (heard, said, next) = feed(&mut clients, ANA, &bytes, piece);
         let expected = [
-            r#"Message { text: "early", id: 8 }"#,
+            r#"Message { text: "early", id: 8, stored: false }"#,
             "Open",
-            r#"Message { text: "mine \"too\"", id: 9 }"#,
+            r#"Message { text: "mine \"too\"", id: 9, stored: false }"#,
             r#"Noticed("receipts")"#,
             "Acked { seq: 123, id: 10 }",
             r#"Refused { seq: 124, code: "unknown_user" }"#,
@@ -144,7 +144,11 @@ fn a_device_that_returns_names_the_newest_id_it_knows_and_sends_again_what_is_op
     let (heard, said, _) = feed(&mut clients, ANA, &all, all.len());
     assert_eq!(
         heard,
-        [r#"Message { text: "a", id: 12 }"#, r#"Message { text: "b", id: 13 }"#, "Open"]
+        [
+            r#"Message { text: "a", id: 12, stored: true }"#,
+            r#"Message { text: "b", id: 13, stored: true }"#,
+            "Open"
+        ]
     );
     let mark = r#"42["mark",{"delivered":13,"peer":"user000001","read":13}]"#;
     assert_eq!(said, [r#"40{"token":"t","cursor":7}"#, &lost, mark]);
