@@ -95,7 +95,8 @@ fn up(checkout: &Checkout, scrypt_cost: u32) -> anyhow::Result<SocketAddr> {
     let begun = Instant::now();
     chat.start()?;
     chat.wait(begun)?;
-    let written = write_place(home.join("socketio.json"), &[&chat, &database])?;
+    let version = format!("{}, {}", socketio::version(checkout), postgresql::version(&home));
+    let written = write_place(home.join("socketio.json"), &[&chat, &database], &version)?;
     println!("where it listens and its processes: {}", written.display());
     Ok(chat.answers)
 }
@@ -124,12 +125,16 @@ fn home(checkout: &Checkout) -> PathBuf {
     checkout.kept("peers")
 }
 
-/// Writes what a load tester wants to know of a peer: where the first of its services listens, and
-/// the processes of all. What these have started in turn belongs to them.
-fn write_place(file: PathBuf, services: &[&Service]) -> anyhow::Result<PathBuf> {
+/// Writes what a load tester wants to know of a peer: where the first of its services listens, the
+/// processes of all, and of which versions they are. What these have started in turn belongs to them.
+fn write_place(file: PathBuf, services: &[&Service], version: &str) -> anyhow::Result<PathBuf> {
     let pids = services.iter().filter_map(|service| service.process.pid());
     let pids: Vec<String> = pids.map(|pid| pid.as_raw_nonzero().to_string()).collect();
     let (address, pids) = (services[0].answers, pids.join(","));
-    fs::write(&file, format!("{{\"address\":\"{address}\",\"pids\":[{pids}]}}\n"))?;
+    // Programs say their versions in plain words.
+    let version = version.replace(['"', '\\'], "");
+    let place =
+        format!("{{\"address\":\"{address}\",\"pids\":[{pids}],\"version\":\"{version}\"}}\n");
+    fs::write(&file, place)?;
     Ok(file)
 }

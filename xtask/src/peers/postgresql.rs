@@ -65,6 +65,14 @@ pub fn start(home: &Path) -> anyhow::Result<Service> {
     Ok(service)
 }
 
+/// Says of which version it is.
+pub fn version(home: &Path) -> String {
+    let ask = |programs: PathBuf| {
+        call::ask(call::program(programs.join("postgres"), home).arg("--version"))
+    };
+    programs().and_then(ask).unwrap_or_else(|| "PostgreSQL of an unknown version".to_owned())
+}
+
 /// Gives it as it may run, without the means to start it.
 pub fn known(home: &Path) -> Service {
     Service {

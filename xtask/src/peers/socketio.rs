@@ -30,6 +30,15 @@ pub fn service(checkout: &Checkout, home: &Path, scrypt_cost: u32) -> anyhow::Re
     Ok(service)
 }
 
+/// Says of which versions node and its packages are.
+pub fn version(checkout: &Checkout) -> String {
+    const ASK: &str = "const of = (name) => JSON.parse(require('fs')\
+        .readFileSync(`node_modules/${name}/package.json`)).version;\
+        console.log(`socket.io ${of('socket.io')}, node ${process.version}`)";
+    let said = call::ask(call::program("node", &folder(checkout)).args(["-e", ASK]));
+    said.unwrap_or_else(|| "socket.io and node of unknown versions".to_owned())
+}
+
 /// Gives it as it may run, without the means to start it.
 pub fn known(home: &Path) -> Service {
     Service {
