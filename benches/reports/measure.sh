@@ -89,7 +89,8 @@ for part in $parts; do
         measure half-saturation rally pairs --rate "${rate:?saturation.json names no rate}"
         ;;
     idle) measure idle-18000 rally,floor idle --users 18000 ;;
-    reconnect) measure reconnect-10000 rally reconnect-storm --users 10000 ;;
+    # Everybody is dropped after 10 s.
+    reconnect) (seconds=20 && measure reconnect-10000 rally reconnect-storm --users 10000) ;;
     nodes) measure nodes-1000 cluster,commits,floor pairs --rate 1000 --no-sync ;;
     storage)
         "$bench" storage --cassandra 127.0.0.1:9042 --data .rally/services/cassandra-1/data --json "$reports/storage.json"

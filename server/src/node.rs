@@ -179,8 +179,9 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     Ok(Running { address, settings, node, workers, server: handle, keep })
 }
 
-/// Connections that are left for requests where sessions have taken all others.
-const REQUESTS: usize = 1_024;
+/// Connections that are left for requests where sessions have taken all others. With the files that
+/// are kept for the store that leaves 18,000 sessions to a process that may have 20,000 files.
+const REQUESTS: usize = 960;
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
 /// than on two, for the wake-ups across threads, and one thread carries some 20,000 messages
