@@ -17,8 +17,8 @@ const START: Duration = Duration::from_secs(180);
 
 /// After how long without a word in its log one that is started again is taken to hang. A node of
 /// RabbitMQ that was killed and comes back while all cores are busy may wait for the others for ever,
-/// and so may the next attempt; systemd would start it again each time, too. One of Cassandra that reads what an hour has left in its
-/// commit log says so, file by file.
+/// and so may the next attempt; systemd would start it again each time, too. One of Cassandra that
+/// reads what an hour has left in its commit log says so, file by file.
 const SILENCE: Duration = Duration::from_secs(75);
 
 /// How long one that is started again may take, however much it says.
