@@ -139,7 +139,8 @@ impl Router {
             user,
             node,
             shared,
-            sessions: Vec::new(),
+            // Most have one device open: room for four would be kept for each of them.
+            sessions: Vec::with_capacity(1),
             edges: Edges::default(),
             tenure,
             looks: None,

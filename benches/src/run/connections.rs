@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -30,19 +30,23 @@ pub(super) const SIP_NS: u64 = 100_000_000;
 /// Bytes that the kernel may hold for a slow client.
 const SLOW_HOLDS: usize = 4_096;
 
-/// Connections from one source address: the kernel has about 28,000 ports for each.
-const OF_A_SOURCE: usize = 20_000;
+/// Connections from one source address. The kernel has about 28,000 ports for each, keeps those of
+/// ended connections for a minute, and searches the longer the fewer are left: 18,000 from one
+/// address took 14 s to open, most of it spent there.
+const OF_A_SOURCE: usize = 1_000;
 
-/// The addresses from which later connections come: 127.0.1.1 and those after it, up to the last but
-/// one that is this machine's.
+/// The addresses that connections come from: those from 127.0.1.0 on that are this machine's.
 const SOURCES: (u32, usize) = (0x7f00_0100, 0xff_fe00);
 
-/// Gives the source address of a connection, counted over all generators, so that no two of them share
-/// the ports of one; the kernel's choice for the first ones.
-fn source_of(nth: usize) -> Option<Ipv4Addr> {
+/// Addresses from the first one of a process to the first one of the next: room for more connections
+/// than a process has, so that generators of one server, and a run after another, share none.
+const OF_A_PROCESS: usize = 64;
+
+/// Gives the source address of a connection; the kernel's choice where there is but one (`::1`).
+fn source_of(line: usize, process: u32, to: IpAddr) -> Option<Ipv4Addr> {
     let (first, count) = SOURCES;
-    let of = nth / OF_A_SOURCE % count;
-    (of > 0).then(|| Ipv4Addr::from(first + of as u32))
+    let nth = (process as usize * OF_A_PROCESS + line / OF_A_SOURCE) % count;
+    to.is_ipv4().then(|| Ipv4Addr::from(first + nth as u32))
 }
 
 /// One connection.
@@ -138,7 +142,7 @@ impl Engine<'_> {
     ///
     /// It has passed, or not all connections are open at it.
     pub(super) fn wait_for_begin(&mut self, stop: &Stop) -> Result<()> {
-        let Some(begin_s) = self.part.begin_at_s else { return Ok(()) };
+        let Some(begin_s) = self.begin_at_s else { return Ok(()) };
         let ramp_at =
             begin_s.saturating_mul(1_000).saturating_sub(self.course.begin_ns() / 1_000_000);
         let left = |now_ms: u64| ramp_at.checked_sub(now_ms);
@@ -166,7 +170,7 @@ impl Engine<'_> {
 
     pub(super) fn dial(&mut self, line: Line, address: SocketAddr) -> Result<()> {
         let slow = self.scenario.is_slow(line / self.scenario.devices);
-        let source = source_of(self.part.before + line);
+        let source = source_of(line, std::process::id(), address.ip());
         let how = Dial { source, holds: slow.then_some(SLOW_HOLDS) };
         match self.fleet.dial(line, address, how) {
             // Of a server that is gone the kernel may say so at once.
@@ -253,21 +257,28 @@ impl Engine<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]
     fn generators_of_one_server_do_not_share_the_ports_of_an_address() {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
         let mut of_a_source = std::collections::HashMap::<_, usize>::new();
-        // Two of 18,000 connections each, and one far away.
-        for before in [0, 18_000, 9_000_000_000] {
-            (before..before + 18_000)
-                .for_each(|nth| *of_a_source.entry(source_of(nth)).or_default() += 1);
+        for process in [4_194_303, 4_194_304, 1, 2] {
+            (0..18_000).for_each(|line| {
+                *of_a_source.entry(source_of(line, process, here)).or_default() += 1;
+            });
         }
-        assert!(of_a_source.values().all(|count| *count <= OF_A_SOURCE), "{of_a_source:?}");
-        assert_eq!(source_of(19_999), None);
-        assert_eq!(source_of(20_000), Some(Ipv4Addr::new(127, 0, 1, 1)));
-        assert_eq!(source_of(6_000_000), Some(Ipv4Addr::new(127, 0, 2, 44)));
-        assert!(of_a_source.keys().flatten().all(Ipv4Addr::is_loopback));
+        assert!(of_a_source.values().all(|count| *count == OF_A_SOURCE), "{of_a_source:?}");
+        assert!(of_a_source.keys().all(|source| source.is_some_and(|ip| ip.is_loopback())));
+        assert_eq!(source_of(999, 0, here), Some(Ipv4Addr::new(127, 0, 1, 0)));
+        assert_eq!(source_of(1_000, 4, here), Some(Ipv4Addr::new(127, 0, 2, 1)));
+    }
+
+    #[test]
+    fn to_a_server_of_ipv6_the_kernel_chooses_the_source() {
+        assert_eq!(source_of(0, 7, Ipv6Addr::LOCALHOST.into()), None);
     }
 
     #[test]

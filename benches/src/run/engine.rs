@@ -23,7 +23,7 @@ use crate::run::readings::Reading;
 use crate::run::scenario::Scenario;
 use crate::run::timetable::{Course, Timetable, wait};
 use crate::stop::Stop;
-use crate::subject::{Part, Probe};
+use crate::subject::Probe;
 use crate::wire::text::{self, Whose, whose};
 use crate::wire::{Act, From, Heard, Line, Next, Wire};
 
@@ -65,7 +65,8 @@ pub struct Engine<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) wire: &'a mut dyn Wire,
     pub(super) probe: &'a Probe,
-    pub(super) part: Part,
+    /// When to begin to measure, in seconds since 1970.
+    pub(super) begin_at_s: Option<u64>,
     pub(super) course: Course,
     pub(super) fleet: Fleet,
     pub(super) clients: Vec<Client>,
@@ -99,13 +100,13 @@ impl<'a> Engine<'a> {
         scenario: &'a Scenario,
         wire: &'a mut dyn Wire,
         probe: &'a Probe,
-        part: Part,
+        begin_at_s: Option<u64>,
     ) -> Result<Self> {
         Ok(Self {
             scenario,
             wire,
             probe,
-            part,
+            begin_at_s,
             course: Course::of(scenario),
             fleet: Fleet::new()?,
             clients: (0..scenario.connections()).map(|_| Client::default()).collect(),
@@ -506,7 +507,7 @@ mod tests {
         std::thread::spawn(move || sleeps.wait().unwrap());
         let scenario = idle(1);
         let mut wire = Bare::new(silent(), &scenario, true);
-        let engine = Engine::new(&scenario, &mut wire, &probe, Part::default()).unwrap();
+        let engine = Engine::new(&scenario, &mut wire, &probe, None).unwrap();
         let seen = engine.run(&Stop::default()).unwrap();
         assert!(seen.server.ended && !seen.server.is_known());
         assert_eq!((seen.connections, seen.absent), (2, 0));
@@ -517,9 +518,10 @@ mod tests {
     fn several_generators_begin_to_measure_at_the_moment_that_they_are_told() {
         let (scenario, probe) = (idle(1), Probe::default());
         let begun = |begin_at_s| {
-            let part = Part { begin_at_s: Some(begin_at_s), ..Part::default() };
             let mut wire = Bare::new(silent(), &scenario, true);
-            Engine::new(&scenario, &mut wire, &probe, part).unwrap().run(&Stop::default())
+            Engine::new(&scenario, &mut wire, &probe, Some(begin_at_s))
+                .unwrap()
+                .run(&Stop::default())
         };
         let at_s = now_ms() / 1_000 + 2;
         let begun_ms = begun(at_s).unwrap().begun_unix_ms.unwrap();

@@ -355,8 +355,8 @@ fn once(
 
 /// Runs the scenario.
 fn watched(subject: &mut Subject, scenario: &Scenario, stop: &Stop) -> Result<Measured> {
-    let Subject { wire, probe, part, .. } = subject;
-    Engine::new(scenario, &mut **wire, probe, *part)?.run(stop)
+    let Subject { wire, probe, begin_at_s, .. } = subject;
+    Engine::new(scenario, &mut **wire, probe, *begin_at_s)?.run(stop)
 }
 
 #[cfg(test)]

@@ -83,15 +83,6 @@ pub struct SubjectArgs {
     pub begin_at: Option<u64>,
 }
 
-/// Which of several generators this one is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Part {
-    /// Connections that are numbered before its own: those of other generators.
-    pub before: usize,
-    /// When it is to begin to measure, in seconds since 1970; nothing where it begins when it can.
-    pub begin_at_s: Option<u64>,
-}
-
 fn on_this_machine(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(address),
@@ -192,10 +183,9 @@ impl Kind {
                 let users = (args.first_user..args.first_user + scenario.users).map(user);
                 let wire = Rally::new(address, scenario, users.collect());
                 let families = args.pids.iter().map(|pid| Family(Pid(*pid))).collect();
-                let before = args.first_user * scenario.devices;
                 Ok(Subject {
                     probe: Probe { families, metrics_at: vec![address] },
-                    part: Part { before, begin_at_s: args.begin_at },
+                    begin_at_s: args.begin_at,
                     ..Subject::of(Vec::new(), Box::new(wire))
                 })
             }
@@ -270,8 +260,8 @@ pub struct Subject {
     pub probe: Probe,
     /// How its clients speak.
     pub wire: Box<dyn Wire>,
-    /// Which of its generators this one is.
-    pub part: Part,
+    /// When to begin to measure, in seconds since 1970; nothing where that is as soon as possible.
+    pub begin_at_s: Option<u64>,
     servers: Vec<Server>,
     child: Option<Child>,
 }
@@ -282,7 +272,7 @@ impl Subject {
         let families = servers.iter().map(|server| Family(server.pid())).collect();
         let metrics_at = servers.iter().map(|server| server.address).collect();
         let probe = Probe { families, metrics_at };
-        Self { probe, wire, part: Part::default(), servers, child: None }
+        Self { probe, wire, begin_at_s: None, servers, child: None }
     }
 
     /// Says how the first of its processes ended that did so by itself.
