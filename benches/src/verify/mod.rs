@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rally_proof::history::Device;
+use rally_proof::phone::Gaps;
 use rally_proof::{History, Span, file};
 use rally_schema::UserId;
 use tempfile::NamedTempFile;
@@ -66,6 +67,11 @@ pub struct VerifyArgs {
     /// Devices of each user
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
     devices: u8,
+
+    /// How many of them have one more device, which is away for as long as devices come and go: what it
+    /// missed is more than a catch-up hands out, when that was long enough
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    travellers: u64,
 
     /// What all users want together, a second
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -145,7 +151,7 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let accounts = args.accounts.as_deref().map(accounts::read).transpose()?;
     let users = accounts.as_ref().map_or(args.users as usize, Vec::len);
-    let devices = users * usize::from(args.devices);
+    let devices = users * usize::from(args.devices) + users.min(args.travellers as usize);
     // What a device left without a word stays open for a while.
     room_for(2 * devices)?;
     let kept = args.history.as_deref().map(Kept::begin).transpose()?;
@@ -212,20 +218,26 @@ async fn run(
     let mut dice = Dice::new(seed);
     let people = accounts::log_in(accounts, args.users, &site, stop).await?;
     let users: Vec<UserId> = people.iter().map(|(user, _)| *user).collect();
+    let mut line = |user: &UserId, number: u8, token: &String| {
+        let device = Device { user: *user, number };
+        let (site, record) = (site.clone(), record.clone());
+        let wrong_by_ms = workload::wrong_clock(&mut dice);
+        Rc::new(Line::new(device, wrong_by_ms, token.clone(), site, record))
+    };
     let mut lines = Vec::new();
     for (user, token) in &people {
-        for number in 0..args.devices {
-            let device = Device { user: *user, number };
-            let (site, record) = (site.clone(), record.clone());
-            let wrong_by_ms = workload::wrong_clock(&mut dice);
-            lines.push(Rc::new(Line::new(device, wrong_by_ms, token.clone(), site, record)));
-        }
+        lines.extend((0..args.devices).map(|number| line(user, number, token)));
     }
-    let mut tasks: Vec<_> = lines.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
+    let travelling = people.iter().take(args.travellers as usize);
+    let travellers: Vec<Rc<Line>> =
+        travelling.map(|(user, token)| line(user, args.devices, token)).collect();
+    let everybody: Vec<Rc<Line>> = lines.iter().chain(&travellers).cloned().collect();
+    let mut tasks: Vec<_> =
+        everybody.iter().map(|line| actix_rt::spawn(line.clone().run())).collect();
     let late = Rc::new(Late::default());
     tasks.push(actix_rt::spawn(late.clone().watch(record.clone())));
     let patience = Duration::from_secs(args.rest_seconds);
-    if let Some(who) = rest::all(&lines, &record, patience).await {
+    if let Some(who) = rest::all(&everybody, &record, patience).await {
         bail!("{who}, before anything was done");
     }
 
@@ -241,6 +253,8 @@ async fn run(
     let from_ms = record.now_ms();
     load.run(args.calm_seconds, Mishaps::SlowReaders, &Cell::new(true), &mut dice).await;
     let calm = Span { from_ms, to_ms: record.now_ms() };
+    let before: Vec<Gaps> = travellers.iter().map(|line| line.phone.borrow().gaps()).collect();
+    travellers.iter().for_each(|line| line.set_online(false));
     let done = Cell::new(false);
     let faults = async {
         let faults = plan.run(CALM, &record, stop).await;
@@ -249,15 +263,24 @@ async fn run(
     };
     let (Done { spans: mut stalls, failed }, ()) =
         futures_util::join!(faults, load.run(args.seconds, Mishaps::All, &done, &mut dice));
-    let mut restless = rest::all(&lines, &record, patience).await;
+    let away_s = (record.now_ms() - calm.to_ms) / 1_000;
+    travellers.iter().for_each(|line| line.set_online(true));
+    let mut restless = rest::all(&everybody, &record, patience).await;
     if restless.is_none() {
-        restless = rest::absence(&lines, &users, &record, patience).await;
+        restless = rest::absence(&everybody, &users, &record, patience).await;
+    }
+    for (line, before) in travellers.iter().zip(before) {
+        let (device, Gaps { resets, cuts }) = (line.device(), line.phone.borrow().gaps());
+        let (resets, cuts) = (resets - before.resets, cuts - before.cuts);
+        tell(&format!(
+            "{device} was away for {away_s} s: {resets} resets, {cuts} conversations cut"
+        ));
     }
     let (stored, unread) = rest::read_back(&people, &site, patience).await;
     tasks.iter().for_each(|task| task.abort());
     stalls.extend(late.spans());
     let history = History {
-        views: lines.iter().flat_map(|line| line.phone.borrow().views()).collect(),
+        views: everybody.iter().flat_map(|line| line.phone.borrow().views()).collect(),
         stored,
         entries: record.entries.take(),
         calm: vec![calm],
