@@ -63,6 +63,26 @@ impl Args {
     }
 }
 
+/// What cargo is told for the checker, and for the faults under load.
+const CHECKER: [&str; 4] = ["--release", "--quiet", "--package", "rally-bench"];
+const FAULTS: [&str; 5] = ["--release", "--package", "rally-server", "--test", "faults"];
+
+/// Builds what the parts run, so that no compiler works beside a cluster that is judged.
+fn build(checkout: &Checkout, args: &Args) -> anyhow::Result<()> {
+    let is_asked = |part| args.time(part).is_some();
+    let cargo = |what: &[&str]| call::run(call::cargo(checkout.root()).args(what));
+    if is_asked(Part::Verify) {
+        cargo(&[&["build"], &CHECKER[..]].concat())?;
+    }
+    if is_asked(Part::Faults) {
+        cargo(&[&["test", "--no-run"], &FAULTS[..]].concat())?;
+    }
+    if is_asked(Part::Simulation) {
+        cargo(&[&["build"], &simulate::BUILD[..]].concat())?;
+    }
+    Ok(())
+}
+
 /// How often the memory of nodes is looked at while they are checked.
 const LOOKS: u32 = 24;
 
@@ -100,6 +120,7 @@ struct Night<'a> {
 pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
     let folder = checkout.root().join("target/night");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    build(checkout, args)?;
     let mut night = Night { checkout, results: Vec::new() };
     services::stop(checkout, true)?;
 
@@ -152,8 +173,7 @@ impl Night<'_> {
         test.env("RALLY_TEST_FAULTS", "3").env("RALLY_TEST_PAUSE", "40");
         test.envs(more.iter().copied());
         // Not for the servers' sake: the thousands of clients should not be what is slow.
-        test.args(["test", "--release", "-p", "rally-server", "--test", "faults"]);
-        test.args(["--", "--ignored"]);
+        test.arg("test").args(FAULTS).args(["--", "--ignored"]);
         test.args(["--nocapture", "--test-threads=1", "--skip", but]);
         self.part(name, test, |line| {
             let begins = ["test ", "refused, each"].iter().any(|word| line.starts_with(word));
@@ -171,7 +191,7 @@ impl Night<'_> {
         let checkout = self.checkout;
         cluster::with_three(checkout, up.clone(), &flags, |urls| {
             let mut bench = call::cargo(checkout.root());
-            bench.args(["run", "--release", "-q", "-p", "rally-bench", "--", "verify"]);
+            bench.arg("run").args(CHECKER).args(["--", "verify"]);
             bench.args(urls).args(["--faults", &faults, "--brokers=3", "--stores=3"]);
             bench.args([&format!("--seconds={}", time.as_secs()), &format!("--seed={seed}")]);
             bench.args(["--history", "target/night/verify.jsonl"]);
