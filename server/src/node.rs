@@ -396,6 +396,10 @@ impl NodeControl for Control {
         self.node.metrics.incidents.newest_first()
     }
 
+    fn store_failed(&self, what: &str, why: &str) {
+        self.node.store_failed(what, &why);
+    }
+
     fn page_origins(&self) -> Vec<String> {
         self.node.page_origins()
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::web;
@@ -88,8 +88,8 @@ fn life(node: &str) -> Life {
     Life { node: node.parse().unwrap(), generation: 1 }
 }
 
-/// A node that hears these lives, and does nothing.
-struct Hears(Vec<Member>);
+/// A node that hears these lives, and does nothing but to note what its store failed at.
+struct Hears(Vec<Member>, Mutex<Vec<String>>);
 
 impl Hears {
     fn all(nodes: &[&str]) -> Self {
@@ -99,7 +99,7 @@ impl Hears {
             let (life, sessions, clock_ms) = (life(node), 3, 0);
             Member::new(Card { life, status, roles, address, version, sessions, clock_ms }, 0)
         };
-        Self(nodes.iter().map(member).collect())
+        Self(nodes.iter().map(member).collect(), Mutex::default())
     }
 }
 
@@ -143,6 +143,10 @@ impl NodeControl for Hears {
         Vec::new()
     }
 
+    fn store_failed(&self, what: &str, why: &str) {
+        self.1.lock().unwrap().push(format!("{what}: {why}"));
+    }
+
     fn page_origins(&self) -> Vec<String> {
         Vec::new()
     }
@@ -160,8 +164,9 @@ impl NodeControl for Hears {
     }
 }
 
-/// Asks a node that hears itself and another one; gives the status and what is said.
-async fn ask(path: &str) -> (u16, Value) {
+/// Asks a node that hears itself and another one; gives the status, what is said, and what the node
+/// noted of its store.
+async fn ask(path: &str) -> (u16, Value, Vec<String>) {
     let values = BTreeMap::from([("admin_token", TOKEN.to_owned())]);
     let config = Config::load(Flags { values, file: None }, []).unwrap();
     let (store, clock) = (Arc::new(Away), Clock::machine(0, 7, 1_000));
@@ -169,7 +174,7 @@ async fn ask(path: &str) -> (u16, Value) {
     let mut registry = Registry::default();
     let metrics = (HttpMetrics::new(&mut registry), Arc::new(registry));
     let (settings, node) = (Arc::new(config.settings), Arc::new(Hears::all(&["here", "other"])));
-    let state = HttpState::new(settings, store, clock, tickets, node, metrics);
+    let state = HttpState::new(settings, store, clock, tickets, node.clone(), metrics);
     let app = init_service(http::app(web::Data::new(state))).await;
     let request = TestRequest::get()
         .uri(path)
@@ -177,12 +182,14 @@ async fn ask(path: &str) -> (u16, Value) {
         .insert_header(("authorization", format!("Bearer {TOKEN}")))
         .to_request();
     let answer = call_service(&app, request).await;
-    (answer.status().as_u16(), read_body_json(answer).await)
+    let (status, said) = (answer.status().as_u16(), read_body_json(answer).await);
+    let noted = node.1.lock().unwrap().clone();
+    (status, said, noted)
 }
 
 #[actix::test]
 async fn the_nodes_that_are_heard_are_listed_and_what_the_store_has_of_them_is_not() {
-    let (status, said) = ask("/admin/nodes").await;
+    let (status, said, _) = ask("/admin/nodes").await;
     assert_eq!((status, &said["asked"]), (200, &json!("here@1")), "{said}");
     let unread = said["unread"].as_str().unwrap();
     assert!(unread.contains("no connection"), "{unread}");
@@ -198,6 +205,10 @@ async fn the_nodes_that_are_heard_are_listed_and_what_the_store_has_of_them_is_n
 
 #[actix::test]
 async fn where_a_user_is_placed_is_not_known_and_that_is_said() {
-    let (status, said) = ask("/admin/place/ana").await;
+    let (status, said, noted) = ask("/admin/place/ana").await;
     assert_eq!((status, &said["type"]), (503, &json!("urn:rally:problem:store")), "{said}");
+    assert!(!said.to_string().contains("no connection"), "{said}");
+    let [noted] = &noted[..] else { panic!("{noted:?}") };
+    assert!(noted.contains("a request could not be answered"), "{noted}");
+    assert!(noted.contains("no connection"), "{noted}");
 }

@@ -304,7 +304,7 @@ impl Node {
     }
 
     /// Notes and logs that the store did not do what it was asked.
-    pub(crate) fn store_failed(&self, what: &str, error: &dyn fmt::Display) {
+    pub fn store_failed(&self, what: &str, error: &dyn fmt::Display) {
         self.metrics.incidents.store_failed(self.clock.now_ms(), what, error);
     }
 

@@ -11,7 +11,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, ResponseError};
+use actix_web::{Error, HttpRequest, HttpResponse};
 
 use super::admin::ADMIN;
 use super::caller::{has_authorization, is_unsafe, state_of};
@@ -67,7 +67,7 @@ pub async fn admit(
                 Err(late().into())
             }
         },
-        Err(problem) => Ok(request.into_response(problem.error_response())),
+        Err(problem) => Ok(request.into_response(HttpResponse::from_error(problem))),
     };
     // Whichever rate it was: of an address, of a user, of log-ins.
     if matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS) {

@@ -1,7 +1,7 @@
 //! The outermost layer but one: a span and two metrics a request.
 //!
 //! Names routes by their pattern, never by path: a path may name a user, and there is no end
-//! of paths. Knows nothing of what is answered.
+//! of paths. Of what is answered it knows what the store failed at: that is told once for all who ask.
 
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
@@ -10,6 +10,7 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use tracing::{Instrument, field};
 
+use super::Problem;
 use super::caller::state_of;
 use super::metrics::{Answered, Asked};
 
@@ -27,6 +28,10 @@ pub async fn measure(
     let status = answer.status().as_u16();
     span.record("route", &route);
     span.record("status", status);
+    let failed = answer.response().error().and_then(|error| error.as_error::<Problem>());
+    if let Some(cause) = failed.and_then(Problem::cause) {
+        span.in_scope(|| state.node.store_failed("a request could not be answered", cause));
+    }
     let took_us = state.clock.monotonic_us().saturating_sub(begun_us);
     span.in_scope(|| tracing::debug!(took_us, "answered"));
     let metrics = &state.metrics;

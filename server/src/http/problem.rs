@@ -1,8 +1,8 @@
 //! What goes wrong over HTTP, as `application/problem+json` (RFC 9457).
 //!
 //! One table of stable names. Whatever actix answers by itself (an unknown path, a body that
-//! is no JSON) is turned into the same shape by `dress.rs`. A fault of the server's is
-//! logged here and leaves as `internal`, without its cause.
+//! is no JSON) is turned into the same shape by `dress.rs`. A fault of the store's leaves without its
+//! cause, which `measure.rs` tells to whoever looks after the node.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -104,6 +104,8 @@ pub struct Problem {
     detail: String,
     retry_after_s: Option<u64>,
     allow: Option<&'static str>,
+    /// What the store failed at.
+    cause: Option<String>,
 }
 
 /// A problem as it is sent.
@@ -125,7 +127,17 @@ pub struct ProblemBody {
 impl Problem {
     /// Makes a problem; `detail` names the value and what to do.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after_s: None, allow: None }
+        Self { kind, detail: detail.into(), retry_after_s: None, allow: None, cause: None }
+    }
+
+    /// Keeps what the asker is not told.
+    fn because(self, cause: &StoreError) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
+    }
+
+    /// Gives what the store failed at, which the asker is not told.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// Says when asking again can succeed.
@@ -215,12 +227,11 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Busy => Self::new(Kind::Busy, error.to_string()).retry_after(1),
             StoreError::Unknown(_) | StoreError::Read(_) => {
-                tracing::error!(%error, "the store failed a request");
-                Self::new(Kind::Store, "the store did not answer: try again").retry_after(1)
+                let detail = "the store did not answer: try again";
+                Self::new(Kind::Store, detail).retry_after(1).because(&error)
             }
             StoreError::Damaged { .. } => {
-                tracing::error!(%error, "the store failed a request");
-                Self::new(Kind::Internal, "what is stored cannot be read")
+                Self::new(Kind::Internal, "what is stored cannot be read").because(&error)
             }
         }
     }
@@ -267,6 +278,7 @@ mod tests {
     fn a_fault_of_the_store_s_does_not_show_its_cause() {
         let problem = Problem::from(StoreError::Read("/secret/path is gone".to_owned()));
         assert!(!problem.body().detail.contains("secret"));
+        assert!(problem.cause().is_some_and(|cause| cause.contains("/secret/path")));
         assert_eq!(problem.status_code(), 503);
         assert_eq!(Problem::from(StoreError::Busy).status_code(), 503);
     }

@@ -63,6 +63,9 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Gives what went wrong lately, the newest first.
     fn incidents(&self) -> Vec<Incident>;
 
+    /// Hears what could not be done because the store failed, and why.
+    fn store_failed(&self, what: &str, why: &str);
+
     /// Gives the origins of which pages may be open, those of dead nodes too.
     fn page_origins(&self) -> Vec<String>;
 

@@ -15,7 +15,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpRequest, ResponseError as _, web};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 
 use super::at;
 use super::caller::state_of;
@@ -47,7 +47,7 @@ async fn guard(
     let verdict = judge(request.request());
     match verdict {
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
-        Err(problem) => Ok(request.into_response(problem.error_response())),
+        Err(problem) => Ok(request.into_response(HttpResponse::from_error(problem))),
     }
 }
 
