@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 runs=${RUNS:-3}
-seconds=${SECONDS_EACH:-20}
+seconds=${SECONDS_EACH:-10}
 # So that a report says what it is of.
 RALLY_REVISION=$(git describe --always --dirty)
 export RALLY_REVISION

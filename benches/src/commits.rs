@@ -19,6 +19,7 @@ use rally_cluster::store::{Store as _, UserRow};
 use rally_schema::ids::Stamp;
 use rally_schema::limits::Overlap;
 use rally_schema::{MessageId, Ref};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,6 +72,8 @@ struct Commits {
 
 /// Serves until it is killed: one user a connection.
 pub fn serve(cassandra: &str, keyspace: &str, text_bytes: usize) -> Result<()> {
+    // A parent that is killed must not leave this process behind.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let database = Database::open(Options {
         contact_points: vec![cassandra.to_owned()],
         keyspace: keyspace.to_owned(),

@@ -30,6 +30,7 @@ mod server;
 mod stop;
 mod storage;
 mod subject;
+mod usage;
 mod verify;
 mod version;
 mod wire;
@@ -45,10 +46,8 @@ use clap::{Parser, Subcommand};
 
 use crate::people::Cost;
 use crate::stop::Stop;
+use crate::usage::Usage;
 use crate::version::VERSION;
-
-/// Ends a command line that is not understood: 2 would say that a promise was broken.
-const USAGE: u8 = 64;
 
 #[derive(Debug, Parser)]
 #[command(name = "rally-bench", version = VERSION.as_str(), about, max_term_width = 100)]
@@ -127,7 +126,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => run(&cli.command).unwrap_or_else(|error| failed(&error, 1)),
+        Ok(cli) => run(&cli.command).unwrap_or_else(|error| {
+            let status = if error.is::<Usage>() { usage::STATUS } else { 1 };
+            failed(&error, status)
+        }),
         Err(said) => {
             // To whom it cannot be said, the status says it.
             let _ = said.print();
@@ -139,7 +141,7 @@ fn main() -> ExitCode {
 /// Gives the status of a command line that names no command to run: help that was asked for is no
 /// error.
 fn unparsed(said: &clap::Error) -> ExitCode {
-    if said.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if said.use_stderr() { ExitCode::from(usage::STATUS) } else { ExitCode::SUCCESS }
 }
 
 /// Says why there is no result.
@@ -207,7 +209,7 @@ mod tests {
         };
         let code = |code: u8| format!("{:?}", ExitCode::from(code));
         for wrong in [&["run"][..], &["run", "pairs", "--speed=1"], &["fly"], &[]] {
-            assert_eq!(status(wrong), code(USAGE), "{wrong:?}");
+            assert_eq!(status(wrong), code(usage::STATUS), "{wrong:?}");
         }
         for asked in [&["--help"][..], &["--version"], &["run", "--help"], &["help", "add"]] {
             assert_eq!(status(asked), code(0), "{asked:?}");

@@ -82,6 +82,9 @@ impl Pid {
 /// What all processors of the machine did, in nanoseconds: since it started, or within some time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processors {
+    /// How many there are. 0 in reports of before this was kept.
+    #[serde(default)]
+    pub count: u32,
     /// They worked, for whomever.
     pub busy_ns: u64,
     /// They had nothing to do but to wait for a disk.
@@ -104,7 +107,12 @@ impl Processors {
         let [user, nice, system, _idle, iowait, irq, softirq, stolen, ..] = ticks[..] else {
             return None;
         };
+        let is_one = |line: &&str| {
+            let number = line.strip_prefix("cpu");
+            number.is_some_and(|number| number.starts_with(|digit: char| digit.is_ascii_digit()))
+        };
         Some(Self {
+            count: stat.lines().filter(is_one).count() as u32,
             busy_ns: (user + nice + system + irq + softirq) * NANOS_PER_TICK,
             iowait_ns: iowait * NANOS_PER_TICK,
             stolen_ns: stolen * NANOS_PER_TICK,
@@ -114,6 +122,7 @@ impl Processors {
     /// Gives what they did since an earlier reading. The kernel's `iowait` may go back a little.
     pub fn since(self, before: Self) -> Self {
         Self {
+            count: self.count,
             busy_ns: self.busy_ns.saturating_sub(before.busy_ns),
             iowait_ns: self.iowait_ns.saturating_sub(before.iowait_ns),
             stolen_ns: self.stolen_ns.saturating_sub(before.stolen_ns),
@@ -230,7 +239,7 @@ mod tests {
         let of = |busy, iowait, stolen| {
             let [busy_ns, iowait_ns, stolen_ns] =
                 [busy, iowait, stolen].map(|t| t * NANOS_PER_TICK);
-            Processors { busy_ns, iowait_ns, stolen_ns }
+            Processors { count: 1, busy_ns, iowait_ns, stolen_ns }
         };
         assert_eq!(read, of(21, 7, 40));
         assert_eq!(read.since(of(20, 9, 10)), of(1, 0, 30));

@@ -42,8 +42,11 @@ pub struct Balance {
     pub delivered: u64,
     /// Refusals, by reason.
     pub refused: BTreeMap<String, u64>,
-    /// Acknowledged and missing on some device at the end.
+    /// Acknowledged and missing at the end, on some device that was there.
     pub lost: u64,
+    /// Acknowledged and missing at the end on devices alone that were not back.
+    #[serde(default)]
+    pub undelivered: u64,
     /// Neither acknowledged nor refused by the end.
     pub unanswered: u64,
     /// Acknowledged more than once.
@@ -76,6 +79,7 @@ impl Balance {
              doubled {doubled}, out of order {out_of_order}, unanswered {unanswered}"
         );
         let rare = [
+            ("undelivered to who was away", self.undelivered),
             ("repeated", self.repeated),
             ("acked again", self.acked_again),
             ("with another id", self.other_id),
@@ -98,6 +102,7 @@ impl Balance {
             (&mut self.due, other.due),
             (&mut self.delivered, other.delivered),
             (&mut self.lost, other.lost),
+            (&mut self.undelivered, other.undelivered),
             (&mut self.unanswered, other.unanswered),
             (&mut self.acked_again, other.acked_again),
             (&mut self.doubled, other.doubled),
@@ -218,6 +223,7 @@ impl<'a> Book<'a> {
         line: Line,
         seq: Option<usize>,
         id: u128,
+        stored: bool,
         at_ns: u64,
     ) -> Option<u64> {
         let all = self.all();
@@ -251,7 +257,8 @@ impl<'a> Book<'a> {
         *open -= usize::from(entry.acked && entry.had & all == all);
         let latest = latest.entry((line as u32, entry.sender)).or_insert(seq);
         if *latest > seq {
-            balance.out_of_order += 1;
+            // Older pages come after newer ones, and are shown above them.
+            balance.out_of_order += u64::from(!stored);
         } else {
             *latest = seq;
         }
@@ -273,11 +280,24 @@ impl<'a> Book<'a> {
         self.open == 0
     }
 
-    /// Closes the book: what is missing now is missing. Gives how long things took by their names.
-    pub fn close(mut self) -> (Balance, [(&'static str, Histogram<u64>); 4]) {
-        let all = self.all();
+    /// Closes the book: what is missing now is missing. Told which connections are open. Gives how
+    /// long things took by their names.
+    pub fn close(
+        mut self,
+        is_open: impl Fn(Line) -> bool,
+    ) -> (Balance, [(&'static str, Histogram<u64>); 4]) {
+        let (all, devices) = (self.all(), self.scenario.devices);
         for entry in &self.entries {
-            self.balance.lost += u64::from(entry.acked && entry.had & all != all);
+            let missing = if entry.acked { all & !entry.had } else { 0 };
+            let sender = entry.sender as usize;
+            let line = |bit: usize| match bit < devices {
+                true => self.scenario.peer_of(sender) * devices + bit,
+                false => sender * devices + bit - devices,
+            };
+            let mut bits = (0..2 * devices).filter(|bit| missing & (1 << bit) != 0);
+            let is_lost = bits.any(|bit| is_open(line(bit)));
+            self.balance.lost += u64::from(is_lost);
+            self.balance.undelivered += u64::from(missing != 0 && !is_lost);
             self.balance.unanswered += u64::from(!entry.acked && !entry.refused);
         }
         let times = [
@@ -315,12 +335,12 @@ mod tests {
         // User 1 has lines 2 and 3; the sender's other device is line 1.
         for line in [2, 3, 1] {
             assert!(!book.is_settled());
-            assert_eq!(book.delivered(line, Some(seq), 7, 5_000), Some(4_000));
+            assert_eq!(book.delivered(line, Some(seq), 7, false, 5_000), Some(4_000));
         }
         assert!(book.is_settled());
         // By a catch-up of the device that sent it.
-        assert_eq!(book.delivered(0, Some(seq), 7, 6_000), None);
-        let (balance, times) = book.close();
+        assert_eq!(book.delivered(0, Some(seq), 7, false, 6_000), None);
+        let (balance, times) = book.close(|_| true);
         assert!(balance.is_clean(), "{}", balance.line());
         assert_eq!((balance.due, balance.delivered), (3, 3));
         assert_eq!(times.map(|(_, spans)| spans.len()), [1, 3, 0, 0]);
@@ -333,14 +353,14 @@ mod tests {
         let seqs: Vec<usize> = (0..5).map(|n| book.send(0, n, true)).collect();
         seqs.iter().take(4).for_each(|seq| _ = book.acked(*seq, 1 + *seq as u128, 9));
         book.acked(0, 1, 9);
-        book.delivered(1, Some(1), 2, 9);
-        book.delivered(1, Some(0), 1, 9);
-        book.delivered(1, Some(0), 1, 9);
-        book.delivered(1, Some(1), 99, 9);
-        book.delivered(1, Some(2), 98, 9);
-        book.delivered(2, Some(2), 3, 9);
-        book.delivered(1, None, 3, 9);
-        let (balance, _) = book.close();
+        book.delivered(1, Some(1), 2, false, 9);
+        book.delivered(1, Some(0), 1, false, 9);
+        book.delivered(1, Some(0), 1, false, 9);
+        book.delivered(1, Some(1), 99, false, 9);
+        book.delivered(1, Some(2), 98, false, 9);
+        book.delivered(2, Some(2), 3, false, 9);
+        book.delivered(1, None, 3, false, 9);
+        let (balance, _) = book.close(|_| true);
         let Balance { lost, unanswered, acked_again, doubled, repeated, .. } = balance;
         assert_eq!((lost, unanswered, acked_again, doubled, repeated), (1, 1, 1, 1, 1));
         assert_eq!((balance.out_of_order, balance.other_id, balance.strange), (1, 1, 2));
@@ -366,8 +386,8 @@ mod tests {
         let mut book = Book::new(&scenario);
         let seq = book.send(0, 0, false);
         assert_eq!(book.acked(seq, 0, 5), None);
-        assert_eq!(book.delivered(1, Some(seq), 0, 5), None);
-        let (balance, times) = book.close();
+        assert_eq!(book.delivered(1, Some(seq), 0, false, 5), None);
+        let (balance, times) = book.close(|_| true);
         assert_eq!(balance.delivered, 1);
         assert!(times.iter().all(|(_, spans)| spans.is_empty()));
     }
@@ -381,9 +401,13 @@ mod tests {
         let [quick, slow] = [2, 3].map(|sender| book.send(sender, 0, true));
         book.acked(quick, 1, 5);
         book.acked(slow, 2, 700);
-        assert_eq!(book.delivered(2, Some(slow), 2, 9), Some(9));
-        assert_eq!(book.delivered(3, Some(quick), 1, 900), None, "its delay is not the server's");
-        let (balance, times) = book.close();
+        assert_eq!(book.delivered(2, Some(slow), 2, false, 9), Some(9));
+        assert_eq!(
+            book.delivered(3, Some(quick), 1, false, 900),
+            None,
+            "its delay is not the server's"
+        );
+        let (balance, times) = book.close(|_| true);
         assert!(balance.is_clean());
         assert_eq!(
             times.map(|(name, spans)| (name, spans.max())),

@@ -57,6 +57,8 @@ pub(super) struct Client {
     pub(super) away: Option<Away>,
     /// How long to wait before it is begun anew.
     pub(super) again_ns: u64,
+    /// Whether it is to begin with a log-in then.
+    logs_in: bool,
     /// Messages that are due and wait until it is open.
     pub(super) waiting: VecDeque<usize>,
 }
@@ -202,12 +204,18 @@ impl Engine<'_> {
 
     /// A connection ended unasked: it comes back after a while, later each time.
     pub(super) fn lost(&mut self, line: Line) {
-        self.closed(line);
-        self.fleet.end(line);
         self.measured.ended += 1;
         self.progress.trouble();
+        self.comes_later(line, From::Return);
+    }
+
+    /// Ends a connection that is to be begun anew after a while.
+    pub(super) fn comes_later(&mut self, line: Line, from: From) {
+        self.closed(line);
+        self.fleet.end(line);
         let now = self.now_ns();
         let client = &mut self.clients[line];
+        client.logs_in = from == From::LogIn;
         client.again_ns = (client.again_ns * 2).clamp(AGAIN_NS.0, AGAIN_NS.1);
         client.away.get_or_insert(Away { since: now, from: From::Return });
         self.again.insert((now + client.again_ns, line));
@@ -218,7 +226,8 @@ impl Engine<'_> {
         let now = self.now_ns();
         while let Some((_, line)) = self.again.first().copied().filter(|(at, _)| *at <= now) {
             self.again.pop_first();
-            self.begin(line, From::Return)?;
+            let logs_in = std::mem::take(&mut self.clients[line].logs_in);
+            self.begin(line, if logs_in { From::LogIn } else { From::Return })?;
         }
         Ok(())
     }

@@ -49,6 +49,10 @@ pub struct Seen {
     /// How many nodes of it were measured together. Nothing in reports of before this was kept.
     #[serde(default)]
     pub nodes: Option<usize>,
+    /// Of a server that ran already (`--attach`): the first of the users whose connections these are,
+    /// and how many; of several reports that were added up, those of each.
+    #[serde(default)]
+    pub attached: Vec<(usize, usize)>,
     /// What it says of its version.
     pub version: String,
     /// What is not as installed.
@@ -64,6 +68,30 @@ impl Seen {
     /// Gives how many nodes were measured together: of `cluster` there were always two.
     pub fn nodes(&self) -> usize {
         self.nodes.unwrap_or(if self.name == "cluster" { 2 } else { 1 })
+    }
+
+    /// Takes up whose connections another process had, of the same server.
+    fn share(&mut self, other: &Self) -> Result<()> {
+        ensure!(
+            !self.attached.is_empty() && !other.attached.is_empty(),
+            "{}: each had a server of its own, or is of a version that did not say: only reports of one \
+             that they attached to (--attach) add up",
+            self.name
+        );
+        for (one, two) in [(&self.version, &other.version), (&self.settings, &other.settings)] {
+            ensure!(one == two, "{}: one is of {one:?}, one of {two:?}", self.name);
+        }
+        for (first, users) in &other.attached {
+            let overlaps =
+                |(had, count): &(usize, usize)| *first < had + count && *had < first + users;
+            ensure!(
+                !self.attached.iter().any(overlaps),
+                "{}: both have connections of the users from {first} on (--first-user)",
+                self.name
+            );
+        }
+        self.attached.extend(&other.attached);
+        Ok(())
     }
 
     /// Tells whether it is there to be compared with alone. Such a server keeps nothing for who is away,
@@ -87,9 +115,10 @@ impl Seen {
         };
         self.counted(&[
             (broke, |run| !run.is_clean()),
-            ("were cut short", |run| run.interrupted),
+            ("were cut short", |run| run.interrupted || run.shortened),
             ("had messages refused", |run| !run.balance.refused.is_empty()),
             ("had connections that ended unasked", |run| run.ended > 0),
+            ("left something out that was due", |run| !run.skipped.is_empty()),
         ])
     }
 
@@ -205,13 +234,15 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// The other is of another scenario, other servers, or another number of runs.
+    /// The other is of another scenario, other servers, or another number of runs; or of servers that
+    /// it had for itself, or of the same users.
     pub fn add(&mut self, other: &Self) -> Result<()> {
         ensure!(self.scenario == other.scenario, "they are of different scenarios");
         ensure!(self.subjects.len() == other.subjects.len(), "they are of different servers");
         for (seen, more) in self.subjects.iter_mut().zip(&other.subjects) {
             ensure!(seen.name == more.name, "one is of {}, one of {}", seen.name, more.name);
             ensure!(seen.runs.len() == more.runs.len(), "they have different numbers of runs");
+            seen.share(more)?;
             seen.runs.iter_mut().zip(&more.runs).try_for_each(|(sum, more)| sum.add(more))?;
             // Who named no process knows of one node.
             seen.nodes = Some(seen.nodes().max(more.nodes()));
@@ -356,7 +387,11 @@ pub mod tests {
     fn a_report_of_a_version_before_can_be_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports");
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        let reports = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        // That of `storage` is of another kind.
+        let reports = files.filter(|path| {
+            let of_runs = path.file_stem().is_some_and(|name| name != "storage");
+            of_runs && path.extension().is_some_and(|end| end == "json")
+        });
         let read: Vec<Document> = reports.map(|path| Document::read(&path).unwrap()).collect();
         assert!(!read.is_empty());
         assert!(read.iter().all(|report| !report.table().figures.is_empty() && report.is_clean()));
@@ -395,11 +430,27 @@ pub mod tests {
 
     #[test]
     fn only_reports_of_one_scenario_add_up() {
-        let mut sum = document();
-        sum.add(&document()).unwrap();
-        assert_eq!(sum.subjects[0].runs[0].messages, 200);
-        let mut other = document();
-        other.scenario.users = 4;
-        assert!(sum.add(&other).is_err());
+        let attached = |first| {
+            let mut document = document();
+            document.subjects.truncate(1);
+            document.subjects[0].attached = vec![(first, 10)];
+            document
+        };
+        let mut sum = attached(0);
+        sum.add(&attached(10)).unwrap();
+        sum.add(&attached(20)).unwrap();
+        assert_eq!(sum.subjects[0].runs[0].messages, 300);
+        let mut refused = |change: fn(&mut Document), why: &str| {
+            let mut other = attached(30);
+            change(&mut other);
+            let error = sum.add(&other).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(|other| other.scenario.users = 4, "different scenarios");
+        refused(|other| other.subjects[0].attached = vec![(15, 1)], "users from 15 on");
+        refused(|other| other.subjects[0].attached = vec![(19, 20)], "users from 19 on");
+        refused(|other| other.subjects[0].attached.clear(), "a server of its own");
+        refused(|other| other.subjects[0].settings = ", without fsync".to_owned(), "without fsync");
+        assert_eq!(sum.subjects[0].runs[0].messages, 300, "nothing of them");
     }
 }

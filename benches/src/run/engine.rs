@@ -16,6 +16,7 @@ use crate::dice::Dice;
 use crate::fleet::{Fleet, Got};
 use crate::run::book::Book;
 use crate::run::connections::{Client, SIP_NS, Storm};
+use crate::run::doing::{KINDS, Question};
 use crate::run::measured::{Measured, Spans};
 use crate::run::metrics::{Asked, gained};
 use crate::run::progress::Progress;
@@ -25,7 +26,7 @@ use crate::run::timetable::{Course, Timetable, wait};
 use crate::stop::Stop;
 use crate::subject::Probe;
 use crate::wire::text::{self, Whose, whose};
-use crate::wire::{Act, From, Heard, Line, Next, Wire};
+use crate::wire::{From, Heard, Line, Next, Wire};
 
 /// How long answers may still come in after the last message.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -35,30 +36,6 @@ const BURST: usize = 64;
 
 /// Things wrong that are kept in words.
 pub(super) const WORDS: usize = 5;
-
-/// What has a timetable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Send,
-    Type,
-    Watch,
-    Read,
-    Reconnect,
-    LogIn,
-}
-
-const KINDS: [Kind; 6] =
-    [Kind::Send, Kind::Type, Kind::Watch, Kind::Read, Kind::Reconnect, Kind::LogIn];
-
-/// A question for the newest messages exchanged with a user.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question {
-    /// Who asked.
-    pub(super) line: Line,
-    pub(super) with: usize,
-    /// When it was to be asked.
-    pub(super) intended: u64,
-}
 
 /// Drives a server through a scenario.
 pub struct Engine<'a> {
@@ -146,7 +123,8 @@ impl<'a> Engine<'a> {
         }
         self.measured.absent = (self.clients.len() - self.open) as u64;
         self.measured.unheard = self.questions.len() as u64;
-        let (balance, times) = self.book.close();
+        let clients = &self.clients;
+        let (balance, times) = self.book.close(|line| clients[line].open);
         self.measured.balance = balance;
         for (name, spans) in times {
             self.measured.spans.insert(name.to_owned(), Spans(spans));
@@ -223,136 +201,9 @@ impl<'a> Engine<'a> {
         Ok(asked)
     }
 
-    /// Does one thing that is due.
-    fn act(&mut self, kind: Kind, intended: u64) -> Result<()> {
-        if kind == Kind::Send {
-            let sent = self.book.so_far().sent as usize;
-            return self.send(self.scenario.sender_of(sent), intended);
-        }
-        let users = self.scenario.users as u64;
-        let user = (self.dice.roll() % users) as usize;
-        let device = self.dice.roll() as usize % self.scenario.devices;
-        let (line, peer) = (user * self.scenario.devices + device, self.scenario.peer_of(user));
-        let talks = self.talk[user] || !matches!(kind, Kind::Type | Kind::Read);
-        if !self.clients[line].open || self.scenario.is_slow(user) || !talks {
-            return Ok(());
-        }
-        match kind {
-            Kind::Send => Ok(()),
-            Kind::Type => self.say(line, Act::Type { to: peer }, "typing"),
-            Kind::Watch => {
-                let other = (self.dice.roll() % users) as usize;
-                self.say(line, Act::Watch { user: other }, "watches")?;
-                self.say(line, Act::Unwatch { user: other }, "watches")
-            }
-            Kind::Read => {
-                let number = self.asked;
-                self.asked += 1;
-                self.ask(number, Question { line, with: peer, intended })
-            }
-            Kind::Reconnect => self.drop_one(line, From::Return, Some(intended)),
-            Kind::LogIn => self.drop_one(line, From::LogIn, Some(intended)),
-        }
-    }
-
     /// Tells whether what was to be done at a time is within the measured time.
     pub(super) fn counts(&self, intended: u64) -> bool {
         intended >= self.course.begin_ns()
-    }
-
-    /// Says something on an open connection; counts what the protocol has not.
-    fn say(&mut self, line: Line, act: Act<'_>, name: &str) -> Result<()> {
-        self.out.clear();
-        self.append(line, act, name);
-        Ok(self.fleet.write(line, &self.out)?)
-    }
-
-    /// Appends what it takes to do something; gives whether the protocol has such a thing.
-    fn append(&mut self, line: Line, act: Act<'_>, name: &str) -> bool {
-        let has = self.wire.act(line, act, &mut self.out);
-        if !has {
-            *self.measured.unsupported.entry(name.to_owned()).or_default() += 1;
-        }
-        has
-    }
-
-    /// Asks a question on an open connection; its answer is owed from now on.
-    fn ask(&mut self, number: usize, question: Question) -> Result<()> {
-        let Question { line, with, .. } = question;
-        self.out.clear();
-        if self.append(line, Act::Read { with, question: number }, "history") {
-            self.questions.insert(number, question);
-        }
-        Ok(self.fleet.write(line, &self.out)?)
-    }
-
-    /// Asks again what went down unanswered with a connection that is back.
-    pub(super) fn ask_again(&mut self, line: Line) -> Result<()> {
-        let lost = self.questions.iter().filter(|(_, question)| question.line == line);
-        let lost: Vec<(usize, Question)> =
-            lost.map(|(number, question)| (*number, *question)).collect();
-        lost.into_iter().try_for_each(|(number, question)| self.ask(number, question))
-    }
-
-    /// Has who was answered send his next message (a closed loop). Who was answered several times
-    /// in one read sends as many in one write, as a client that finds them answered does.
-    fn send_next(&mut self) -> Result<()> {
-        while let Some(sender) = self.answered.pop() {
-            let line = sender * self.scenario.devices;
-            let mut count = 1;
-            while self.answered.pop_if(|next| *next == sender).is_some() {
-                count += 1;
-            }
-            self.out.clear();
-            for _ in 0..count {
-                let now = self.now_ns();
-                let counts = self.counts(now);
-                self.measured.due += u64::from(counts);
-                let seq = self.book.send(sender, now, counts);
-                match self.clients[line].open {
-                    true => self.append_message(line, seq),
-                    false => self.clients[line].waiting.push_back(seq),
-                }
-            }
-            self.fleet.write(line, &self.out)?;
-        }
-        Ok(())
-    }
-
-    /// Sends the next message of a user, from his first device.
-    fn send(&mut self, sender: usize, intended: u64) -> Result<()> {
-        let now = self.now_ns();
-        let counts = self.counts(intended);
-        if counts {
-            self.measured.due += 1;
-            let lag = self.measured.spans.entry("lag".to_owned()).or_default();
-            lag.0.saturating_record(now.saturating_sub(intended));
-        }
-        let seq = self.book.send(sender, intended, counts);
-        let line = sender * self.scenario.devices;
-        match self.clients[line].open {
-            true => self.write_message(line, seq),
-            false => {
-                self.clients[line].waiting.push_back(seq);
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn write_message(&mut self, line: Line, seq: usize) -> Result<()> {
-        self.out.clear();
-        self.append_message(line, seq);
-        Ok(self.fleet.write(line, &self.out)?)
-    }
-
-    /// Appends a message to what is to be written to a connection next.
-    fn append_message(&mut self, line: Line, seq: usize) {
-        let mut said = std::mem::take(&mut self.text);
-        let seq = self.first + seq;
-        text::write(seq, self.scenario.send.text_bytes, &mut said);
-        let to = self.scenario.peer_of(line / self.scenario.devices);
-        self.append(line, Act::Send { seq, to, text: &said }, "send");
-        self.text = said;
     }
 
     /// Waits at most `timeout` for bytes, and takes up what they say.
@@ -417,9 +268,9 @@ impl<'a> Engine<'a> {
                 let run = first..first + book.so_far().sent as usize;
                 match whose(text::read(said, text_bytes), &run, stored) {
                     Whose::Ours(seq) => {
-                        progress.delivered(book.delivered(line, Some(seq), id, now))
+                        progress.delivered(book.delivered(line, Some(seq), id, stored, now))
                     }
-                    Whose::Nobodys => _ = book.delivered(line, None, id, now),
+                    Whose::Nobodys => _ = book.delivered(line, None, id, stored, now),
                     Whose::Others => {}
                 }
             }
@@ -435,10 +286,14 @@ impl<'a> Engine<'a> {
         if !self.out.is_empty() {
             self.fleet.write(line, &self.out)?;
         }
+        if opened {
+            self.opened(line, now)?;
+        }
         match said {
             Ok(Next::Stay) => {}
             Ok(Next::Go(address)) => self.dial(line, address)?,
             Ok(Next::Ended) => self.lost(line),
+            Ok(Next::Later) => self.comes_later(line, From::LogIn),
             Err(error) => {
                 if self.measured.errors.len() < WORDS {
                     self.measured.errors.push(format!("connection {line}: {error:#}"));
@@ -446,7 +301,7 @@ impl<'a> Engine<'a> {
                 self.lost(line);
             }
         }
-        if opened { self.opened(line, now) } else { Ok(()) }
+        Ok(())
     }
 
     /// Reads on until nothing more is owed and everybody is back, or it has taken too long.

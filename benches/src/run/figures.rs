@@ -29,11 +29,11 @@ impl Document {
         report.date.clone_from(&self.date);
         for seen in &self.subjects {
             for run in &seen.runs {
-                for (name, unit, value) in figures(run) {
+                for (name, unit, value) in figures(run, self.scenario.sends_nothing()) {
                     report.add(format!("{} {name}", seen.name), unit, value);
                 }
                 report.note(format!("{}: {}", seen.name, run.balance.line()));
-                if run.interrupted {
+                if run.interrupted || run.shortened {
                     report.note(format!("{}: the run was cut short", seen.name));
                 }
                 // A yardstick promises nothing.
@@ -50,6 +50,15 @@ impl Document {
                 }
                 for error in &run.errors {
                     report.note(format!("{}: {error}", seen.name));
+                }
+                for (what, count) in &run.skipped {
+                    let done = run.done.get(what).copied().unwrap_or(0);
+                    let due = done + count;
+                    report.note(format!(
+                        "{}: {count} of {due} {what} were left out: their clients were away, slow, or \
+                         had nobody to talk to",
+                        seen.name
+                    ));
                 }
                 for (what, count) in &run.unsupported {
                     report.note(format!("{} has no {what} ({count} asked for)", seen.name));
@@ -105,30 +114,35 @@ impl Document {
         let Some(floor) = self.subjects.iter().find(|seen| seen.name == "floor") else { return };
         for seen in self.subjects.iter().filter(|seen| seen.name != "floor") {
             for (run, floor) in seen.runs.iter().zip(&floor.runs) {
-                let (Some(one), Some(bare)) = (price(run), price(floor)) else { continue };
+                let quiet = self.scenario.sends_nothing();
+                let (Some(one), Some(bare)) = (price(run, quiet), price(floor, quiet)) else {
+                    continue;
+                };
                 report.add(format!("{} times the floor", seen.name), "", one / bare);
             }
         }
     }
 }
 
-/// Gives what is compared: CPU a message, or where none is sent a connection and second. Nothing
-/// where nobody's processes were looked at.
-fn price(run: &Measured) -> Option<f64> {
+/// Gives what is compared: CPU a message, or in a quiet scenario, in which none is sent, a connection
+/// and second. Nothing where nobody's processes were looked at, or no message was acknowledged.
+fn price(run: &Measured, quiet: bool) -> Option<f64> {
     if !run.server.is_known() {
         return None;
     }
     let us = run.server.cpu_ns as f64 / 1e3;
     let seconds = run.window_ns as f64 / 1e9;
-    match run.messages {
-        0 => Some(us / run.connections as f64 / seconds).filter(|us| us.is_finite()),
-        messages => Some(us / messages as f64),
-    }
+    let price = match quiet {
+        true => us / run.connections as f64 / seconds,
+        false => us / run.messages as f64,
+    };
+    Some(price).filter(|us| us.is_finite())
 }
 
-/// Gives the figures of a run, in the order in which people want them. What each means is said by
+/// Gives the figures of a run, in which messages are sent unless it is quiet, in the order in which
+/// people want them. What each means is said by
 /// `rally-bench run --help`.
-pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
+fn figures(run: &Measured, quiet: bool) -> Vec<(String, &'static str, f64)> {
     let mut all: Vec<(String, &'static str, f64)> = Vec::new();
     let mut add = |name: &str, unit, value: f64| all.push((name.to_owned(), unit, value));
     let per = |ns: u64, count: u64| ns as f64 / 1e3 / count.max(1) as f64;
@@ -136,7 +150,7 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
     let server = &run.server;
     if run.messages > 0 {
         add("messages a second", "/s", run.rate());
-        if let Some(us) = price(run) {
+        if let Some(us) = price(run, quiet) {
             add("CPU a message", "µs", us);
         }
         for (thread, ns) in server.threads_ns.iter().filter(|_| server.threads_ns.len() > 1) {
@@ -147,7 +161,7 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
         if run.deliveries > run.messages && server.is_known() {
             add("CPU a delivery", "µs", per(server.cpu_ns, run.deliveries));
         }
-    } else if let Some(us) = price(run) {
+    } else if let Some(us) = price(run, quiet).filter(|_| quiet) {
         add("CPU a connection", "µs/s", us);
     }
     for (name, spans) in &run.spans {
@@ -175,7 +189,7 @@ pub fn figures(run: &Measured) -> Vec<(String, &'static str, f64)> {
         add(name, "ms", *value);
     }
     if let Some(processors) = run.processors {
-        let Processors { busy_ns, iowait_ns, stolen_ns } = processors;
+        let Processors { busy_ns, iowait_ns, stolen_ns, .. } = processors;
         for (what, ns) in
             [("busy", busy_ns), ("waiting for a disk", iowait_ns), ("stolen", stolen_ns)]
         {
@@ -270,7 +284,7 @@ mod tests {
     fn what_the_machine_did_is_in_the_report() {
         let mut document = document();
         let processors =
-            Processors { busy_ns: 1_500_000_000, iowait_ns: 0, stolen_ns: 250_000_000 };
+            Processors { count: 2, busy_ns: 1_500_000_000, iowait_ns: 0, stolen_ns: 250_000_000 };
         document.subjects[0].runs.iter_mut().for_each(|run| run.processors = Some(processors));
         let table = document.table();
         assert_eq!(table.median("rally machine: busy"), Some(1.5));

@@ -160,6 +160,14 @@ pub struct Measured {
     pub noticed: BTreeMap<String, u64>,
     /// What was wrong, in words; the first few of it.
     pub errors: Vec<String>,
+    /// What was done within the measured time besides sending, by name. Nothing in reports of before
+    /// this was kept.
+    #[serde(default)]
+    pub done: BTreeMap<String, u64>,
+    /// What was due within it and was not done, by name: the client that it was drawn for was away, or
+    /// had nobody to talk to.
+    #[serde(default)]
+    pub skipped: BTreeMap<String, u64>,
     /// What was asked of a protocol that has no such thing, by name.
     pub unsupported: BTreeMap<String, u64>,
     /// The server's side.
@@ -177,12 +185,19 @@ pub struct Measured {
     /// Of several that were added up: which share of its time the busiest had, from 0 to 1.
     #[serde(default)]
     pub busiest: Option<f64>,
+    /// Of several that were added up: for which share of its time the one that wanted a core for longest
+    /// did so.
+    #[serde(default)]
+    pub most_wanted: Option<f64>,
     /// Of several that were added up: the 99th percentile of `lag` of the one that was latest, in
     /// nanoseconds.
     #[serde(default)]
     pub latest_lag_ns: Option<u64>,
     /// Whether it was cut short.
     pub interrupted: bool,
+    /// Of several that were added up: whether one of them was.
+    #[serde(default)]
+    pub shortened: bool,
 }
 
 impl ServerSide {
@@ -215,9 +230,15 @@ impl Measured {
 
     /// Tells whether a generator that keeps no timetable was hardly ever without something to do.
     pub fn is_pressed(&self) -> bool {
-        let wanted = self.busy() + self.own_delay_ns as f64 / self.window_ns.max(1) as f64;
         let is_closed = self.messages > 0 && self.lag_ns().is_none();
-        self.bottleneck().is_none() && is_closed && wanted >= PRESSED
+        self.bottleneck().is_none() && is_closed && self.wanted() >= PRESSED
+    }
+
+    /// Gives for which share of the time the generator had a core or waited for one; of several, that
+    /// of the one that did so for longest.
+    pub fn wanted(&self) -> f64 {
+        let own = || self.busy() + self.own_delay_ns as f64 / self.window_ns.max(1) as f64;
+        self.most_wanted.unwrap_or_else(own)
     }
 
     /// Gives which share of the time the generator had a core, from 0 to 1; of several the busiest.
@@ -246,6 +267,7 @@ impl Measured {
     pub fn owed(&self) -> Vec<String> {
         let owed = [
             (self.balance.unanswered, "messages were neither acknowledged nor refused"),
+            (self.balance.undelivered, "messages are missing where nobody came back"),
             (self.absent, "connections did not come back"),
             (self.unheard, "questions were not answered"),
         ];

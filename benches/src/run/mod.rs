@@ -5,6 +5,7 @@ pub mod compare;
 mod connections;
 pub mod differences;
 pub mod document;
+mod doing;
 mod engine;
 mod figures;
 pub mod measured;
@@ -34,6 +35,7 @@ use crate::run::measured::{Measured, Spans};
 use crate::run::scenario::Scenario;
 use crate::stop::{Stop, Stopped};
 use crate::subject::{Kind, Subject, SubjectArgs};
+use crate::usage::Usage;
 
 /// Ends a run in which a message was lost, doubled, out of order or never answered, or another
 /// promise broken.
@@ -68,8 +70,16 @@ const FSYNCS: u32 = 100;
 /// that came back with a log-in of its own; `all back`: of all that were dropped at once, the last.
 /// `memory a connection`: resident memory with all open, and at the end, less that with none,
 /// divided by their number.
+/// `messages a second`: those acknowledged in the measured seconds.
+/// `CPU a delivery`: as CPU a message, divided by deliveries: where people have several devices.
+/// `CPU a connection`: where nothing is sent, CPU divided by the connections, each second.
+/// `opening all`: until all connections were open, with their log-ins, before anything was measured.
+/// `bytes stored a message`: what the store's folder gained in the run, after a clean end, divided by
+/// the messages acknowledged.
 /// `fsync`: one append of 300 bytes with fdatasync, measured alone on the same disk before each run.
-/// `server:` its own histograms over the measured seconds, of all of its nodes together.
+/// `server:` its own histograms over the measured seconds, of all of its nodes together; with
+/// --attach, of the node that was named.
+/// `generator CPU a message`: what this program itself took.
 /// `machine:` how many cores were busy over the measured seconds, with whatever; how many had
 /// nothing to do but to wait for a disk; and how many the machine below gave to somebody else.
 /// `generator lag`: how late messages left. When that or the generator's own CPU is what was slow,
@@ -81,7 +91,9 @@ const FSYNCS: u32 = 100;
 /// nothing for who is away: what they lose is in the report, and decides no status. Ctrl-C gives the
 /// report of what was seen until then, and status 130 where it would not be 2; what is still owed
 /// then breaks nothing. A run that fails ends it with status 1, after the report of those before it.
-/// A command line that is not understood ends with status 64.
+/// What a timetable has besides messages is left out where the client that is drawn for it is away,
+/// reads slowly, or has talked to nobody yet; how much was is a note.
+/// A command line that is not understood, or asks for what cannot be, ends with status 64.
 ///
 /// Accounts have a password that costs as little to check as it can; where a scenario has log-ins,
 /// what a server's own cost (argon2id with 19 MiB and two passes). Those of the peer cost what
@@ -199,8 +211,8 @@ pub fn floor(args: &FloorArgs, stop: &Stop) -> Result<ExitCode> {
 
 /// Runs the command.
 pub fn command(args: &RunArgs, stop: &Stop) -> Result<ExitCode> {
-    let scenario = args.scenario()?;
-    args.check_subjects(&scenario)?;
+    let scenario = args.scenario().map_err(Usage::from)?;
+    args.check_subjects(&scenario).map_err(Usage::from)?;
     room_for(scenario.connections())?;
     let outputs = Outputs {
         json: args.json.as_deref(),
@@ -316,12 +328,15 @@ fn seen(
     stop: &Stop,
 ) -> Result<Seen> {
     let disk = folder.parent().context("a run's folder lies in another one")?;
-    let (version, fsync) = (kind.version(args)?, fsync_ns(disk, FSYNCS)?);
+    let version = kind.version(args)?;
+    // Where a server that runs already keeps its data is not known.
+    let fsync = args.attach.is_none().then(|| fsync_ns(disk, FSYNCS)).transpose()?;
     let mut measured = once(kind, args, scenario, folder, stop)?;
-    measured.spans.insert("fsync".to_owned(), Spans(fsync));
+    measured.spans.extend(fsync.map(|fsync| ("fsync".to_owned(), Spans(fsync))));
     let (name, settings) = (kind.name().to_owned(), kind.settings(args));
     let nodes = Some(kind.nodes(args));
-    Ok(Seen { name, nodes, version, settings, runs: vec![measured] })
+    let attached = args.attach.map(|_| (args.first_user, scenario.users)).into_iter().collect();
+    Ok(Seen { name, nodes, attached, version, settings, runs: vec![measured] })
 }
 
 /// Starts a server, runs the scenario on it, and ends it. What was seen of one that ended by itself is
@@ -334,6 +349,9 @@ fn once(
     stop: &Stop,
 ) -> Result<Measured> {
     let mut subject = kind.start(args, folder, scenario, stop)?;
+    // The store of a cluster lies elsewhere: its nodes' folders hold logs. Accounts are no messages.
+    let has_store = kind == Kind::Rally && folder.is_dir();
+    let accounts = if has_store { bytes_of(folder)? } else { 0 };
     let measured = watched(&mut subject, scenario, stop);
     let by_itself = subject.ended();
     let ended = subject.end();
@@ -345,9 +363,8 @@ fn once(
         measured.errors.push(format!("{error:#}"));
     }
     if folder.is_dir() {
-        // The store of a cluster lies elsewhere: its nodes' folders hold logs.
-        let stores = kind == Kind::Rally;
-        measured.server.data_bytes = stores.then(|| bytes_of(folder)).transpose()?;
+        let stored = has_store.then(|| bytes_of(folder)).transpose()?;
+        measured.server.data_bytes = stored.map(|bytes| bytes.saturating_sub(accounts));
         std::fs::remove_dir_all(folder)?;
     }
     Ok(measured)

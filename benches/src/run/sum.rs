@@ -1,5 +1,7 @@
 //! What several processes saw of one server in the same time, added up to what one would have seen.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 
 use crate::date::rfc3339;
@@ -16,7 +18,17 @@ impl Measured {
     ///
     /// It was at another time, or a histogram of the other does not fit.
     pub fn add(&mut self, other: &Self) -> Result<()> {
+        ensure!(
+            self.window_ns > 0 && other.window_ns > 0,
+            "one was cut short before it had measured anything"
+        );
         self.ensure_same_time(other)?;
+        // What one owed that was cut short breaks nothing; what another one owed does.
+        self.excuse();
+        let mut other = other.clone();
+        other.excuse();
+        let other = &other;
+        self.most_wanted = Some(self.wanted().max(other.wanted()));
         self.busiest = Some(self.busy().max(other.busy()));
         self.latest_lag_ns = self.lag_ns().max(other.lag_ns());
         self.balance.add(&other.balance);
@@ -27,7 +39,8 @@ impl Measured {
         self.add_seconds(other);
         self.window_ns = self.window_ns.max(other.window_ns);
         self.opening_ns = self.opening_ns.max(other.opening_ns);
-        self.all_back_ns = self.all_back_ns.max(other.all_back_ns);
+        // Whose were never all back was not told how long it took.
+        self.all_back_ns = self.all_back_ns.zip(other.all_back_ns).map(|(one, two)| one.max(two));
         self.due += other.due;
         self.messages += other.messages;
         self.deliveries += other.deliveries;
@@ -35,9 +48,12 @@ impl Measured {
         self.ended += other.ended;
         self.absent += other.absent;
         self.unheard += other.unheard;
-        for (sums, more) in
-            [(&mut self.noticed, &other.noticed), (&mut self.unsupported, &other.unsupported)]
-        {
+        for (sums, more) in [
+            (&mut self.noticed, &other.noticed),
+            (&mut self.unsupported, &other.unsupported),
+            (&mut self.done, &other.done),
+            (&mut self.skipped, &other.skipped),
+        ] {
             for (name, count) in more {
                 *sums.entry(name.clone()).or_default() += count;
             }
@@ -48,18 +64,25 @@ impl Measured {
         self.own_delay_ns = self.own_delay_ns.max(other.own_delay_ns);
         // Both saw the same machine.
         self.processors = self.processors.or(other.processors);
-        self.interrupted |= other.interrupted;
+        self.shortened |= other.shortened;
         self.begun_unix_ms = self.begun_unix_ms.or(other.begun_unix_ms);
         Ok(())
+    }
+
+    /// Forgets what was still owed to one that was cut short, and that it was; its window says it.
+    fn excuse(&mut self) {
+        if std::mem::take(&mut self.interrupted) {
+            (self.balance.unanswered, self.balance.undelivered) = (0, 0);
+            (self.absent, self.unheard) = (0, 0);
+            self.shortened = true;
+        }
     }
 
     /// Adds another's seconds to those that were the same by the clock; where nobody knows, to those
     /// that were as far from the beginning.
     fn add_seconds(&mut self, other: &Self) {
         let (one, two) = (self.seconds_from_unix_ms, other.seconds_from_unix_ms);
-        // Who was cut short before he measured may have begun at any time.
-        let are_measured = self.window_ns > 0 && other.window_ns > 0;
-        let later_s = match one.zip(two).filter(|_| are_measured) {
+        let later_s = match one.zip(two) {
             Some((one, two)) => ((two as f64 - one as f64) / 1e3).round() as i64,
             None => 0,
         };
@@ -107,10 +130,16 @@ impl ServerSide {
         let rss_before = self.rss_before.min(other.rss_before);
         let rss_open = self.rss_open.max(other.rss_open);
         let rss_end = self.rss_end.max(other.rss_end);
+        // Each asked the node that it was attached to: one node's are not the server's.
+        let metrics = match self.metrics == other.metrics {
+            true => self.metrics.clone(),
+            false => BTreeMap::new(),
+        };
         if other.cpu_ns > self.cpu_ns {
             *self = other.clone();
         }
         (self.rss_before, self.rss_open, self.rss_end) = (rss_before, rss_open, rss_end);
+        self.metrics = metrics;
     }
 }
 

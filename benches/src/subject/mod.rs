@@ -4,6 +4,7 @@
 
 mod cluster;
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -132,7 +133,15 @@ impl Kind {
              devices=1",
             scenario.devices
         );
-        let Some(address) = args.attach.filter(|_| self != Self::Rally) else { return Ok(()) };
+        let Some(address) = args.attach else { return Ok(()) };
+        let ServerArgs { server, no_sync, server_flags } = &args.server;
+        ensure!(
+            server.is_none() && !no_sync && server_flags.is_empty(),
+            "--attach {address}: it runs already: leave out --server, --no-sync and --server-flag"
+        );
+        if self == Self::Rally {
+            return Ok(());
+        }
         bail!(
             "--on {} --attach {address}: it is started anew for each run; of nodes that run already, \
              name one, with --on rally and a --pid for each",
@@ -202,7 +211,9 @@ impl Kind {
             Self::Cluster => cluster::start(args, folder, scenario, stop),
             Self::Floor => {
                 let pings = scenario.sends_nothing();
-                let file = folder.with_extension("floor");
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("making {}", folder.display()))?;
+                let file = folder.join("records");
                 let file = file.to_str().context("the data folder's name is no UTF-8")?;
                 let devices = scenario.devices.to_string();
                 let mut arguments = match pings {

@@ -78,7 +78,8 @@ pub enum Heard<'a> {
         text: &'a str,
         /// Its id, as above.
         id: u128,
-        /// Whether it is from what was stored, and not from what is being said now.
+        /// Whether it is from a page of what was stored, and not from what is being said now: pages go
+        /// back from the newest message to the oldest.
         stored: bool,
     },
     /// A question was answered.
@@ -99,6 +100,8 @@ pub enum Next {
     Go(SocketAddr),
     /// The server ends it, and means to.
     Ended,
+    /// The server has no time for the log-in now: it is to be tried again.
+    Later,
 }
 
 /// How a new connection begins.

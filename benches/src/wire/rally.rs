@@ -188,7 +188,7 @@ impl Rally {
         }
         if logs_in && status == 503 && body.contains(NOT_YET) {
             // Too many passwords are being checked: people come back in a moment.
-            return Ok(Next::Ended);
+            return Ok(Next::Later);
         }
         ensure!(status == 200, "{what} was answered with {status}: {body}");
         if logs_in {
@@ -259,11 +259,22 @@ impl Rally {
                 if let Some(question) = question {
                     tell(Heard::Answered { question });
                 } else {
-                    // A page that is loaded, or the window that replaces a cut one: oldest first,
-                    // as they were sent.
+                    // A page that is loaded, or the window that replaces a cut one.
+                    let falls = page.messages.is_sorted_by(|newer, older| newer.id > older.id);
+                    ensure!(falls, "a page of history is not in the order of its messages");
                     page.messages.iter().rev().for_each(|one| message(one, true));
                     client.loading =
                         client.loading.saturating_sub(usize::from(page.r#ref.is_some()));
+                    // All that the run sent is wanted, also what is on an older page.
+                    let oldest = page.messages.last().map(|oldest| oldest.id);
+                    let before = oldest.filter(|id| page.more && id.at() >= self.time.at_origin_ms);
+                    if before.is_some() {
+                        let (conversation, r#ref) =
+                            (page.conversation, name(self.run ^ LOAD, line));
+                        let query = HistoryQuery { r#ref, conversation, before, limit: None };
+                        client.loading += 1;
+                        after.say.push(query.into());
+                    }
                     after.caught_up |= page.r#ref.is_some() && client.loading == 0;
                 }
             }
@@ -274,6 +285,13 @@ impl Rally {
                 };
                 client.loading = (client.loading + page.entries.len()).saturating_sub(1);
                 after.say.extend(page.entries.iter().map(ask));
+                let oldest = page.entries.last().map(|entry| entry.head.id);
+                let before = oldest.filter(|id| page.more && id.at() >= self.time.at_origin_ms);
+                if before.is_some() {
+                    let r#ref = name(self.run ^ LOAD, line);
+                    client.loading += 1;
+                    after.say.push(InboxQuery { r#ref, before, limit: None }.into());
+                }
                 after.caught_up |= client.loading == 0;
             }
             ServerFrame::Ack(ack) => {
@@ -363,16 +381,15 @@ impl Rally {
 
 impl Wire for Rally {
     fn begin(&mut self, line: Line, from: From) -> SocketAddr {
-        let user = &mut self.users[line / self.devices];
         if from == From::LogIn {
-            user.token = None;
             let client = &mut self.lines[line];
             (client.id, client.cursor) = (ClientId::from(Uuid::new_v4()), None);
         }
         self.lines[line].loading = 0;
-        self.lines[line].stage = match user.token {
-            None => Stage::LogIn(Answer::default()),
-            Some(_) => Stage::Discover(Answer::default()),
+        // Another device of the user's may be on its way with the token that he has.
+        self.lines[line].stage = match &self.users[line / self.devices].token {
+            Some(_) if from == From::Return => Stage::Discover(Answer::default()),
+            _ => Stage::LogIn(Answer::default()),
         };
         self.door
     }
@@ -474,7 +491,7 @@ mod tests {
         let busy = (503, format!("{{\"type\":\"{NOT_YET}\"}}"));
         rally.lines[0].stage = Stage::LogIn(Answer::default());
         let next = rally.answered(0, busy, &mut Vec::new()).unwrap();
-        assert_eq!(next, Next::Ended, "a log-in is tried again later");
+        assert_eq!(next, Next::Later, "a log-in is tried again");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::dice::Dice;
 /// Digits that name the message.
 const DIGITS: usize = 16;
 
-/// Letters that are checked of each text, since all of them would cost too much.
+/// Letters that are checked of each text, since all of them would cost too much; but of one in so many,
+/// by its number, all are.
 const CHECKED: usize = 12;
+const WHOLLY: usize = 16;
 
 /// Writes the text of message `seq`, of so many bytes, at least 20.
 pub fn write(seq: usize, bytes: usize, out: &mut String) {
@@ -41,8 +43,12 @@ pub fn read(text: &str, bytes: usize) -> Text {
         Some((seq, letters))
     });
     let Some((seq, letters)) = named else { return Text::Other(None) };
-    let mut first = Vec::with_capacity(CHECKED);
-    Dice::new(seq as u64).text(CHECKED.min(letters.len()), &mut first);
+    let checked = match seq.is_multiple_of(WHOLLY) {
+        true => letters.len(),
+        false => CHECKED.min(letters.len()),
+    };
+    let mut first = Vec::with_capacity(checked);
+    Dice::new(seq as u64).text(checked, &mut first);
     match text.len() == bytes && letters.as_bytes().starts_with(&first) {
         true => Text::Whole(seq),
         false => Text::Other(Some(seq)),

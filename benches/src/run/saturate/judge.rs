@@ -44,20 +44,23 @@ fn bounds(run: &Measured) -> String {
         return "not known: nobody's processes were looked at (--pid)".to_owned();
     }
     let window = run.window_ns.max(1) as f64;
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    // What else runs fills them as well: a database, a broker, another machine on the same processor.
-    let machine = run.processors.map_or(0, |all| all.busy_ns + all.stolen_ns);
+    // What else runs fills the machine as well: a database, a broker, another machine on the same
+    // processor. And this process may be kept to some of its cores, the server with it.
+    let own_cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let cores = own_cores.max(run.processors.map_or(0.0, |all| f64::from(all.count)));
+    let own = (run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
     let stolen = run.processors.map_or(0.0, |all| all.stolen_ns as f64 / window);
-    let all = machine.max(run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
+    let busy = run.processors.map_or(0.0, |all| all.busy_ns as f64 / window) + stolen;
+    let all = busy.max(own);
     let busiest = run.server.busiest_thread.as_ref();
     if let Some(thread) = busiest.filter(|thread| thread.cpu_ns as f64 > BUSY * window) {
         let percent = thread.cpu_ns as f64 / window * 100.0;
         return format!("the server's {}: {percent:.0} % of a core", thread.name);
     }
-    if all > BUSY * cores {
-        let own = (run.server.cpu_ns + run.own_cpu_ns) as f64 / window;
+    if own > BUSY * own_cores || all > BUSY * cores {
+        let full = if own > BUSY * own_cores { own_cores } else { cores };
         return format!(
-            "all {cores} cores: {all:.1} of them busy or stolen ({stolen:.1}), with the server and the \
+            "all {full} cores: {all:.1} of them busy or stolen ({stolen:.1}), with the server and the \
              generator {own:.1}"
         );
     }
@@ -132,7 +135,9 @@ mod tests {
         let cores = std::thread::available_parallelism().unwrap().get() as u64;
         let mut run = kept(1_000, 1_100);
         run.server.metrics.insert("server: commit, mean".to_owned(), 40.0);
-        let all = |busy_ns, stolen_ns| Some(Processors { busy_ns, stolen_ns, iowait_ns: 0 });
+        let all = |busy_ns, stolen_ns| {
+            Some(Processors { count: cores as u32, busy_ns, stolen_ns, iowait_ns: 0 })
+        };
         for (busy, stolen) in [(cores * 900_000_000, 0), (cores * 500_000_000, cores * 400_000_000)]
         {
             run.processors = all(busy, stolen);

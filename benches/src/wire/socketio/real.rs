@@ -77,7 +77,7 @@ impl People {
         match next {
             Next::Stay => {}
             Next::Go(address) => self.dial(line, address),
-            Next::Ended => panic!("the peer ended the session"),
+            Next::Ended | Next::Later => panic!("the peer ended the session"),
         }
     }
 }
