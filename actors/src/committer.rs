@@ -4,8 +4,9 @@
 //! counts only when all of it succeeded within half an overlap of those ids; a later or
 //! failed one is repeated. Once anything was handed to the store, giving up is `Unknown`.
 //!
-//! Mailbox: bounded; a sender waits in `send`. In flight: bounded by a setting; beyond it
-//! the answer is `Busy`, and nothing was written. Knows nothing of sessions or frames.
+//! Mailbox: bounded by who waits for an answer: each has one message in it, beyond its room too. In flight:
+//! bounded by a setting; beyond it the answer is `Busy`, and nothing was written. Knows nothing of
+//! sessions or frames.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ use crate::node::Node;
 /// Messages that wait for the committer of one thread; senders wait beyond that.
 const MAILBOX: usize = 1_024;
 
-/// Mark entries remembered before the old ones are swept out.
+/// Mark entries remembered before the old ones are swept out for the first time; then at twice as many
+/// as are left, so that each is looked at about once.
 const NOTED: usize = 16_384;
 
 /// Stores the intents of one actor in one conversation; replies once all are durable.
@@ -71,7 +73,28 @@ impl CommitError {
 pub struct InFlight;
 
 /// Until when an acknowledged entry of a user's log stands for later marks of its kind.
-type Noted = Rc<RefCell<BTreeMap<(UserId, ConversationId, ChangeKind), u64>>>;
+struct Noted {
+    at: BTreeMap<(UserId, ConversationId, ChangeKind), u64>,
+    /// Beyond so many the old ones are swept out.
+    sweep_at: usize,
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self { at: BTreeMap::new(), sweep_at: NOTED }
+    }
+}
+
+impl Noted {
+    /// Remembers an entry of now, and forgets those that are `old_ms`.
+    fn note(&mut self, key: (UserId, ConversationId, ChangeKind), now: u64, old_ms: u64) {
+        self.at.insert(key, now);
+        if self.at.len() > self.sweep_at {
+            self.at.retain(|_, at| now.saturating_sub(*at) < old_ms);
+            self.sweep_at = NOTED.max(2 * self.at.len());
+        }
+    }
+}
 
 /// The committer of one thread.
 pub struct Committer {
@@ -87,7 +110,7 @@ struct Core {
     give_up_ms: u64,
     most_in_flight: usize,
     in_flight: Cell<usize>,
-    noted: Noted,
+    noted: Rc<RefCell<Noted>>,
 }
 
 impl Committer {
@@ -239,6 +262,7 @@ impl Core {
             let Intent::Mark { read, note, .. } = intent else { continue };
             let kind = if read.is_some() { ChangeKind::Read } else { ChangeKind::Delivered };
             let stands = noted
+                .at
                 .get(&(pair.actor, pair.conversation, kind))
                 .is_some_and(|at| now.saturating_sub(*at) < self.overlap.mark_change_ms());
             *note = (!stands && !planted::on(Fault::MarkUnlogged)).then_some(kind);
@@ -249,12 +273,9 @@ impl Core {
         let mut noted = self.noted.borrow_mut();
         for intent in intents {
             if let Intent::Mark { note: Some(kind), .. } = intent {
-                noted.insert((pair.actor, pair.conversation, *kind), began);
+                let key = (pair.actor, pair.conversation, *kind);
+                noted.note(key, began, self.overlap.mark_change_ms());
             }
-        }
-        if noted.len() > NOTED {
-            let young = self.overlap.mark_change_ms();
-            noted.retain(|_, at| began.saturating_sub(*at) < young);
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Io {
     most_pushed: Cell<usize>,
     /// Whether the kernel took no more at the last write.
     blocked: Cell<bool>,
+    /// Bytes that the kernel took.
+    written: Cell<u64>,
 }
 
 impl Io {
@@ -78,7 +80,13 @@ impl Io {
             heard_ms: Cell::new(now_ms),
             most_pushed: Cell::new(0),
             blocked: Cell::new(false),
+            written: Cell::new(0),
         }
+    }
+
+    /// Gives how many bytes the kernel took so far.
+    pub fn written(&self) -> u64 {
+        self.written.get()
     }
 
     /// Gives the bytes that wait.
@@ -172,6 +180,7 @@ impl Io {
         }
         let mut written = socket.try_write(&slices[..count])?;
         out.bytes -= written;
+        self.written.set(self.written.get() + written as u64);
         while written > 0 {
             let first = out.pieces.front_mut().expect("no more was written than waited");
             let part = first.len().min(written);

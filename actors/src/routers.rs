@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use actix::dev::{MessageResponse, SendError};
 use actix::{Actor as _, Addr, Handler, Message};
@@ -25,6 +25,10 @@ const NONE: u8 = 0;
 const HERE: u8 = 1;
 const EVERYWHERE: u8 = 2;
 
+/// That nobody's session is attached, or more than one.
+const NOBODY: u64 = 0;
+const SEVERAL: u64 = u64::MAX;
+
 /// What is shared with everybody who finds the router, without asking it.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -32,6 +36,8 @@ pub struct Shared {
     doubt: AtomicU8,
     /// Attached sessions.
     sessions: AtomicU32,
+    /// The number of the only one of them and one more, or [`NOBODY`], or [`SEVERAL`].
+    only: AtomicU64,
     /// Whether other nodes may hold sessions of his that are served from here.
     edges: AtomicBool,
     /// Whether the user is shown online for his sessions here.
@@ -46,11 +52,21 @@ impl Shared {
         self.sessions.load(Ordering::Acquire)
     }
 
-    /// Tells whether at most one session is served from here; an edge counts, too, before its
-    /// sessions read the store.
-    pub fn serves_one(&self) -> bool {
+    /// Tells whether no other session is served from here than the one of this number, which may be
+    /// gone; an edge counts, too, before its sessions read the store.
+    pub fn serves_no_other(&self, number: u64) -> bool {
         let edges = self.edges.load(Ordering::Acquire) && !planted::on(Fault::EdgesUncounted);
-        self.sessions() <= 1 && !edges
+        let only = self.only.load(Ordering::Acquire);
+        (only == NOBODY || only == number + 1) && !edges
+    }
+
+    pub(crate) fn set_only(&self, mut numbers: impl Iterator<Item = u64>) {
+        let only = match (numbers.next(), numbers.next()) {
+            (None, _) => NOBODY,
+            (Some(number), None) => number + 1,
+            (Some(_), Some(_)) => SEVERAL,
+        };
+        self.only.store(only, Ordering::Release);
     }
 
     pub(crate) fn set_edges(&self, some: bool) {
@@ -89,7 +105,8 @@ pub struct Handle {
 impl Handle {
     fn doubt(&self, stage: Stage) {
         self.shared.doubt(stage);
-        // A full mailbox holds messages, after each of which the router looks anyway.
+        // A mailbox that is full now holds messages, after each of which the router looks anyway. One
+        // that was full a moment ago may be empty.
         let _ = self.addr.try_send(LookAround);
     }
 }
@@ -109,12 +126,15 @@ pub struct Routers {
 impl Routers {
     /// Finds the user's router, or starts one on the current thread.
     pub fn join(&self, user: UserId, node: &Arc<Node>) -> Handle {
+        // Before the lock: who delivers looks for homes first and for routers then, and a lock that
+        // somebody waits to write is given to no other reader.
+        let home = node.home(user);
         let mut routers = self.all.write();
         if let Some(handle) = routers.get(&user).filter(|handle| handle.addr.connected()) {
             return handle.clone();
         }
         let shared = Arc::<Shared>::default();
-        let addr = Router::new(user, node.clone(), shared.clone()).start();
+        let addr = Router::new(user, node.clone(), shared.clone(), home).start();
         let handle = Handle { addr, shared };
         routers.insert(user, handle.clone());
         handle
@@ -127,7 +147,7 @@ impl Routers {
         let (weight, stage) = (push.weight, push.stage);
         let sent = handle.addr.try_send(push);
         if weight == Weight::Stored && matches!(sent, Err(SendError::Full(_))) {
-            handle.shared.doubt(stage);
+            handle.doubt(stage);
         }
     }
 

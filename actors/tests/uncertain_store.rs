@@ -33,13 +33,14 @@ enum Fault {
     Busy,
 }
 
-/// The model with faults in front of its commits, whose inboxes and logs wait while somebody holds
-/// them.
+/// The model with faults in front of its commits, which wait while somebody holds them, and so do its
+/// inboxes and logs.
 #[derive(Clone)]
 struct Uncertain {
     model: Model,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     tried: Arc<Mutex<Vec<Vec<Commit>>>>,
+    commits: Arc<tokio::sync::Mutex<()>>,
     /// How often each was read.
     inboxes: Arc<tokio::sync::Mutex<usize>>,
     logs: Arc<tokio::sync::Mutex<usize>>,
@@ -48,8 +49,9 @@ struct Uncertain {
 impl Uncertain {
     async fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
-        let (tried, inboxes, logs) = (Arc::default(), Arc::default(), Arc::default());
-        Self { model: model().await, faults, tried, inboxes, logs }
+        let (tried, commits) = (Arc::default(), Arc::default());
+        let (inboxes, logs) = (Arc::default(), Arc::default());
+        Self { model: model().await, faults, tried, commits, inboxes, logs }
     }
 }
 
@@ -81,8 +83,9 @@ impl Store for Uncertain {
         self.tried.lock().unwrap().push(commits.clone());
         let fault = self.faults.lock().unwrap().pop_front();
         let unknown = || StoreError::Unknown("no answer".to_owned());
-        let model = self.model.clone();
+        let (model, held) = (self.model.clone(), self.commits.clone());
         Box::pin(async move {
+            let _held = held.lock().await;
             match fault {
                 None => model.commit(commits).await,
                 Some(Fault::Silence) => model.commit(commits).await.and(Err(unknown())),
@@ -201,6 +204,52 @@ async fn busy_after_an_attempt_is_unknown_because_the_first_may_have_been_writte
     let hello = ana.message("ben", "hello");
     ana.says(hello.clone()).await;
     assert_eq!(ana.answer(hello.r#ref).await, Err(ErrorCode::Unknown));
+}
+
+/// Waits until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let waits = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.expect("in time");
+}
+
+#[actix::test]
+async fn what_is_stored_once_its_sender_has_left_is_pushed_to_his_other_device() {
+    let store = Uncertain::new([]).await;
+    let peers = Peers::default();
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, Settings::default());
+    let (mut ana, mut other) = (here.join("ana").await, here.join("ana").await);
+    let _ben = here.join("ben").await;
+    let held = store.commits.lock().await;
+    let hello = ana.message("ben", "hello");
+    ana.says(hello).await;
+    until(|| !store.tried.lock().unwrap().is_empty()).await;
+    drop(ana);
+    until(|| here.node.routers.sessions() == 2).await;
+    drop(held);
+    other.hears_message("hello").await;
+}
+
+#[actix::test]
+async fn who_is_watched_again_and_again_is_read_once_while_the_store_does_not_answer() {
+    let store = Uncertain::new([]).await;
+    let (mut ana, _ben) = ana_and_ben(&store, 20_000).await;
+    let held = store.inboxes.lock().await;
+    let (before, watch) = (*held, Watch { user: "ben".parse().unwrap() });
+    let beat = |frame| matches!(frame, ServerFrame::Beat(_)).then_some(());
+    let watches = std::iter::repeat_n(ClientFrame::from(watch), 200);
+    ana.says_all(watches.chain([Beat {}.into()])).await;
+    ana.hears(beat).await;
+    drop(held);
+    assert!(!ana.hears_online().await, "they have no conversation");
+    ana.says(Beat {}).await;
+    ana.hears(beat).await;
+    // Once, and once more when strangers are looked at.
+    let reads = *store.inboxes.lock().await - before;
+    assert!((1..=2).contains(&reads), "{reads} reads");
 }
 
 #[actix::test]

@@ -26,12 +26,16 @@ pub async fn let_know(
     user: UserId,
     askers: BTreeSet<UserId>,
 ) -> Result<BTreeSet<UserId>, StoreError> {
-    let hidden = store.user(user).await?.is_none_or(|row| row.hide_presence);
-    let mut allowed = BTreeSet::new();
-    for asker in askers {
-        if !hidden && !store.is_blocked(user, asker).await? {
-            allowed.insert(asker);
-        }
+    if store.user(user).await?.is_none_or(|row| row.hide_presence) {
+        return Ok(BTreeSet::new());
     }
-    Ok(allowed)
+    // One read, however many ask.
+    let blocked: BTreeSet<UserId> = match askers.first() {
+        Some(asker) if askers.len() == 1 => match store.is_blocked(user, *asker).await? {
+            true => [*asker].into(),
+            false => BTreeSet::new(),
+        },
+        _ => store.blocks(user).await?.into_iter().collect(),
+    };
+    Ok(&askers - &blocked)
 }

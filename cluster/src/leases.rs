@@ -72,8 +72,8 @@ pub enum Todo {
 pub struct Tenure {
     here: Life,
     home: Life,
-    /// When the attachment was asked for last, if it was.
-    asked_ms: Option<u64>,
+    /// When the attachment was asked for first and last, if it was.
+    asked_ms: Option<(u64, u64)>,
     /// Until when the edge may count on it; 0 before it was answered.
     until_ms: u64,
 }
@@ -110,8 +110,12 @@ impl Tenure {
     }
 
     /// Takes a home's answer to what was asked at `asked_ms`, which need not be the last
-    /// question. One that was not counted on any more is doubt.
+    /// question. One that was not counted on any more is doubt. An answer to somebody who asked before
+    /// this one is none: between the two the home may have been told that nobody is here.
     pub fn attached(&mut self, by: Life, asked_ms: u64, now_ms: u64) -> Todo {
+        if self.asked_ms.is_none_or(|(first_ms, _)| asked_ms < first_ms) {
+            return Todo::Nothing;
+        }
         if by != self.home || by == self.here || now_ms >= asked_ms + LEASE_MS {
             return Todo::Nothing;
         }
@@ -124,12 +128,13 @@ impl Tenure {
     pub fn look(&mut self, now_ms: u64) -> Todo {
         let pause_ms = if self.stands(now_ms) { RENEW_MS } else { ASK_AGAIN_MS };
         let due = self.home != self.here
-            && self.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms + pause_ms);
+            && self.asked_ms.is_none_or(|(_, last_ms)| now_ms >= last_ms + pause_ms);
         if due { self.ask(now_ms) } else { Todo::Nothing }
     }
 
     fn ask(&mut self, now_ms: u64) -> Todo {
-        self.asked_ms = Some(now_ms);
+        let first_ms = self.asked_ms.map_or(now_ms, |(first_ms, _)| first_ms);
+        self.asked_ms = Some((first_ms, now_ms));
         Todo::Ask(self.home)
     }
 }
@@ -201,6 +206,17 @@ mod tests {
             let kept = edges.live(now_ms).count() == 1;
             assert!(kept || !tenure.stands(now_ms), "{now_ms}");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_edge_asked_is_not_answered_to_this_one() {
+        let mut tenure = away();
+        assert_eq!(tenure.attached(life("home"), 99_000, 99_500), Todo::Nothing, "nobody asked");
+        assert_eq!(tenure.look(100_000), Todo::Ask(life("home")));
+        assert_eq!(tenure.attached(life("home"), 99_000, 100_010), Todo::Nothing);
+        assert!(!tenure.stands(100_010));
+        assert_eq!(tenure.attached(life("home"), 100_000, 100_020), Todo::Doubt);
+        assert!(tenure.stands(100_020));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! follows from who is living. Whether a watcher may know is read with the rows; who may not
 //! sees the same as of a user who was never there.
 //!
-//! Mailbox: 1,024; transitions and watches wait for room in it, what other nodes say is dropped
-//! and ends in reading all again. Knows nothing of sockets.
+//! Mailbox: 1,024, and one more for each transition and watch that waits for its answer; what other
+//! nodes say is dropped when it is full, and ends in reading all again. Knows nothing of sockets.
 
 mod turns;
 mod watched;

@@ -26,7 +26,7 @@ use rally_cluster::leases::{Edges, Tenure};
 use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
-use rally_schema::{ClientId, Envelope, Stage, UserId};
+use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
 use tokio::sync::oneshot;
 
 use crate::metrics::count;
@@ -133,8 +133,8 @@ pub struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(user: UserId, node: Arc<Node>, shared: Arc<Shared>) -> Self {
-        let tenure = Tenure::new(node.life, node.home(user));
+    pub(crate) fn new(user: UserId, node: Arc<Node>, shared: Arc<Shared>, home: Life) -> Self {
+        let tenure = Tenure::new(node.life, home);
         Self {
             user,
             node,
@@ -217,6 +217,7 @@ impl Router {
     }
 
     fn count_sessions(&self) {
+        self.shared.set_only(self.sessions.iter().map(|session| session.number));
         self.node.routers.count(&self.shared, self.sessions.len() as u32);
     }
 
@@ -242,6 +243,9 @@ impl Actor for Router {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.node.settings.router_mailbox);
         self.node.metrics.routers.inc();
+        // The map may have changed since it was looked at for the last time.
+        let todo = self.tenure.moved(self.node.home(self.user), self.now_ms());
+        self.follow(todo, ctx);
         // Nobody may ever attach: then it leaves as if the last session had gone.
         self.maybe_leave(ctx);
     }

@@ -14,6 +14,7 @@ use rally_cluster::store::{MessageRow, StoreError};
 use rally_schema::frame::{Ack, Delete, Deleted, Edit, Edited, ErrorFrame, Send, ServerFrame};
 use rally_schema::ids::Stamp;
 use rally_schema::{ClientId, ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
+use tokio::task::yield_now;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -22,6 +23,9 @@ use crate::committer::{CommitError, Write};
 use crate::node::Worker;
 use crate::push::Push;
 use crate::routers::Handle;
+
+/// Items that are looked at before others have their turn.
+const A_TURN: usize = 16;
 
 /// How long a client waits after `busy`.
 const BUSY_MS: u64 = 500;
@@ -93,6 +97,8 @@ pub(super) struct Batch {
     pub(super) worker: Rc<Worker>,
     pub(super) user: UserId,
     pub(super) client: ClientId,
+    /// The number of the session.
+    pub(super) number: u64,
     /// The user's own.
     pub(super) router: Handle,
     pub(super) conversation: ConversationId,
@@ -108,7 +114,11 @@ impl Batch {
         let mut outcomes = Vec::with_capacity(waiting.len());
         let mut prepared = Vec::with_capacity(waiting.len());
         let mut held_by = self.held_by;
-        for Queued { what, received_us, span } in waiting {
+        for (nth, Queued { what, received_us, span }) in waiting.into_iter().enumerate() {
+            if nth % A_TURN == A_TURN - 1 {
+                // Those who retry are looked for in the store, and it may answer at once, each time.
+                yield_now().await;
+            }
             let r#ref = what.r#ref();
             let is_send = matches!(what, What::Send(_) | What::Refused(..));
             // It comes again, or never: whatever follows it may go on.
@@ -166,12 +176,14 @@ impl Batch {
         ack
     }
 
-    /// Delivers a push, unless it would come back to this client alone. A device that attaches
-    /// now reads the store after it has been counted, and what this push is about is stored.
+    /// Delivers a push, unless it would come back to this session alone. A device that attaches
+    /// now reads the store after it has been counted, and what this push is about is stored. One that is
+    /// alone here because this session has left is told.
     fn deliver(&self, user: UserId, push: Push) {
         let node = &self.worker.node;
         let answered = user == self.user && push.except == Some(self.client);
-        if !(answered && self.router.shared.serves_one() && node.home(user) == node.life) {
+        let is_alone = answered && self.router.shared.serves_no_other(self.number);
+        if !(is_alone && node.home(user) == node.life) {
             node.deliver(user, push);
         }
     }
@@ -380,7 +392,7 @@ impl Batch {
     async fn reach(&mut self, pair: Pair) -> Result<(), Refused> {
         let node = &self.worker.node;
         let now_ms = node.clock.monotonic_ms();
-        if self.peer.is_some_and(|peer| now_ms < peer.reachable_until_ms) {
+        if self.peer.is_some_and(|peer| peer.is_reachable(now_ms)) {
             return Ok(());
         }
         let (peer, blocks_me, i_block) = try_join!(

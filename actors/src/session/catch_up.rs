@@ -128,10 +128,15 @@ impl CatchUp {
     ) -> Result<(), StoreError> {
         let ids: Vec<MessageId> = ids.iter().copied().collect();
         for page in ids.chunks(MESSAGES_PAGE) {
-            let _permit = self.turn().await;
+            let permit = self.turn().await;
             let mut rows = self.node.store.messages(conversation, page.to_vec()).await?;
+            drop(permit);
             twins::fold(&mut rows);
-            rows.iter().for_each(|row| self.write(row.to_frame()));
+            for row in &rows {
+                // A client of which more waits is not listened to, and would soon be taken for dead.
+                poll_fn(|cx| self.io.poll_uncongested(cx)).await;
+                self.write(row.to_frame());
+            }
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod peers;
 pub mod reader;
 mod reading;
 mod sending;
+mod typing;
 mod watching;
 
 use std::pin::Pin;
@@ -34,13 +35,12 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     StreamHandler, WrapFuture as _,
 };
-use rally_cluster::pages;
 use rally_cluster::roles::Role;
 use rally_schema::frame::{
-    BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, PeerTyping, ServerFrame, Welcome, ref_of,
+    BeatReply, Bye, ByeReason, ClientFrame, ErrorFrame, ServerFrame, Welcome, ref_of,
 };
 use rally_schema::limits::{TEXT_BYTES, WATCHES_PER_SESSION};
-use rally_schema::{ClientId, ConversationId, ErrorCode, UserId};
+use rally_schema::{ClientId, ErrorCode, UserId};
 use tracing::debug;
 
 use crate::greet::Guest;
@@ -93,8 +93,6 @@ pub struct Session {
     log_in: LogIn,
     worker: Rc<Worker>,
     io: Rc<Io>,
-    /// Present until the session has started.
-    reader: Option<Reader>,
     router: Handle,
     signals: Arc<Signals>,
     sweep_key: usize,
@@ -105,6 +103,7 @@ pub struct Session {
     marks: marking::Pending,
     questions: asking::Questions,
     watches: watching::Watches,
+    typing: typing::Typing,
     ended: bool,
 }
 
@@ -115,12 +114,12 @@ impl Session {
         let node = &worker.node;
         let now_ms = node.clock.monotonic_ms();
         let io = Rc::new(Io::new(socket, node.settings.out_budget_bytes, now_ms));
+        let reader = Reader::new(io.clone(), decoder);
         let session = Self {
             number: node.next_session(),
             user,
             client: hello.client,
             log_in: LogIn::of(epoch),
-            reader: Some(Reader::new(io.clone(), decoder)),
             router: node.routers.join(user, node),
             signals: Arc::default(),
             sweep_key: usize::MAX,
@@ -131,11 +130,15 @@ impl Session {
             marks: marking::Pending::default(),
             questions: asking::Questions::default(),
             watches: watching::Watches::default(),
+            typing: typing::Typing::default(),
             ended: false,
             io,
             worker,
         };
-        session.start();
+        Self::create(|ctx| {
+            Self::add_stream(reader, ctx);
+            session
+        });
     }
 
     fn now_us(&self) -> u64 {
@@ -238,7 +241,7 @@ impl Session {
             ClientFrame::Forget(forget) => self.forget(&forget, received_us, ctx),
             ClientFrame::Delivered(mark) => self.take_mark(mark.0, false, ctx),
             ClientFrame::Read(mark) => self.take_mark(mark.0, true, ctx),
-            ClientFrame::Typing(typing) => self.typing(typing.conversation, ctx),
+            ClientFrame::Typing(typing) => self.take_typing(typing.conversation, ctx),
             ClientFrame::Watch(watch) => self.watch(watch.user, ctx),
             ClientFrame::Unwatch(watch) => self.unwatch(watch.0.user),
             ClientFrame::Inbox(query) => self.ask_inbox(query, ctx),
@@ -265,24 +268,6 @@ impl Session {
         ctx.run_later(Duration::from_millis(wait_ms), |session, _| {
             session.io.pause(Pause::Rate, false);
         });
-    }
-
-    fn typing(&mut self, conversation: ConversationId, ctx: &mut Context<Self>) {
-        let (store, user) = (self.worker.node.store.clone(), self.user);
-        let found = async move { pages::find_peer(&*store, user, conversation).await };
-        let known = self.peers.known(conversation);
-        let frame = PeerTyping { conversation, user: self.user };
-        let push = move || Push::passing(&ServerFrame::from(frame));
-        if let Some(peer) = known {
-            return self.worker.node.deliver(peer, push());
-        }
-        ctx.spawn(found.into_actor(self).map(move |found, session, _| {
-            // Who types into a conversation that does not exist is told nothing: nothing is lost.
-            if let Ok(Some(peer)) = found {
-                session.peers.learn(conversation, peer);
-                session.worker.node.deliver(peer, push());
-            }
-        }));
     }
 }
 
@@ -338,8 +323,6 @@ impl Actor for Session {
             watches: WATCHES_PER_SESSION as u32,
         });
         self.attach(ctx);
-        let reader = self.reader.take().expect("a session starts once");
-        ctx.add_stream(reader);
         ctx.spawn(Flusher);
     }
 

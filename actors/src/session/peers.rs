@@ -20,6 +20,13 @@ pub(super) struct Peer {
     pub(super) reachable_until_ms: u64,
 }
 
+impl Peer {
+    /// Tells whether he is believed reachable now.
+    pub(super) fn is_reachable(&self, now_ms: u64) -> bool {
+        now_ms < self.reachable_until_ms
+    }
+}
+
 impl Peers {
     /// Gives the peer of a conversation that was looked at before.
     pub(super) fn known(&self, conversation: ConversationId) -> Option<UserId> {

@@ -154,13 +154,17 @@ impl Session {
             worker: self.worker.clone(),
             user: self.user,
             client: self.client,
+            number: self.number,
             router: self.router.clone(),
             conversation,
             peer: self.peers.get(conversation),
             held_by,
         };
         let waiting = std::mem::take(&mut lane.waiting);
-        self.io.pause(Pause::Lane, false);
+        let is_full = |lane: &Lane| lane.waiting.len() >= WAITING_SENDS;
+        if waiting.len() >= WAITING_SENDS && !self.lanes.0.values().any(is_full) {
+            self.io.pause(Pause::Lane, false);
+        }
         ctx.spawn(outlive(batch.write(waiting)).into_actor(self).map(
             move |written, session, ctx| {
                 session.written(conversation, written, ctx);

@@ -27,6 +27,8 @@ pub(super) struct Watches {
     users: Vec<UserId>,
     /// Those of them who had no conversation with this user when they were looked at.
     strangers: Vec<UserId>,
+    /// Whose acquaintance is being read: what is wanted of them meanwhile has its answer with that.
+    asking: Vec<UserId>,
     /// Strangers will be looked at soon.
     is_looking: bool,
     /// A presence may have been dropped: they are asked for again once there is room.
@@ -40,17 +42,29 @@ impl Session {
                 let text = format!("{WATCHES_PER_SESSION} users are watched: unwatch one first");
                 return self.refuse(ErrorFrame::new(ErrorCode::TooManyWatches, text));
             }
+            if self.watches.asking.len() >= 2 * WATCHES_PER_SESSION {
+                let text = "the store has not answered for those who were watched before: wait";
+                return self.refuse(ErrorFrame::new(ErrorCode::TooManyWatches, text));
+            }
             self.watches.users.push(user);
         }
+        if self.watches.asking.contains(&user) {
+            return;
+        }
+        self.watches.asking.push(user);
         let (store, me) = (self.worker.node.store.clone(), self.user);
         let reading = async move { acquaintance::acquainted(&*store, me, user).await };
         ctx.spawn(reading.into_actor(self).map(move |acquainted, session, ctx| {
             match acquainted {
-                Ok(acquainted) => session.begin_watch(user, acquainted, ctx),
+                Ok(acquainted) => {
+                    session.watches.asking.retain(|asked| *asked != user);
+                    session.begin_watch(user, acquainted, ctx);
+                }
                 // Not to know whether they are acquainted is no reason to show him offline.
                 Err(error) => {
                     session.worker.node.store_failed("a watch could not begin yet", &error);
                     ctx.run_later(AGAIN, move |session, ctx| {
+                        session.watches.asking.retain(|asked| *asked != user);
                         if session.watches.users.contains(&user) {
                             session.watch(user, ctx);
                         }

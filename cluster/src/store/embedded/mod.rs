@@ -118,6 +118,10 @@ const IMPORT_ROWS: usize = 1_000;
 /// thousand conversations.
 const FEW: usize = 1_024;
 
+/// Messages of one stamp that are read so. Of a client that stamps as it should there is one; of
+/// another there may be many, with long texts.
+const STAMPED_ALIKE: usize = 16;
+
 impl EmbeddedStore {
     /// Opens the store in `folder`, or makes one, and gives the handle and the loop that does
     /// its writes. Nothing is written before the loop runs.
@@ -178,13 +182,14 @@ impl EmbeddedStore {
     }
 
     /// Answers a read of which a few rows nearly always tell the answer: whoever wrote for a year to
-    /// somebody who never answered has many between. `f` is given how many rows it may look at, and
-    /// gives `None` when they do not suffice; then it may look at all, away from the caller's thread.
+    /// somebody who never answered has many between. `f` is given how many rows it may look at, `few` at
+    /// first, and gives `None` when they do not suffice; then it may look at all, away from the caller's thread.
     fn look<T: Send + 'static>(
         &self,
+        few: usize,
         f: impl Fn(&Rows, usize) -> Result<Option<T>, StoreError> + Send + 'static,
     ) -> Later<T> {
-        match f(&self.0.rows, FEW) {
+        match f(&self.0.rows, few) {
             Ok(Some(answer)) => Box::pin(std::future::ready(Ok(answer))),
             Err(error) => Box::pin(std::future::ready(Err(error))),
             Ok(None) => self.walk(move |rows| {
@@ -228,7 +233,7 @@ impl Store for EmbeddedStore {
     }
 
     fn stamped(&self, conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>> {
-        self.read(|rows| rows.stamped(conversation, stamp))
+        self.look(STAMPED_ALIKE, move |rows, most| rows.stamped(conversation, stamp, most))
     }
 
     fn history(
@@ -237,7 +242,8 @@ impl Store for EmbeddedStore {
         before: Option<MessageId>,
         limit: usize,
     ) -> Later<Vec<MessageRow>> {
-        self.read(|rows| rows.history(conversation, before, limit))
+        let few = limit + FEW;
+        self.look(few, move |rows, most| rows.history(conversation, before, limit, most))
     }
 
     fn newest_for(
@@ -247,7 +253,7 @@ impl Store for EmbeddedStore {
         alone: bool,
         id: MessageId,
     ) -> Later<Option<MessageId>> {
-        self.look(move |rows, most| rows.newest_for(conversation, reader, alone, id, most))
+        self.look(FEW, move |rows, most| rows.newest_for(conversation, reader, alone, id, most))
     }
 
     fn unread(
@@ -257,7 +263,7 @@ impl Store for EmbeddedStore {
         read_up_to: Option<MessageId>,
         cap: u32,
     ) -> Later<u32> {
-        self.look(move |rows, most| rows.unread(conversation, reader, read_up_to, cap, most))
+        self.look(FEW, move |rows, most| rows.unread(conversation, reader, read_up_to, cap, most))
     }
 
     fn inbox(

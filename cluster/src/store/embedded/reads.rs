@@ -29,17 +29,6 @@ impl Rows {
         self.all.contains_key(key).map_err(read_failed)
     }
 
-    /// Walks the messages of a conversation that exist, in the order of their ids.
-    fn walk(
-        &self,
-        conversation: ConversationId,
-        ids: impl RangeBounds<Key>,
-    ) -> impl DoubleEndedIterator<Item = Result<MessageRow, StoreError>> {
-        self.all
-            .range::<Key, _>(ids)
-            .filter_map(move |entry| message(conversation, entry).transpose())
-    }
-
     /// Walks the messages of a conversation that exist, reading of each only who wrote it.
     fn senders(
         &self,
@@ -66,35 +55,53 @@ impl Rows {
         ids.iter().filter_map(read).collect()
     }
 
+    /// `None` when there are more than `most` rows.
     pub(super) fn stamped(
         &self,
         conversation: ConversationId,
         stamp: Stamp,
-    ) -> Result<Vec<MessageRow>, StoreError> {
+        most: usize,
+    ) -> Result<Option<Vec<MessageRow>>, StoreError> {
         let (first, last) = MessageId::range(stamp);
         let ids = keys::message(conversation, first)..=keys::message(conversation, last);
-        self.walk(conversation, ids).collect()
+        let mut found = Vec::new();
+        for (nth, entry) in self.all.range::<Key, _>(ids).enumerate() {
+            if nth == most {
+                return Ok(None);
+            }
+            found.extend(message(conversation, entry)?);
+        }
+        Ok(Some(found))
     }
 
+    /// `None` when it would have to look at more than `most` rows: those of twins that were removed are
+    /// passed over, and there may be many.
     pub(super) fn history(
         &self,
         conversation: ConversationId,
         before: Option<MessageId>,
         limit: usize,
-    ) -> Result<Vec<MessageRow>, StoreError> {
+        most: usize,
+    ) -> Result<Option<Vec<MessageRow>>, StoreError> {
         let first = keys::message(conversation, MessageId::from_bytes(FIRST));
         let end = match before {
             Some(id) => Bound::Excluded(keys::message(conversation, id)),
             None => Bound::Included(keys::message(conversation, MessageId::from_bytes(LAST))),
         };
         let ids = (Bound::Included(first), end);
-        let (mut page, mut rows) = (Page::of(limit), self.walk(conversation, ids).rev());
-        while page.room() > 0
-            && let Some(row) = rows.next()
-        {
-            page.add(row?);
+        let mut page = Page::of(limit);
+        for (nth, entry) in self.all.range::<Key, _>(ids).rev().enumerate() {
+            if page.room() == 0 {
+                break;
+            }
+            if nth == most {
+                return Ok(None);
+            }
+            if let Some(row) = message(conversation, entry)? {
+                page.add(row);
+            }
         }
-        Ok(page.into_rows())
+        Ok(Some(page.into_rows()))
     }
 
     /// `None` when it would have to look at more than `most` rows.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options};
 use crate::intent::{Intent, Pair};
 use crate::store::conformance::Fixture;
-use crate::store::{Commit, Store as _, UserRow};
+use crate::store::{Commit, MessageRow, Store as _, StoreError, UserRow};
 
 /// The thread that writes.
 type Loop = JoinHandle<Result<(), CommitFailed>>;
@@ -172,6 +172,51 @@ async fn who_wrote_for_long_to_somebody_silent_keeps_no_thread_and_is_answered_r
     assert_eq!(unread.as_mut().now_or_never(), None);
     assert_eq!(unread.await, Ok(0));
     assert_eq!(store.unread(conversation, ana, None, 1).now_or_never(), Some(Ok(1)));
+    running.stop();
+}
+
+#[tokio::test]
+async fn twins_that_were_removed_and_messages_of_one_stamp_keep_no_thread() {
+    let running = Running::new(Options { queue_bytes: 16 << 20, ..ALONE });
+    let store = &running.store;
+    let pair = Pair::direct("ana".parse().unwrap(), "ben".parse().unwrap());
+    let message = |at: u64, nth: u64| {
+        let (r#ref, text) = (Ref::from(Uuid::from_u64_pair(2, nth)), nth.to_string());
+        let stamp = Stamp { at, n: 0 };
+        let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &text);
+        let mut n = 0;
+        let mut change = || {
+            n += 1;
+            ChangeId::of(Stamp { n, ..stamp }, 7)
+        };
+        let send = Intent::Send { id, r#ref, text, reply_to: None }.commit(pair, &mut change);
+        (id, send, Intent::Remove { id }.commit(pair, &mut change))
+    };
+    let (at, many) = (1_790_000_000_000, FEW as u64 + 100);
+    let (first, one, _) = message(at, 0);
+    let mut commits = vec![one];
+    for nth in 1..=many {
+        let (_, send, remove) = message(at + nth, nth);
+        commits.extend([send, remove]);
+    }
+    let later = at + many + 1;
+    commits.extend((1..=20).map(|nth| message(later, many + nth).1));
+    store.commit(commits).await.unwrap();
+
+    let ids = |rows: Result<Vec<MessageRow>, StoreError>| -> Vec<MessageId> {
+        rows.unwrap().iter().map(|row| row.id).collect()
+    };
+    let newest = store.history(pair.conversation, None, 10).now_or_never();
+    assert_eq!(ids(newest.expect("a page is read at once")).len(), 10);
+    let mut all = store.history(pair.conversation, None, 50);
+    assert_eq!(all.as_mut().now_or_never(), None, "many rows are passed over elsewhere");
+    let all = ids(all.await);
+    assert_eq!((all.len(), all.last()), (21, Some(&first)));
+    let mut alike = store.stamped(pair.conversation, Stamp { at: later, n: 0 });
+    assert_eq!(alike.as_mut().now_or_never(), None, "so are many of one stamp");
+    assert_eq!(ids(alike.await).len(), 20);
+    let alone = store.stamped(pair.conversation, Stamp { at, n: 0 }).now_or_never();
+    assert_eq!(ids(alone.expect("one is read at once")), [first]);
     running.stop();
 }
 
