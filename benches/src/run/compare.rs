@@ -204,10 +204,13 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let mut one = document(500.0, "rally", &[0.1]);
         one.subjects[0].runs[0].spans.entry("ack".to_owned()).or_default().0.record(5).unwrap();
-        one.write(&at("a.json")).unwrap();
+        for (name, first) in [("a.json", 0), ("b.json", 10)] {
+            one.subjects[0].attached = vec![(first, 10)];
+            one.write(&at(name)).unwrap();
+        }
         let (hdr, report) = (Some(at("shown")), at("a.json"));
         show(&ShowArgs { report, html: None, svg: None, hdr }).unwrap();
-        let (first, others, hdr) = (at("a.json"), vec![at("a.json")], Some(at("added")));
+        let (first, others, hdr) = (at("a.json"), vec![at("b.json")], Some(at("added")));
         add(&AddArgs { first, others, json: None, html: None, hdr }).unwrap();
         for folder in ["shown", "added"] {
             assert!(at(folder).join("rally-ack.hlog").is_file(), "{folder}");

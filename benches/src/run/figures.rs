@@ -212,10 +212,23 @@ mod tests {
 
     #[test]
     fn the_price_is_compared_with_the_floor_s_of_the_same_run() {
-        let table = document().table();
+        let mut document = document();
+        document.scenario.send.rate = 500.0;
+        let table = document.table();
         assert_eq!(table.median("rally CPU a message"), Some(60.0));
         assert_eq!(table.median("rally times the floor"), Some(2.0));
         assert_eq!(table.median("floor times the floor"), None);
+    }
+
+    #[test]
+    fn a_server_that_acknowledged_nothing_has_no_price_and_is_not_compared() {
+        let mut document = document();
+        document.scenario.send.rate = 500.0;
+        document.subjects[0].runs.iter_mut().for_each(|run| run.messages = 0);
+        let table = document.table();
+        for figure in ["CPU a message", "CPU a connection", "times the floor"] {
+            assert_eq!(table.median(&format!("rally {figure}")), None, "{figure}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rally_schema::{ChangeId, MessageId, Ref};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options};
+use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options, STAMPED_ALIKE};
 use crate::intent::{Intent, Pair};
 use crate::store::conformance::Fixture;
 use crate::store::{Commit, MessageRow, Store as _, StoreError, UserRow};
@@ -163,14 +163,14 @@ async fn who_wrote_for_long_to_somebody_silent_keeps_no_thread_and_is_answered_r
     commits.push(one);
     store.commit(commits).await.unwrap();
 
-    let newest = |nth: usize| store.newest_for(conversation, ana, false, ids[nth]);
+    let (rows, newest) =
+        (&store.0.rows, |nth: usize| store.newest_for(conversation, ana, false, ids[nth]));
     assert_eq!(newest(9).now_or_never(), Some(Ok(Some(first))), "a few rows are looked at at once");
-    let mut far = newest(FEW);
-    assert_eq!(far.as_mut().now_or_never(), None, "many are, elsewhere");
-    assert_eq!(far.await, Ok(Some(first)));
-    let mut unread = store.unread(conversation, ana, Some(first), 100);
-    assert_eq!(unread.as_mut().now_or_never(), None);
-    assert_eq!(unread.await, Ok(0));
+    let far = rows.newest_for(conversation, ana, false, ids[FEW], FEW);
+    assert_eq!(far, Ok(None), "many are, elsewhere");
+    assert_eq!(newest(FEW).await, Ok(Some(first)));
+    assert_eq!(rows.unread(conversation, ana, Some(first), 100, FEW), Ok(None));
+    assert_eq!(store.unread(conversation, ana, Some(first), 100).await, Ok(0));
     assert_eq!(store.unread(conversation, ana, None, 1).now_or_never(), Some(Ok(1)));
     running.stop();
 }
@@ -208,13 +208,15 @@ async fn twins_that_were_removed_and_messages_of_one_stamp_keep_no_thread() {
     };
     let newest = store.history(pair.conversation, None, 10).now_or_never();
     assert_eq!(ids(newest.expect("a page is read at once")).len(), 10);
-    let mut all = store.history(pair.conversation, None, 50);
-    assert_eq!(all.as_mut().now_or_never(), None, "many rows are passed over elsewhere");
-    let all = ids(all.await);
+    let rows = &store.0.rows;
+    let far = rows.history(pair.conversation, None, 50, FEW);
+    assert_eq!(far, Ok(None), "many rows are passed over elsewhere");
+    let all = ids(store.history(pair.conversation, None, 50).await);
     assert_eq!((all.len(), all.last()), (21, Some(&first)));
-    let mut alike = store.stamped(pair.conversation, Stamp { at: later, n: 0 });
-    assert_eq!(alike.as_mut().now_or_never(), None, "so are many of one stamp");
-    assert_eq!(ids(alike.await).len(), 20);
+    let alike = Stamp { at: later, n: 0 };
+    let far = rows.stamped(pair.conversation, alike, STAMPED_ALIKE);
+    assert_eq!(far, Ok(None), "so are many of one stamp");
+    assert_eq!(ids(store.stamped(pair.conversation, alike).await).len(), 20);
     let alone = store.stamped(pair.conversation, Stamp { at, n: 0 }).now_or_never();
     assert_eq!(ids(alone.expect("one is read at once")), [first]);
     running.stop();
