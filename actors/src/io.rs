@@ -61,8 +61,8 @@ pub struct Io {
     most_pushed: Cell<usize>,
     /// Whether the kernel took no more at the last write.
     blocked: Cell<bool>,
-    /// Bytes that the kernel took.
-    written: Cell<u64>,
+    /// How often the kernel took more after it had been full.
+    drained: Cell<u32>,
 }
 
 impl Io {
@@ -80,13 +80,14 @@ impl Io {
             heard_ms: Cell::new(now_ms),
             most_pushed: Cell::new(0),
             blocked: Cell::new(false),
-            written: Cell::new(0),
+            drained: Cell::new(0),
         }
     }
 
-    /// Gives how many bytes the kernel took so far.
-    pub fn written(&self) -> u64 {
-        self.written.get()
+    /// Gives how often the kernel took more after it had been full: each time the peer had taken
+    /// something of what it was full of.
+    pub fn drained(&self) -> u32 {
+        self.drained.get()
     }
 
     /// Gives the bytes that wait.
@@ -152,7 +153,10 @@ impl Io {
                 match socket.poll_writable(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Ready(Ok(())) => self.blocked.set(false),
+                    Poll::Ready(Ok(())) => {
+                        self.blocked.set(false);
+                        self.drained.set(self.drained.get().wrapping_add(1));
+                    }
                 }
             }
             match self.write_once(socket.as_ref()) {
@@ -180,7 +184,6 @@ impl Io {
         }
         let mut written = socket.try_write(&slices[..count])?;
         out.bytes -= written;
-        self.written.set(self.written.get() + written as u64);
         while written > 0 {
             let first = out.pieces.front_mut().expect("no more was written than waited");
             let part = first.len().min(written);
@@ -401,6 +404,19 @@ pub(crate) mod tests {
         flush(&io);
         io.ping().unwrap();
         assert_eq!(&fake.0.1.borrow()[..], b"bye");
+    }
+
+    #[test]
+    fn it_is_told_when_a_kernel_that_was_full_takes_more_and_not_while_it_is() {
+        let fake = Fake::with_room(3);
+        let io = Io::new(Box::new(fake.clone()), 100, 0);
+        io.answer(Bytes::from_static(b"onetwo"));
+        flush(&io);
+        flush(&io);
+        assert_eq!((io.waiting(), io.drained()), (3, 0), "nobody has read");
+        fake.0.0.set(100);
+        flush(&io);
+        assert_eq!((io.waiting(), io.drained()), (0, 1));
     }
 
     #[test]

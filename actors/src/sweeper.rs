@@ -28,9 +28,6 @@ const TICK: Duration = Duration::from_millis(500);
 /// a node up that leaves one unanswered for some seconds.
 const UNASKED_BEAT_MS: u64 = 2_000;
 
-/// Bytes whose reading shows that a client lives which is not listened to while so much waits for it.
-const READS_ON: u64 = 4_096;
-
 struct Entry {
     io: Rc<Io>,
     addr: Addr<Session>,
@@ -39,16 +36,17 @@ struct Entry {
     /// When it was last not listened to.
     excused_ms: u64,
     beat_at_ms: u64,
-    /// What had been written to it when it was excused for reading.
-    written: u64,
+    /// How often its peer had taken something of much when it was last looked at.
+    drained: u32,
 }
 
 impl Entry {
     /// Excuses who may speak and is not listened to: he is not silent, and hears a beat now and then,
     /// unless he has not read what he was told before. So is he who has much to read and reads on.
     fn excuse(&mut self, now: u64, beat: &Bytes) {
-        if self.io.is_congested() && self.io.written() >= self.written + READS_ON {
-            (self.written, self.excused_ms) = (self.io.written(), now);
+        let drained = self.io.drained();
+        if std::mem::replace(&mut self.drained, drained) != drained && self.io.is_congested() {
+            self.excused_ms = now;
         }
         if !self.io.is_paused() {
             self.beat_at_ms = now + UNASKED_BEAT_MS;
@@ -86,7 +84,7 @@ impl Sweep {
             sync_at_ms: now + jittered(number, settings.sync_interval_ms),
             excused_ms: now,
             beat_at_ms: now + UNASKED_BEAT_MS,
-            written: 0,
+            drained: 0,
         };
         self.0.borrow_mut().insert(entry)
     }
