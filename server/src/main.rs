@@ -49,8 +49,9 @@ fn main() -> ExitCode {
 
 /// Has the kernel hand out memory by small pages alone.
 ///
-/// The allocator asks for huge ones where the kernel lets programs choose. Those cost 1.4 KiB more a
-/// connection, and spare a message nothing that can be told from noise (docs/performance.md).
+/// The allocator asks for huge ones where the kernel lets programs choose. Those cost 0.6 to 2 KiB more
+/// a connection. They spare a message nothing that can be told from noise, and a connection that says
+/// nothing a microsecond a second (docs/performance.md).
 fn spare_memory() {
     // A kernel without huge pages has none to give.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
