@@ -27,7 +27,7 @@ use tracing::{Instrument as _, Span, debug};
 use crate::metrics::{Metrics, count};
 use crate::node::Node;
 
-/// Messages that wait for the committer of one thread; senders wait beyond that.
+/// Messages that wait for the committer of one thread, besides one of each who waits for an answer.
 const MAILBOX: usize = 1_024;
 
 /// Mark entries remembered before the old ones are swept out for the first time; then at twice as many

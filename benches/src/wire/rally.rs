@@ -495,6 +495,46 @@ mod tests {
     }
 
     #[test]
+    fn what_the_run_sent_is_read_back_page_by_page_and_nothing_before_it() {
+        use rally_schema::MessageId;
+        use rally_schema::frame::{History, Message};
+        let (ana, ben): (UserId, UserId) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let scenario = Scenario { users: 1, ..Scenario::default() };
+        let mut rally = Rally::new("127.0.0.1:9".parse().unwrap(), &scenario, vec![ana]);
+        rally.time.at_origin_ms = 1_000;
+        let conversation = ConversationId::direct(ana, ben);
+        let mut asked = |oldest_at: u64, more: bool| {
+            let message = |at: u64| {
+                let (r#ref, text) = (name(9, at as usize), "a".to_owned());
+                let id = MessageId::of(Stamp { at, n: 0 }, ben, conversation, r#ref, &text);
+                let (sender, to, reply_to, edit, deleted, after) =
+                    (ben, ana, None, None, false, None);
+                Message {
+                    id,
+                    conversation,
+                    sender,
+                    to,
+                    r#ref,
+                    text,
+                    reply_to,
+                    edit,
+                    deleted,
+                    after,
+                }
+            };
+            let messages = vec![message(oldest_at + 1), message(oldest_at)];
+            let page = History { r#ref: None, conversation, messages, more };
+            let (mut after, mut heard) = (After::default(), 0);
+            rally.lines[0].loading = 0;
+            rally.heard(0, page.into(), &mut after, &mut |_| heard += 1).unwrap();
+            (heard, after.say.len(), rally.lines[0].loading)
+        };
+        assert_eq!(asked(2_000, true), (2, 1, 1), "there is more of the run");
+        assert_eq!(asked(2_000, false), (2, 0, 0));
+        assert_eq!(asked(500, true), (2, 0, 0), "what is older is of others");
+    }
+
+    #[test]
     fn a_ref_names_its_message_and_its_run() {
         assert_eq!(number(3, name(3, 77)), Some(77));
         assert_eq!(number(4, name(3, 77)), None);
