@@ -5,9 +5,10 @@
 //! the budget is spent ([`Io::push`]), and reading pauses while half of it is
 //! ([`Io::is_congested`]), so that answers cannot pile up either.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
@@ -38,6 +39,21 @@ pub enum Pause {
     LogIn = 8,
 }
 
+/// A peer that is not listened to, or was not a moment ago.
+#[derive(Debug, Clone, Copy)]
+pub struct Unheard {
+    /// Whose: as [`Io::note_in`] was told.
+    pub key: u32,
+    /// [`Io::drained`] when he was last looked at.
+    pub drained: u32,
+    /// When he is to hear a beat, once whoever looks has said so.
+    pub beat_at_ms: Option<u64>,
+}
+
+/// Those of one thread: each is added by his [`Io`], and taken out by whoever looks after them once
+/// [`Io::hears`] says so.
+pub type AllUnheard = Rc<RefCell<Vec<Unheard>>>;
+
 #[derive(Default)]
 struct Outgoing {
     pieces: VecDeque<Bytes>,
@@ -63,6 +79,10 @@ pub struct Io {
     blocked: Cell<bool>,
     /// How often the kernel took more after it had been full.
     drained: Cell<u32>,
+    /// Whether it is among those that are not listened to.
+    is_noted: Cell<bool>,
+    /// Where those are, and its key there.
+    unheard: OnceCell<(AllUnheard, u32)>,
 }
 
 impl Io {
@@ -81,6 +101,31 @@ impl Io {
             most_pushed: Cell::new(0),
             blocked: Cell::new(false),
             drained: Cell::new(0),
+            is_noted: Cell::new(false),
+            unheard: OnceCell::new(),
+        }
+    }
+
+    /// From now on, adds itself to `unheard` under `key` when the peer is not listened to.
+    pub fn note_in(&self, unheard: AllUnheard, key: u32) {
+        let _ = self.unheard.set((unheard, key));
+    }
+
+    /// Tells whether the peer is listened to; if so, whoever asks is to take him out of the unheard.
+    pub fn hears(&self) -> bool {
+        let hears = !self.is_paused() && !self.is_congested();
+        if hears {
+            self.is_noted.set(false);
+        }
+        hears
+    }
+
+    fn note_unheard(&self) {
+        if let Some((unheard, key)) = self.unheard.get()
+            && !self.is_noted.replace(true)
+        {
+            let drained = self.drained.get();
+            unheard.borrow_mut().push(Unheard { key: *key, drained, beat_at_ms: None });
         }
     }
 
@@ -217,6 +262,7 @@ impl Io {
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.finishing.get() && (self.is_paused() || self.is_congested()) {
             store(&self.reader, cx);
+            self.note_unheard();
             return Poll::Pending;
         }
         match self.socket.borrow_mut().as_mut() {
@@ -369,6 +415,12 @@ pub(crate) mod tests {
         assert!(io.poll_flush(&mut Context::from_waker(&waker)).is_pending());
     }
 
+    fn read(io: &Io) {
+        let mut bytes = [0; 8];
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(io.poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_pending());
+    }
+
     #[test]
     fn pieces_are_written_in_order_across_short_writes() {
         let fake = Fake::with_room(3);
@@ -417,6 +469,28 @@ pub(crate) mod tests {
         fake.0.0.set(100);
         flush(&io);
         assert_eq!((io.waiting(), io.drained()), (0, 1));
+    }
+
+    #[test]
+    fn who_is_turned_away_is_noted_once_until_he_is_listened_to() {
+        let unheard = AllUnheard::default();
+        let io = Io::new(Box::new(Fake::with_room(0)), 10, 0);
+        io.note_in(unheard.clone(), 7);
+        let noted = || Vec::from_iter(unheard.borrow().iter().map(|one| one.key));
+        read(&io);
+        assert_eq!((io.hears(), noted()), (true, vec![]));
+        io.pause(Pause::Rate, true);
+        read(&io);
+        io.pause(Pause::Lane, true);
+        io.pause(Pause::Rate, false);
+        read(&io);
+        assert_eq!((io.hears(), noted()), (false, vec![7]));
+        io.pause(Pause::Lane, false);
+        assert!(io.hears());
+        unheard.borrow_mut().clear();
+        io.push(Bytes::from_static(b"more than half"));
+        read(&io);
+        assert_eq!((io.hears(), noted()), (false, vec![7]), "he has much to read");
     }
 
     #[test]

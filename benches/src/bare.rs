@@ -35,6 +35,9 @@ pub const INTRODUCES: u64 = u64::MAX;
 /// The number with which the child's listener is registered.
 const LISTENER: u64 = u64::MAX;
 
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4_096;
+
 /// Sockets and buffers that both loops share.
 struct Bare {
     epoll: OwnedFd,
@@ -50,6 +53,8 @@ impl Bare {
         // A parent that is killed must not leave this process behind.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening")?;
+        // The 128 of the library would have some of many connections wait for seconds.
+        rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(LISTENER);
