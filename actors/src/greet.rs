@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use rally_schema::frame::{Bye, ByeReason, ClientFrame, ErrorFrame, Hello, ServerFrame};
-use rally_schema::limits::{FRAME_BYTES, HELLO_MS};
+use rally_schema::limits::{FRAME_BYTES, HELLO_BYTES, HELLO_MS};
 use rally_schema::{ErrorCode, UserId};
 use tokio::io::ReadBuf;
 
@@ -39,7 +39,7 @@ struct Refusal {
 
 /// Waits for `hello` and spends its ticket. `None`: the socket was told why, and is closed.
 pub async fn greet<S: Socket>(node: &Node, mut socket: S, early: Bytes) -> Option<(S, Guest)> {
-    let mut decoder = Decoder::new(FRAME_BYTES);
+    let mut decoder = Decoder::new(HELLO_BYTES);
     decoder.feed(&early);
     drop(early);
     node.metrics.opening.inc();
@@ -101,7 +101,10 @@ async fn hello(
         return Err(Refusal { error: None, reason: ByeReason::Draining, code: 1001 });
     }
     match node.gate.admit(&hello.ticket, hello.client) {
-        Ok(Admitted { user, epoch }) => Ok(Some(Guest { user, epoch, hello, decoder })),
+        Ok(Admitted { user, epoch }) => {
+            decoder.allow(FRAME_BYTES);
+            Ok(Some(Guest { user, epoch, hello, decoder }))
+        }
         Err(why) => Err(refuse(ErrorCode::BadTicket, why, ByeReason::Refused)),
     }
 }

@@ -76,6 +76,13 @@ impl Decoder {
         Self { codec, max, pending: BytesMut::new(), fragments: None }
     }
 
+    /// From the next message on, refuses those of more than `max` bytes. To be told between two
+    /// messages.
+    pub fn allow(&mut self, max: usize) {
+        self.codec = Codec::new().max_size(max);
+        self.max = max;
+    }
+
     /// Adds bytes that arrived.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);

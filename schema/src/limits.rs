@@ -54,6 +54,9 @@ pub const SUBPROTOCOL: &str = "rally.v1";
 /// Bytes of one frame from a client; a longer one ends the connection with close code 1009.
 pub const FRAME_BYTES: usize = 96 * 1024;
 
+/// Bytes of the frame that opens a connection: nobody knows yet who sends it.
+pub const HELLO_BYTES: usize = 8 * 1024;
+
 /// Bytes of one message's text, as UTF-8.
 pub const TEXT_BYTES: usize = 64 * 1024;
 

@@ -98,10 +98,12 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Counts how a connection has ended that spoke no HTTP.
+    /// Counts a connection that has ended because it spoke no HTTP, or took too long over it.
     pub fn ended(self, how: &Result<(), DispatchError>) {
-        if let Err(DispatchError::Parse(_)) = how {
-            self.door.http.broken_off("malformed");
+        match how {
+            Err(DispatchError::Parse(_)) => self.door.http.broken_off("malformed"),
+            Err(DispatchError::SlowRequestTimeout) => self.door.http.broken_off("slow"),
+            _ => {}
         }
     }
 }

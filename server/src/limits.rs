@@ -106,6 +106,9 @@ impl From<IpAddr> for Subscriber {
     }
 }
 
+/// How many times as often as from one address somebody may try to log in as one user from all.
+const ANYWHERE: u32 = 20;
+
 /// All rates that the HTTP side holds to.
 pub struct HttpLimits {
     /// Requests to the API by address, before anything else is done for them.
@@ -116,8 +119,11 @@ pub struct HttpLimits {
     pub requests_user: Limiter<UserId>,
     /// Attempts to log in by address.
     pub logins_address: Limiter<Subscriber>,
-    /// Attempts to log in by the user who is claimed to.
-    pub logins_user: Limiter<UserId>,
+    /// Attempts to log in by the user who is claimed to, from one address: a stranger elsewhere takes
+    /// none of those that the user himself has.
+    pub logins_user: Limiter<(UserId, Subscriber)>,
+    /// Attempts to log in by the user who is claimed to, from wherever.
+    pub logins_user_anywhere: Limiter<UserId>,
     /// Attempts to register by address.
     pub registers_address: Limiter<Subscriber>,
 }
@@ -149,6 +155,11 @@ impl HttpLimits {
             ),
             logins_user: Limiter::new(
                 per_minute(settings.rate_logins_per_minute_user),
+                keys,
+                clock,
+            ),
+            logins_user_anywhere: Limiter::new(
+                per_minute(settings.rate_logins_per_minute_user.saturating_mul(ANYWHERE)),
                 keys,
                 clock,
             ),

@@ -74,6 +74,10 @@ pub fn check(password: &Secret<String>) -> Result<(), PasswordError> {
 pub fn check_hash(hash: &str) -> Result<(), HashError> {
     let hash = PasswordHash::new(hash).map_err(|_| HashError::Form)?;
     Algorithm::try_from(hash.algorithm.as_str()).map_err(|_| HashError::Form)?;
+    // Either may be left out of a PHC string, and no password fits then.
+    if hash.salt.is_none() || hash.hash.is_none() {
+        return Err(HashError::Form);
+    }
     let cost = Params::try_from(&hash).map_err(|_| HashError::Form)?;
     if cost.m_cost() > COSTLIEST.0 || cost.t_cost() > COSTLIEST.1 || cost.p_cost() > COSTLIEST.2 {
         return Err(HashError::Cost(cost.m_cost(), cost.t_cost(), cost.p_cost()));
@@ -300,6 +304,14 @@ mod tests {
     fn foreign_hashes_must_be_argon2_at_a_fair_cost() {
         for bad in ["", "x", "$2b$12$abcdefghijklmnopqrstuv", "$argon2id$v=19$m=1$x"] {
             assert_eq!(check_hash(bad), Err(HashError::Form), "{bad}");
+        }
+        let without = &NOBODY[..NOBODY.find("p=1$").unwrap() + 3];
+        for half in [without.to_owned(), format!("{without}$c2FsdHNhbHQ")] {
+            assert_eq!(
+                check_hash(&half),
+                Err(HashError::Form),
+                "{half}: no password would ever fit"
+            );
         }
         let costly = NOBODY.replace("m=19456", "m=4000000");
         assert_eq!(check_hash(&costly), Err(HashError::Cost(4_000_000, 2, 1)));

@@ -5,19 +5,35 @@
 //! session of the thread waits for that turn. So little is handed on at a time. And it asks for more
 //! until it holds 128 KiB that it cannot decode yet, then again in every turn, which would keep the
 //! thread busy for as long as an answer takes. So nothing is handed on until the last answer is
-//! written, but for the body that it waits for. Knows nothing of HTTP.
+//! written, but for the body that it waits for.
+//!
+//! actix times the head of the first request and the pause between two, and nothing else: half of a
+//! later head, a body that nobody wants and that does not end, an answer that is not taken. So a
+//! connection that answers nothing has a deadline here ([`Pace::overdue`]). Knows nothing of HTTP.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes handed on in one turn.
 const SIP: usize = 8 * 1024;
+
+/// How long it may take from the first byte of a request to the last of its head: a little longer than
+/// actix gives the first one, which it answers.
+const HEAD: Duration = Duration::from_secs(11);
+
+/// How long nothing may be answered: a little longer than actix keeps a connection that is idle.
+const NOTHING: Duration = Duration::from_secs(80);
+
+/// Bytes of an answer that a client takes in a second, or more.
+const TAKEN_PER_S: u32 = 4 * 1024;
 
 /// A socket, and when it may hand on.
 pub struct Sipped {
@@ -31,13 +47,25 @@ pub struct Sipped {
 #[derive(Clone, Default)]
 pub struct Pace(Rc<State>);
 
-#[derive(Default)]
 struct State {
     /// Requests that are being answered: one at a time, but the next may begin before the guard of
     /// the last is gone.
     answering: Cell<usize>,
     wants_body: Cell<bool>,
+    /// When it is over unless a whole request has come; of no meaning while one is answered.
+    until: Cell<Instant>,
     reader: RefCell<Option<Waker>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            answering: Cell::default(),
+            wants_body: Cell::default(),
+            until: Cell::new(Instant::now() + NOTHING),
+            reader: RefCell::default(),
+        }
+    }
 }
 
 /// A request is being answered until this is dropped.
@@ -58,11 +86,37 @@ impl Pace {
             self.0.wake();
         }
     }
+
+    /// Waits until the client has taken too long over a request, or over what it was answered.
+    pub async fn overdue(&self) {
+        let state = &self.0;
+        loop {
+            let now = Instant::now();
+            let is_answering = state.answering.get() > 0;
+            if !is_answering && state.until.get() <= now {
+                return;
+            }
+            // Looked at again soon: a deadline may come nearer meanwhile.
+            let soon = now + HEAD;
+            sleep_until(if is_answering { soon } else { soon.min(state.until.get()) }).await;
+        }
+    }
 }
 
 impl State {
     fn is_closed(&self) -> bool {
         self.answering.get() > 0 && !self.wants_body.get()
+    }
+
+    /// Notes that something of a request has come.
+    fn begin(&self) {
+        self.until.set(self.until.get().min(Instant::now() + HEAD));
+    }
+
+    /// Notes that so much of an answer was taken.
+    fn taken(&self, bytes: usize) {
+        let more = Duration::from_secs(1) * bytes as u32 / TAKEN_PER_S;
+        self.until.set(self.until.get() + more);
     }
 
     fn wake(&self) {
@@ -76,6 +130,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let state = &self.0.0;
         state.answering.set(state.answering.get() - 1);
+        state.until.set(Instant::now() + NOTHING);
         if !state.is_closed() {
             state.wake();
         }
@@ -91,6 +146,13 @@ impl Sipped {
     /// Gives what is to be told of its requests.
     pub fn pace(&self) -> &Pace {
         &self.pace
+    }
+
+    fn note_taken(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.pace.0.taken(bytes);
+        }
+        written
     }
 
     /// Gives the socket back.
@@ -119,6 +181,9 @@ impl AsyncRead for Sipped {
         let polled = Pin::new(&mut self.socket).poll_read(cx, &mut part);
         let read = part.filled().len();
         buf.advance(read);
+        if read > 0 {
+            self.pace.0.begin();
+        }
         self.sipped = read == SIP;
         polled
     }
@@ -130,7 +195,8 @@ impl AsyncWrite for Sipped {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.note_taken(polled)
     }
 
     fn poll_write_vectored(
@@ -138,7 +204,8 @@ impl AsyncWrite for Sipped {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.note_taken(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,6 +260,37 @@ mod tests {
         let mut buf = ReadBuf::new(&mut bytes);
         while Pin::new(&mut *sipped).poll_read(&mut cx, &mut buf).is_ready() {}
         buf.filled().len()
+    }
+
+    /// Gives how long `pace` may still say nothing, when nothing more happens.
+    async fn left(pace: &Pace) -> u64 {
+        let begun = Instant::now();
+        pace.overdue().await;
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_a_request_unfinished_is_overdue_and_one_that_is_answered_is_not()
+    {
+        let (mut client, mut sipped) = pair().await;
+        let pace = sipped.pace().clone();
+        assert_eq!(left(&pace).await, NOTHING.as_secs(), "it says nothing at all");
+        let answering = pace.answering();
+        let waited = tokio::time::timeout(3 * NOTHING, pace.overdue()).await;
+        assert!(waited.is_err(), "an answer may take what it takes: others see to that");
+        drop(answering);
+        client.write_all(b"GET").await.unwrap();
+        sipped.socket.readable().await.unwrap();
+        turn(&mut sipped, &Arc::default());
+        assert_eq!(left(&pace).await, HEAD.as_secs(), "half of a request does not count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_slowly_has_longer_than_who_takes_nothing() {
+        let (_client, sipped) = pair().await;
+        drop(sipped.pace().answering());
+        sipped.pace().0.taken(40 * 1024);
+        assert_eq!(left(sipped.pace()).await, NOTHING.as_secs() + 10);
     }
 
     #[tokio::test]

@@ -116,9 +116,22 @@ impl Tokens {
     }
 
     /// Ends every log-in of the account; gives its epoch from now on, if there is one.
-    pub async fn log_out_everywhere(&self, user: UserId) -> Result<Option<u64>, StoreError> {
+    ///
+    /// Whoever asks cannot ask again once it is done: his own log-in is over, too. So what the store
+    /// did not confirm is looked up.
+    pub async fn log_out_everywhere(&self, account: &UserRow) -> Result<Option<u64>, StoreError> {
         let change = UserChange { raise_epoch: true, ..UserChange::default() };
-        Ok(self.store.change_user(user, change).await?.map(|account| account.epoch))
+        let changed = match self.store.change_user(account.user, change).await {
+            Err(StoreError::Unknown(why)) => {
+                let row = self.store.user(account.user).await?;
+                if row.as_ref().is_some_and(|row| row.epoch <= account.epoch) {
+                    return Err(StoreError::Unknown(why));
+                }
+                row
+            }
+            answer => answer?,
+        };
+        Ok(changed.map(|row| row.epoch))
     }
 }
 
@@ -185,7 +198,7 @@ mod tests {
     async fn logging_out_everywhere_ends_all() {
         let place = place().await;
         let (one, other) = (place.tokens.issue(&place.account), place.tokens.issue(&place.account));
-        place.tokens.log_out_everywhere(place.account.user).await.unwrap();
+        place.tokens.log_out_everywhere(&place.account).await.unwrap();
         assert!(!place.is_good(&one).await && !place.is_good(&other).await);
     }
 

@@ -28,6 +28,7 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use socket2::SockRef;
 use tracing::debug;
 
 use crate::door::Door;
@@ -37,6 +38,9 @@ use crate::turns::in_turns;
 /// How long a client has to send the head of a request, and a connection to be idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long the kernel keeps on trying to hand a client what it does not take; a WebSocket, too.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What actix serves: a socket, what is spoken on it, and who is at its other end.
 type Connection = (Sipped, Protocol, Option<SocketAddr>);
@@ -127,14 +131,31 @@ where
                 let http = http.clone();
                 async move {
                     let Some(pass) = pass else { return Ok(()) };
-                    let served = http.call((Sipped::new(stream), Protocol::Http1, peer));
-                    let ended = in_turns(served).await;
+                    give_up_in_time(&stream);
+                    let socket = Sipped::new(stream);
+                    let pace = socket.pace().clone();
+                    let served = http.call((socket, Protocol::Http1, peer));
+                    let ended = in_turns(async {
+                        tokio::select! {
+                            biased;
+                            ended = served => ended,
+                            () = pace.overdue() => Err(DispatchError::SlowRequestTimeout),
+                        }
+                    });
+                    let ended = ended.await;
                     pass.ended(&ended);
                     ended
                 }
             }))
         }
     })
+}
+
+/// Has the kernel give up a peer that takes nothing: what waits for him would be kept for ever.
+fn give_up_in_time(socket: &TcpStream) {
+    if let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT)) {
+        debug!(%error, "a socket option could not be set");
+    }
 }
 
 fn service<M, I, S>(

@@ -212,6 +212,23 @@ async fn rates_are_by_user_and_by_address_and_settings() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_tries_passwords_does_not_lock_the_user_out() {
+    let server = Server::with(&["--rate-logins-per-minute-user=2", "--trusted-hops=1"]);
+    let from = async |address: &str, password: &str| {
+        let headers = [("x-forwarded-for", address), ("content-type", "application/json")];
+        let body = json!({"user": "rafa", "password": password}).to_string();
+        exchange(server.address, "POST", "/api/login", &headers, Some(&body)).await
+    };
+    let guess = async || from("6.6.6.6", "a guess").await;
+    assert_eq!(statuses(3, guess).await, [401, 401, 429]);
+    assert_eq!(from("10.0.0.1", "rally-demo").await.status, 200, "he asks from elsewhere");
+    // Many who guess together are held back as well.
+    let crowd = async |n: usize| from(&format!("7.7.7.{}", n / 2), "a guess").await.status;
+    let guesses = futures_util::future::join_all((0..60).map(crowd)).await;
+    assert!(guesses.iter().filter(|status| **status == 401).count() <= 40, "{guesses:?}");
+}
+
+#[tokio::test]
 async fn log_ins_cost_the_memory_of_those_that_run_at_once() {
     const HASH: u64 = 19 * 1024 * 1024;
     let server = Server::with(&["--password-hash-concurrency=2"]);

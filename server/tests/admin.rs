@@ -88,7 +88,7 @@ async fn only_who_shows_the_token_comes_in() {
     assert_eq!(server.get("/admin/nothing", Some(TOKEN)).await.problem(), "not-found");
     assert_eq!(server.get("/admin/nothing", None).await.problem(), "admin-token");
     let answer = ask(server.address, "POST", "/admin/rates", Some(TOKEN), None).await;
-    assert_eq!((&*answer.problem(), answer.header("allow")), ("method", Some("GET")));
+    assert_eq!((&*answer.problem(), answer.header("allow")), ("method", Some("GET, HEAD")));
     // The token is no user's.
     assert_eq!(server.get("/api/me", Some(TOKEN)).await.status, 401);
 }

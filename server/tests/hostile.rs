@@ -12,7 +12,7 @@ use harness::{PATIENCE, Server, eventually, http};
 use rally_schema::frame::{
     Beat, Bye, ByeReason, Edit, ErrorFrame, Hello, HistoryQuery, ServerFrame, Typing, Watch,
 };
-use rally_schema::limits::{FRAME_BYTES, HELLO_MS, TEXT_BYTES};
+use rally_schema::limits::{FRAME_BYTES, HELLO_BYTES, HELLO_MS, TEXT_BYTES};
 use rally_schema::{ClientFrame, ClientId, ErrorCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -325,13 +325,15 @@ async fn a_ticket_opens_one_session_of_its_own_client_in_this_life_of_the_node()
         ("forged", forged, mine),
         ("empty", String::new(), mine),
         ("a log-in's token", token.clone(), mine),
-        ("long", "A".repeat(80_000), mine),
+        ("long", "A".repeat(HELLO_BYTES - 200), mine),
     ];
     for (kind, ticket, client) in refusals {
         let (frames, code) = as_stranger(&server, &hello(&ticket, client)).await;
         assert_eq!((errors(&frames), code), (vec![ErrorCode::BadTicket], Some(1008)), "{kind}");
         assert_eq!(bye(&frames).map(|bye| bye.reason), Some(ByeReason::Refused), "{kind}");
     }
+    let (frames, code) = as_stranger(&server, &hello(&"A".repeat(HELLO_BYTES), mine)).await;
+    assert_eq!((errors(&frames), code), (vec![], Some(1009)), "longer than anything that opens");
     // None of these spent it.
     let mut session = open(server.address).await.into_inner();
     session.write_all(&hello(&ticket, mine)).await.unwrap();

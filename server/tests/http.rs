@@ -6,6 +6,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use harness::http::{self, ask, exchange};
 use harness::raw::Dice;
@@ -431,6 +432,71 @@ async fn half_a_request_is_given_up() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("urn:rally:problem:slow"), "{answer}");
     assert_eq!(server.metric("rally_http_broken_off_total{of=\"slow\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn half_of_a_later_request_is_given_up() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream.write_all(b"G").await.unwrap();
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+    ended.expect("a connection that says no more stays for ever").unwrap();
+    assert_eq!(server.metric("rally_http_broken_off_total{of=\"slow\"}").await, 1.0);
+}
+
+/// Nobody waits for the body of a request that is refused.
+#[tokio::test]
+async fn a_body_that_nobody_wants_does_not_come_for_ever() {
+    let server = Server::start();
+    let head = "POST /api/logout HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let endless = async {
+        while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, endless).await.expect("a body that nobody wants is read for ever");
+}
+
+/// Else its answers would be kept for it for ever.
+#[tokio::test]
+async fn who_does_not_read_what_he_is_answered_is_given_up() {
+    let server = Server::start();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let many = "GET /api/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(90);
+    stream.write_all(many.as_bytes()).await.unwrap();
+    let open = async || server.metric("rally_http_connections").await;
+    eventually("he is not kept", async || open().await <= 1.0).await;
+    drop(stream);
+}
+
+#[tokio::test]
+async fn what_can_be_got_has_a_head() {
+    let server = Server::start();
+    for path in ["/healthz", "/readyz", "/metrics", "/api/config", "/", "/api/me"] {
+        let got = server.get(path, None).await;
+        let head = exchange(server.address, "HEAD", path, &[], None).await;
+        assert_eq!((got.status, ""), (head.status, &*head.body), "{path}");
+        assert_eq!(got.header("content-type"), head.header("content-type"), "{path}");
+    }
+}
+
+/// Programs and pages are told apart by the path that leads to a route, however it is written.
+#[tokio::test]
+async fn a_path_in_other_letters_is_the_same_path() {
+    let server = Server::start();
+    let answer = server.get("/%61pi/config", None).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    let headers = [("origin", "https://evil.example"), ("content-type", "application/json")];
+    let foreign = exchange(server.address, "POST", "/%61pi/login", &headers, Some("{}")).await;
+    assert_eq!((foreign.status, &*foreign.problem()), (403, "origin"));
 }
 
 /// What follows is not read while a request is answered, but for its own body.

@@ -30,6 +30,9 @@ use uuid::Uuid;
 
 const TOKEN: &str = "a-token-of-the-operator";
 
+/// Where pages of another node are.
+const ELSEWHERE: &str = "http://10.0.0.2:8080";
+
 /// A store that is not reached.
 struct Away;
 
@@ -148,7 +151,7 @@ impl NodeControl for Hears {
     }
 
     fn page_origins(&self) -> Vec<String> {
-        Vec::new()
+        vec![ELSEWHERE.to_owned()]
     }
 
     fn addresses_of(&self, _: Role) -> Vec<String> {
@@ -164,10 +167,10 @@ impl NodeControl for Hears {
     }
 }
 
-/// Asks a node that hears itself and another one; gives the status, what is said, and what the node
-/// noted of its store.
-async fn ask(path: &str) -> (u16, Value, Vec<String>) {
-    let values = BTreeMap::from([("admin_token", TOKEN.to_owned())]);
+/// Makes a node that hears itself and another one.
+fn node(settings: &[(&'static str, &str)]) -> (web::Data<HttpState>, Arc<Hears>) {
+    let mut values = BTreeMap::from([("admin_token", TOKEN.to_owned())]);
+    values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let config = Config::load(Flags { values, file: None }, []).unwrap();
     let (store, clock) = (Arc::new(Away), Clock::machine(0, 7, 1_000));
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life("here")));
@@ -175,7 +178,13 @@ async fn ask(path: &str) -> (u16, Value, Vec<String>) {
     let metrics = (HttpMetrics::new(&mut registry), Arc::new(registry));
     let (settings, node) = (Arc::new(config.settings), Arc::new(Hears::all(&["here", "other"])));
     let state = HttpState::new(settings, store, clock, tickets, node.clone(), metrics);
-    let app = init_service(http::app(web::Data::new(state))).await;
+    (web::Data::new(state), node)
+}
+
+/// Asks; gives the status, what is said, and what the node noted of its store.
+async fn ask(path: &str) -> (u16, Value, Vec<String>) {
+    let (state, node) = node(&[]);
+    let app = init_service(http::app(state)).await;
     let request = TestRequest::get()
         .uri(path)
         .peer_addr("127.0.0.1:1".parse().unwrap())
@@ -211,4 +220,25 @@ async fn where_a_user_is_placed_is_not_known_and_that_is_said() {
     let [noted] = &noted[..] else { panic!("{noted:?}") };
     assert!(noted.contains("a request could not be answered"), "{noted}");
     assert!(noted.contains("no connection"), "{noted}");
+}
+
+/// Else it would take the node for one that is not there, and ask the next.
+#[actix::test]
+async fn a_page_of_another_node_may_read_that_it_asks_too_often() {
+    let once = [("rate_requests_per_second_address", "1"), ("rate_requests_burst_address", "1")];
+    let app = init_service(http::app(node(&once).0)).await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let request = TestRequest::get()
+            .uri("/api/config")
+            .peer_addr("127.0.0.1:1".parse().unwrap())
+            .insert_header(("origin", ELSEWHERE));
+        let answer = call_service(&app, request.to_request()).await;
+        let header =
+            |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (readable, wait) = (header("access-control-allow-origin"), header("retry-after"));
+        answers.push((answer.status().as_u16(), readable.unwrap_or_default(), wait.is_some()));
+    }
+    let read = |status, wait| (status, ELSEWHERE.to_owned(), wait);
+    assert_eq!(answers, [read(200, false), read(429, true)]);
 }

@@ -282,7 +282,36 @@ impl Settings {
                 store.commit_give_up_ms, store.commit_timeout_ms
             )));
         }
-        self.check_cluster()
+        if let Some(collector) = self.telemetry.otlp_endpoint.as_ref().filter(|to| to.secure) {
+            return Err(ConfigError::Contradiction(format!(
+                "otlp_endpoint {collector} asks for TLS, which traces are not sent by: name a collector \
+                 beside the node, by http, that sends them on"
+            )));
+        }
+        self.check_cluster()?;
+        self.check_cookie()
+    }
+
+    /// A browser keeps a cookie only of a domain that the page is below.
+    fn check_cookie(&self) -> Result<(), ConfigError> {
+        let Network { cookie_domain: Some(domain), public_url, .. } = &self.network else {
+            return Ok(());
+        };
+        let domain = &domain.0;
+        let Some(url) = public_url else {
+            return Err(ConfigError::Contradiction(format!(
+                "cookie_domain {domain} says below which domain the node is, and nothing says under \
+                 which address: set public_url"
+            )));
+        };
+        let host = &url.authority.host;
+        if host == domain || host.ends_with(&format!(".{domain}")) {
+            return Ok(());
+        }
+        Err(ConfigError::Contradiction(format!(
+            "cookie_domain {domain} is not above the host {host} of public_url: browsers would \
+             refuse the cookie"
+        )))
     }
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
@@ -326,22 +355,12 @@ impl Settings {
                     .to_owned(),
             );
         }
-        let Some(url) = &network.public_url else {
+        if network.public_url.is_none() {
             return contradiction(
                 "broker rabbitmq makes this one node of several: name the address under which \
                  clients reach this one with public_url"
                     .to_owned(),
             );
-        };
-        if let Some(domain) = &network.cookie_domain {
-            let host = &url.authority.host;
-            if !(*host == domain.0 || host.ends_with(&format!(".{}", domain.0))) {
-                return contradiction(format!(
-                    "cookie_domain {} is not above the host {host} of public_url: browsers would \
-                     refuse the cookie",
-                    domain.0
-                ));
-            }
         }
         if cluster.gossip_address.unwrap_or(cluster.gossip_listen).ip().is_unspecified() {
             return contradiction(format!(

@@ -139,7 +139,8 @@ settings! {
         rate_frames_per_second: u32 = "200" in 1..=1_000_000;
         /// Frames of one session at once.
         rate_frames_burst: u32 = "1000" in 1..=1_000_000;
-        /// Attempts to log in as one user, and as many at once.
+        /// Attempts to log in as one user from one address, and as many at once; twenty times as many
+        /// from all addresses together.
         rate_logins_per_minute_user: u32 = "10" in 1..=1_000_000;
         /// Attempts to log in from one address, and as many at once.
         rate_logins_per_minute_address: u32 = "60" in 1..=1_000_000;

@@ -126,6 +126,17 @@ fn values_that_contradict_each_other_are_refused() {
     assert!(error.to_string().contains("silence_ms 25000"), "{error}");
     let error = Config::load(flags(&[("commit_timeout_ms", "30000")]), []).unwrap_err();
     assert!(error.to_string().contains("commit_give_up_ms 20000"), "{error}");
+    let says = |given: &[(&'static str, &str)]| {
+        Config::load(flags(given), []).map(drop).map_err(|error| error.to_string())
+    };
+    let error = says(&[("otlp_endpoint", "https://collector.example.org:4317")]).unwrap_err();
+    assert!(error.contains("by http"), "{error}");
+    assert_eq!(says(&[("otlp_endpoint", "http://127.0.0.1:4317")]), Ok(()));
+    let error = says(&[("cookie_domain", "example.org")]).unwrap_err();
+    assert!(error.contains("set public_url"), "{error}");
+    let chat = ("public_url", "https://chat.example.org");
+    assert_eq!(says(&[chat, ("cookie_domain", "example.org")]), Ok(()));
+    assert!(says(&[chat, ("cookie_domain", "example.com")]).is_err(), "of one node, too");
 }
 
 #[test]

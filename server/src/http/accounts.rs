@@ -107,8 +107,10 @@ pub async fn login(
     body: web::Json<Object<Login>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(Login { user, password, bearer }) = body.into_inner();
-    state.limits.logins_address.take(&subscriber(&request))?;
-    state.limits.logins_user.take(&user)?;
+    let address = subscriber(&request);
+    state.limits.logins_address.take(&address)?;
+    state.limits.logins_user.take(&(user, address))?;
+    state.limits.logins_user_anywhere.take(&user)?;
     if password.expose().len() > passwords::LONGEST {
         return Err(bad_login(&state));
     }
@@ -151,7 +153,7 @@ pub async fn logout_everywhere(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let user = caller.user();
-    if let Some(epoch) = state.tokens.log_out_everywhere(user).await? {
+    if let Some(epoch) = state.tokens.log_out_everywhere(&caller.login.account).await? {
         state.node.log_out_everywhere(user, epoch);
     }
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())

@@ -4,14 +4,14 @@
 //! rate is answered a second late: a connection has one request answered at a time, so none can
 //! flood faster than that, and an address has only so many (`door.rs`). Knows no users.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
 use super::admin::ADMIN;
 use super::caller::{has_authorization, is_unsafe, state_of};
@@ -22,11 +22,19 @@ use crate::limits::{Subscriber, Wait};
 /// Under which path the API is.
 pub const API: &str = "/api/";
 
+/// Gives the path by which a request is routed: `/%61pi/me` is `/api/me`.
+pub fn routed_path(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
 /// Tells whether a path is for programs, the operator's among them, and not a page.
 pub fn is_api(path: &str) -> bool {
     let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
     path.starts_with(API) || path.strip_prefix(ADMIN).is_some_and(below)
 }
+
+/// What a request is refused for; left to [`refuse`].
+struct Refused(Problem);
 
 /// What supervisors ask. They may come from the address of a flood, by way of a proxy: they wait
 /// with it, but are answered.
@@ -41,39 +49,57 @@ const PROBE_SLOWED: Duration = Duration::from_millis(250);
 /// How long a request may take, its body included: nobody keeps a connection by half of one.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Lets a request through to its route, or answers it.
+/// Decides whether a request may reach its route.
 pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let state = state_of(request.request());
     // The next one of a connection takes its own turn (`turns.rs`), however many came at once.
     tokio::task::yield_now().await;
-    let verdict = match within_rate(request.request()) {
+    let within = within_rate(request.request());
+    let is_probe = PROBES.contains(&routed_path(request.request()));
+    let verdict = match within {
         Ok(()) => judge(request.request()),
-        Err(_) if PROBES.contains(&request.path()) => {
+        Err(_) if is_probe => {
             tokio::time::sleep(PROBE_SLOWED).await;
             Ok(())
         }
         Err(wait) => Err(wait.into()),
     };
-    let answer = match verdict {
-        // actix keeps the request of an answer that is broken off to itself: the problem leaves
-        // without the layers outside, which would need it.
-        Ok(()) => match tokio::time::timeout(ANSWER, next.call(request)).await {
-            Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
-            Err(_) => {
-                state.metrics.broken_off("slow");
-                Err(late().into())
-            }
-        },
-        Err(problem) => Ok(request.into_response(HttpResponse::from_error(problem))),
-    };
+    if let Err(problem) = verdict {
+        request.extensions_mut().insert(Refused(problem));
+    }
+    let answer = next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     // Whichever rate it was: of an address, of a user, of log-ins.
-    if matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS) {
+    let is_refused =
+        matches!(&answer, Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    // What asks whether a page may ask is answered without its route, and waits all the same.
+    if is_refused || (within.is_err() && !is_probe) {
         tokio::time::sleep(SLOWED).await;
     }
     answer
+}
+
+/// Lets a request through to its route, or answers it: inside of what has pages of other nodes read
+/// the answer, or they would take a refusal for a node that is not there.
+pub async fn refuse(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let refused = request.extensions_mut().remove::<Refused>();
+    if let Some(Refused(problem)) = refused {
+        return Ok(request.into_response(HttpResponse::from_error(problem)));
+    }
+    let state = state_of(request.request());
+    // actix keeps the request of an answer that is broken off to itself: the problem leaves
+    // without the layers outside, which would need it.
+    match tokio::time::timeout(ANSWER, next.call(request)).await {
+        Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
+        Err(_) => {
+            state.metrics.broken_off("slow");
+            Err(late().into())
+        }
+    }
 }
 
 fn late() -> Problem {
@@ -83,7 +109,7 @@ fn late() -> Problem {
 
 fn within_rate(request: &HttpRequest) -> Result<(), Wait> {
     let limits = &state_of(request).limits;
-    let limiter = match is_api(request.path()) {
+    let limiter = match is_api(routed_path(request)) {
         true => &limits.requests_address,
         false => &limits.others_address,
     };
@@ -91,7 +117,7 @@ fn within_rate(request: &HttpRequest) -> Result<(), Wait> {
 }
 
 fn judge(request: &HttpRequest) -> Result<(), Problem> {
-    let (api, writes) = (is_api(request.path()), is_unsafe(request.method()));
+    let (api, writes) = (is_api(routed_path(request)), is_unsafe(request.method()));
     if api && writes && !has_authorization(request) {
         origins::check(&state_of(request), request)?;
     }
@@ -117,7 +143,10 @@ fn forwarded(request: &HttpRequest, hops: usize) -> Option<IpAddr> {
         .filter_map(|header| header.to_str().ok())
         .collect();
     let mut entries = headers.iter().rev().flat_map(|header| header.rsplit(','));
-    entries.nth(back)?.trim().parse().ok()
+    let entry = entries.nth(back)?.trim();
+    let with_port = || entry.parse::<SocketAddr>().map(|address| address.ip());
+    let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
+    bare.parse().or_else(|_| with_port()).ok()
 }
 
 #[cfg(test)]
@@ -136,5 +165,17 @@ mod tests {
         assert_eq!(seen(1).as_deref(), Some("10.0.0.9"));
         assert_eq!(seen(2).as_deref(), Some("1.1.1.1"));
         assert_eq!(seen(9), None);
+    }
+
+    #[test]
+    fn some_proxies_write_ports_and_brackets() {
+        for entry in ["2001:db8::7", "[2001:db8::7]", "[2001:db8::7]:4711"] {
+            let request =
+                TestRequest::default().append_header(("x-forwarded-for", entry)).to_http_request();
+            assert_eq!(forwarded(&request, 1), Some("2001:db8::7".parse().unwrap()), "{entry}");
+        }
+        let request = TestRequest::default().append_header(("x-forwarded-for", "1.2.3.4:5678"));
+        let seen = forwarded(&request.to_http_request(), 1);
+        assert_eq!(seen, Some(IpAddr::from([1, 2, 3, 4])));
     }
 }

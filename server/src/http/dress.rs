@@ -9,7 +9,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError};
 
-use super::admit::is_api;
+use super::admit::{is_api, routed_path};
 use super::caller::state_of;
 use super::origins;
 use super::problem::{PROBLEM_JSON, Problem};
@@ -76,7 +76,7 @@ fn headers(asked: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
         let year = HeaderValue::from_static("max-age=31536000");
         headers.push((header::STRICT_TRANSPORT_SECURITY, year));
     }
-    if is_api(asked.path()) {
+    if is_api(routed_path(asked)) {
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     }
     // Older browsers do not count a WebSocket under 'self'; the other nodes never are.

@@ -2,7 +2,8 @@
 //! reads those by frames.
 //!
 //! One file a resource. What the process has no role for is answered with the role that serves it. [`app`] puts routes and layers together; whoever serves it adds the
-//! socket's route. From the outside in: `measure`, `dress`, `admit`, then the route.
+//! socket's route. From the outside in: `pace`, `measure`, `dress`,
+//! `admit`, what pages of other nodes may read, `refuse`, then the route.
 
 mod accounts;
 pub mod admin;
@@ -35,7 +36,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, HttpRequest, Resource, Route, web};
+use actix_web::{App, Error, HttpRequest, Resource, Route, guard, web};
 use rally_cluster::roles::{Role, Roles};
 
 use checks::Checks;
@@ -69,6 +70,7 @@ pub fn app(
         .configure(routes)
         .configure(move |cfg| routes_of(roles, cfg))
         .default_service(web::to(client::serve))
+        .wrap(from_fn(admit::refuse))
         .wrap(pages_of_other_nodes(state))
         .wrap(from_fn(admit::admit))
         .wrap(from_fn(dress::dress))
@@ -97,7 +99,7 @@ fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
 }
 
 fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(at("/api/config", "GET").route(web::get().to(config::config)))
+    cfg.service(at("/api/config", "GET, HEAD").route(read().to(config::config)))
         .service(at("/api/register", "POST").route(web::post().to(accounts::register)))
         .service(at("/api/login", "POST").route(web::post().to(accounts::login)))
         .service(at("/api/logout", "POST").route(web::post().to(accounts::logout)))
@@ -105,23 +107,23 @@ fn routes(cfg: &mut web::ServiceConfig) {
             at("/api/logout-everywhere", "POST").route(web::post().to(accounts::logout_everywhere)),
         )
         .service(
-            at("/api/me", "GET, PATCH")
-                .route(web::get().to(me::get))
+            at("/api/me", "GET, HEAD, PATCH")
+                .route(read().to(me::get))
                 .route(web::patch().to(me::patch)),
         )
-        .service(at("/api/users", "GET").route(web::get().to(users::find)))
-        .service(at("/api/users/{user}", "GET").route(web::get().to(users::get)))
-        .service(at("/api/blocks", "GET").route(web::get().to(blocks::list)))
+        .service(at("/api/users", "GET, HEAD").route(read().to(users::find)))
+        .service(at("/api/users/{user}", "GET, HEAD").route(read().to(users::get)))
+        .service(at("/api/blocks", "GET, HEAD").route(read().to(blocks::list)))
         .service(
             at("/api/blocks/{user}", "DELETE, PUT")
                 .route(web::put().to(blocks::put))
                 .route(web::delete().to(blocks::delete)),
         )
-        .service(at("/api/openapi.json", "GET").route(web::get().to(openapi::serve)))
+        .service(at("/api/openapi.json", "GET, HEAD").route(read().to(openapi::serve)))
         .configure(admin::routes)
-        .service(at("/healthz", "GET").route(web::get().to(health::healthz)))
-        .service(at("/readyz", "GET").route(web::get().to(health::readyz)))
-        .service(at("/metrics", "GET").route(web::get().to(health::metrics)));
+        .service(at("/healthz", "GET, HEAD").route(read().to(health::healthz)))
+        .service(at("/readyz", "GET, HEAD").route(read().to(health::readyz)))
+        .service(at("/metrics", "GET, HEAD").route(read().to(health::metrics)));
 }
 
 /// Registers what only processes with a role serve.
@@ -133,10 +135,10 @@ fn routes_of(roles: Roles, cfg: &mut web::ServiceConfig) {
         });
     };
     serve(Role::Discovery, "/api/discover", "POST", web::post().to(discover::discover));
-    serve(Role::Messaging, "/api/inbox", "GET", web::get().to(messaging::inbox));
+    serve(Role::Messaging, "/api/inbox", "GET, HEAD", read().to(messaging::inbox));
     let history = "/api/conversations/{id}/messages";
-    serve(Role::Messaging, history, "GET", web::get().to(messaging::history));
-    serve(Role::Presence, "/api/users/{user}/presence", "GET", web::get().to(presence::presence));
+    serve(Role::Messaging, history, "GET, HEAD", read().to(messaging::history));
+    serve(Role::Presence, "/api/users/{user}/presence", "GET, HEAD", read().to(presence::presence));
 }
 
 /// A resource that another process serves.
@@ -144,6 +146,11 @@ pub fn elsewhere(path: &str, role: Role) -> Resource {
     web::resource(path).to(move |state: web::Data<HttpState>| async move {
         Err::<&'static str, _>(Problem::elsewhere(role, &state.node.addresses_of(role)))
     })
+}
+
+/// A route for `GET`, and for `HEAD`, whose answer is the same without its body.
+fn read() -> Route {
+    Route::new().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// A resource that answers every other method with a problem that names the right ones.

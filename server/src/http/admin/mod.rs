@@ -17,9 +17,9 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 
-use super::at;
 use super::caller::state_of;
 use super::problem::{Kind, Problem};
+use super::{at, read};
 pub(super) use rates::Looks;
 
 /// Under which path all of it is.
@@ -29,12 +29,12 @@ pub const ADMIN: &str = "/admin";
 pub fn routes(cfg: &mut web::ServiceConfig) {
     let scope = web::scope(ADMIN)
         .wrap(from_fn(guard))
-        .service(at("/nodes", "GET").route(web::get().to(nodes::list)))
+        .service(at("/nodes", "GET, HEAD").route(read().to(nodes::list)))
         .service(at("/nodes/{life}", "DELETE").route(web::delete().to(nodes::delete)))
-        .service(at("/place/{user}", "GET").route(web::get().to(place::place)))
-        .service(at("/connections", "GET").route(web::get().to(connections::connections)))
-        .service(at("/rates", "GET").route(web::get().to(rates::rates)))
-        .service(at("/incidents", "GET").route(web::get().to(incidents::incidents)))
+        .service(at("/place/{user}", "GET, HEAD").route(read().to(place::place)))
+        .service(at("/connections", "GET, HEAD").route(read().to(connections::connections)))
+        .service(at("/rates", "GET, HEAD").route(read().to(rates::rates)))
+        .service(at("/incidents", "GET, HEAD").route(read().to(incidents::incidents)))
         .default_service(web::to(async || Err::<&'static str, _>(nothing())));
     cfg.service(scope);
 }
