@@ -16,7 +16,7 @@ import { CLIENT, entry, ME, NOW, STORE, storage, TALK, theirs, until } from './g
 globalThis.IDBKeyRange = IDBKeyRange;
 
 /** No other tab lives here. */
-const ALONE: Liveness = { take: async () => true, ifDead: (_, work) => work() };
+const ALONE: Liveness = { take: async () => true, leave: () => {}, ifDead: (_, work) => work() };
 
 /** A socket whose server is the test. */
 export class Line implements Socket {

@@ -1,11 +1,16 @@
 /** What is left of a user on the machine when his log-in is over, here or in another tab. */
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Farewell } from '../src/core/farewell.ts';
 import { Cache } from '../src/core/store/cache.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
-import { answer, browserOfEachTest, welcome } from './browser.ts';
+import { Outbox } from '../src/core/store/outbox.ts';
+import type { Liveness } from '../src/core/tabs.ts';
+import type { ByeReason, ClientId } from '../src/wire.ts';
+import { answer, browserOfEachTest, texts, welcome } from './browser.ts';
 import { CLIENT, ME, PEER, STORE, TALK, theirs, until } from './given.ts';
+
+const OTHER = '00000000-0000-4000-8000-00000000beef';
 
 const browser = browserOfEachTest();
 
@@ -31,6 +36,43 @@ test('when the log-in is over what was told is deleted from the machine, and wha
   const next = await browser().load();
   expect(next.page.state().conversations[TALK]?.thread).toEqual([]);
   expect(next.page.state().intents).toMatchObject([{ text: 'unsent' }]);
+});
+
+/** Tells which of the browser's tabs live. */
+function livenessOf(...clients: readonly ClientId[]): Liveness {
+  const living = new Set(clients);
+  return {
+    take: async (client) => living.add(client) !== undefined,
+    leave: (client) => void living.delete(client),
+    ifDead: async (client, work) => {
+      if (!living.has(client)) await work();
+    },
+  };
+}
+
+test('what a tab that has ended still meant to send another tab sends, and it takes nothing more', async () => {
+  const reasons: readonly ByeReason[] = ['logged_out', 'replaced', 'protocol'];
+  for (const reason of reasons) {
+    const liveness = livenessOf(CLIENT, OTHER);
+    vi.useFakeTimers({ toFake: ['setInterval'] });
+    const ended = await browser().load(CLIENT, { liveness });
+    welcome(ended.line);
+    ended.page.open(TALK, PEER);
+    await ended.page.say(TALK, `before ${reason}`);
+    ended.line.says({ type: 'bye', reason });
+
+    const other = await browser().load(OTHER, { liveness });
+    expect(texts(other.page)).toContain(`before ${reason}`);
+
+    // What is left by the next one that goes is not for a tab that sends nothing.
+    const adopt = vi.spyOn(Outbox.prototype, 'adopt');
+    liveness.leave(OTHER);
+    await vi.advanceTimersByTimeAsync(60_000);
+    await until(() => true);
+    expect(adopt.mock.calls.map(([, , to]) => to)).not.toContain(CLIENT);
+    for (const { page } of [ended, other]) await page.stop();
+    vi.useRealTimers();
+  }
 });
 
 test('a tab that another one has logged out writes nothing more, and sends nothing more', async () => {

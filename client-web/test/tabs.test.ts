@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { Calls, takeClient } from '../src/core/tabs.ts';
+import { Calls, Locks, takeClient } from '../src/core/tabs.ts';
+import { until } from './given.ts';
 
 const channels: BroadcastChannel[] = [];
 
@@ -12,6 +13,22 @@ function tab(): Calls {
   const channel = new BroadcastChannel('test-tabs');
   channels.push(channel);
   return new Calls(channel);
+}
+
+/** A browser's locks: who asks for one that is held goes away. */
+function lockManager(): LockManager {
+  const held = new Set<string>();
+  const request = async (
+    name: string,
+    _: LockOptions,
+    work: (lock: object | null) => Promise<void>,
+  ) => {
+    if (held.has(name)) return work(null);
+    held.add(name);
+    await work({ name });
+    held.delete(name);
+  };
+  return { request } as unknown as LockManager;
 }
 
 /** A tab's session storage, or a copy of another tab's. */
@@ -49,4 +66,25 @@ test('what a dead tab left is worked on, what a living one has is not', async ()
     await other.ifDead(client, async () => void worked.push(client));
   }
   expect(worked).toEqual(['dead']);
+});
+
+test('what a living tab lets go may be taken over, by locks as by calls', async () => {
+  const locks = lockManager();
+  for (const [one, other] of [
+    [new Locks(locks), new Locks(locks)],
+    [tab(), tab()],
+  ] as const) {
+    const worked: string[] = [];
+    const adopt = (what: string) => other.ifDead('one', async () => void worked.push(what));
+    expect(await one.take('one')).toBe(true);
+    await adopt('while it is held');
+    one.leave('one');
+    // The browser takes a moment to give a lock free.
+    await until(async () => {
+      await adopt('later');
+      return worked.length > 0;
+    });
+    expect(worked).toEqual(['later']);
+    expect(await one.take('one')).toBe(true);
+  }
 });

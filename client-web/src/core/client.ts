@@ -194,9 +194,11 @@ export class Client {
     const before = this.#state.status.phase;
     this.#dispatch({ type: 'status', status });
     this.#pulse.turn(status);
-    // Somebody else may come to this machine next.
-    if (status.phase === 'ended' && status.why === 'logged_out') {
-      this.#recorder.forget().catch(() => {});
+    if (status.phase === 'ended') {
+      // What this tab still means to send another one can.
+      this.#parts.liveness.leave(this.#parts.client);
+      // Somebody else may come to this machine next.
+      if (status.why === 'logged_out') this.#recorder.forget().catch(() => {});
     }
     if (status.phase === 'live' || status.phase === 'catching_up') return;
     if (before !== 'live' && before !== 'catching_up') return;
@@ -268,8 +270,10 @@ export class Client {
   }
 
   #tick(): void {
-    void this.#intents.adopt();
-    if (this.#state.status.phase === 'live') {
+    const { phase } = this.#state.status;
+    // Who sends nothing any more takes nothing from those who do.
+    if (phase !== 'ended') void this.#intents.adopt();
+    if (phase === 'live') {
       this.#recorder.dropDead(this.#parts.liveness).catch(() => {});
     }
     this.#pulse.tick(this.#visible);
@@ -291,6 +295,7 @@ export class Client {
 
   /** Connects again after an end that the user had to decide about. */
   resume(): void {
+    void this.#parts.liveness.take(this.#parts.client);
     this.#connection.start();
   }
 

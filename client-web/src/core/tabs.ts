@@ -19,8 +19,10 @@ const ANSWER_MS = 300;
 
 /** Tells living clients from dead ones. */
 export interface Liveness {
-  /** Takes `client` for as long as this page lives; false when another tab has it. */
+  /** Takes `client` until this page lets it go or is gone; false when another tab has it. */
   take(client: ClientId): Promise<boolean>;
+  /** Lets `client` go: what it left may be taken over. */
+  leave(client: ClientId): void;
   /** Runs `work` if no tab lives under `client`, while none can begin to. */
   ifDead(client: ClientId, work: () => Promise<void>): Promise<void>;
 }
@@ -32,6 +34,7 @@ function lockOf(client: ClientId): string {
 /** Proves life by Web Locks. */
 export class Locks implements Liveness {
   readonly #locks: LockManager;
+  readonly #release = new Map<ClientId, () => void>();
 
   /** Takes locks from `locks`. */
   constructor(locks: LockManager) {
@@ -46,11 +49,16 @@ export class Locks implements Liveness {
         .request(lockOf(client), { signal: patience.signal }, () => {
           clearTimeout(timer);
           resolve(true);
-          // Held until the page is gone.
-          return new Promise<never>(() => {});
+          // Held until it is let go, or the page is gone.
+          return new Promise<void>((release) => this.#release.set(client, release));
         })
         .catch(() => resolve(false));
     });
+  }
+
+  leave(client: ClientId): void {
+    this.#release.get(client)?.();
+    this.#release.delete(client);
   }
 
   async ifDead(client: ClientId, work: () => Promise<void>): Promise<void> {
@@ -102,6 +110,10 @@ export class Calls implements Liveness {
     if (await this.#lives(client)) return false;
     this.#mine.add(client);
     return true;
+  }
+
+  leave(client: ClientId): void {
+    this.#mine.delete(client);
   }
 
   async ifDead(client: ClientId, work: () => Promise<void>): Promise<void> {
