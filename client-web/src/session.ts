@@ -4,7 +4,7 @@
  * The one place that touches those; everything it builds takes them as parts.
  */
 
-import type { Api, Me } from './core/api.ts';
+import { type Api, type Me, Problem } from './core/api.ts';
 import { Client } from './core/client.ts';
 import type { Socket } from './core/connection.ts';
 import { Farewell } from './core/farewell.ts';
@@ -14,6 +14,7 @@ import { type Database, openDatabase } from './core/store/idb.ts';
 import { Journal } from './core/store/journal.ts';
 import { Outbox } from './core/store/outbox.ts';
 import { livenessHere, takeClient } from './core/tabs.ts';
+import type { UserId } from './wire.ts';
 
 /** A logged-in user's client in this tab. */
 export interface Session {
@@ -24,6 +25,32 @@ export interface Session {
   readonly unsent: () => Promise<number>;
   /** Ends the user's clients in all tabs, and deletes what they kept on this machine. */
   readonly forget: () => Promise<void>;
+}
+
+/** Deletes what users other than `user` were told and left on this machine. */
+async function forgetOthers(user: UserId | undefined): Promise<void> {
+  try {
+    const database = await openDatabase(indexedDB);
+    await new Cache(database).forgetOthers(user);
+    database.close();
+  } catch {
+    // Whoever enters next tries again.
+  }
+}
+
+/**
+ * Tells who is logged in, if anybody is. The log-ins of all others are over, however they ended, and
+ * what they were told is gone from this machine then; what they meant to do stays.
+ */
+export async function whoEnters(api: Pick<Api, 'me'>): Promise<Me | undefined> {
+  let me: Me | undefined;
+  try {
+    me = await api.me();
+  } catch (error) {
+    if (!(error instanceof Problem && error.status === 401)) throw error;
+  }
+  await forgetOthers(me?.user);
+  return me;
 }
 
 async function databaseHere(notice: (text: string) => void): Promise<Database | undefined> {

@@ -1,11 +1,13 @@
 /** What is left of a user on the machine when his log-in is over, here or in another tab. */
 
 import { expect, test, vi } from 'vitest';
+import { type Me, Problem } from '../src/core/api.ts';
 import { Farewell } from '../src/core/farewell.ts';
 import { Cache } from '../src/core/store/cache.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
+import { whoEnters } from '../src/session.ts';
 import type { ByeReason, ClientId } from '../src/wire.ts';
 import { answer, browserOfEachTest, texts, welcome } from './browser.ts';
 import { CLIENT, ME, PEER, STORE, TALK, theirs, until } from './given.ts';
@@ -31,11 +33,51 @@ test('when the log-in is over what was told is deleted from the machine, and wha
   page.open(TALK, PEER);
   await page.say(TALK, 'unsent');
   line.says({ type: 'bye', reason: 'logged_out' });
-  await until(async () => (await (await cache()).generation(ME)) === 1);
+  await until(async () => (await (await cache()).begin(ME)) === 1);
   expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
   const next = await browser().load();
   expect(next.page.state().conversations[TALK]?.thread).toEqual([]);
   expect(next.page.state().intents).toMatchObject([{ text: 'unsent' }]);
+});
+
+test('who enters finds nothing of what others were told, and what they meant to do stays', async () => {
+  const entries: readonly (() => Promise<Me>)[] = [
+    async () => ({ user: PEER, name: 'Ben', hide_presence: false }),
+    async () => {
+      throw new Problem(401, 'nobody is logged in');
+    },
+  ];
+  vi.stubGlobal('indexedDB', browser().factory);
+  for (const me of entries) {
+    const { page, line } = await browser().load();
+    welcome(line);
+    await until(() => line.of('inbox').length > 0);
+    answer(line);
+    page.open(TALK, PEER);
+    await page.say(TALK, 'unsent');
+    page.keep();
+    await until(async () => (await kept()).entries.length > 0);
+
+    await whoEnters({ me });
+    // A tab of hers that nobody told lives on, and must not write it back.
+    line.says({ type: 'message', ...theirs(2) }, { type: 'synced', cursor: 'c2' });
+    await page.stop();
+    expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
+    expect(texts((await browser().load()).page)).toContain('unsent');
+  }
+  vi.unstubAllGlobals();
+});
+
+test('who enters finds what he was told himself', async () => {
+  vi.stubGlobal('indexedDB', browser().factory);
+  const { page, line } = await browser().load();
+  welcome(line);
+  await until(() => line.of('inbox').length > 0);
+  answer(line);
+  await page.stop();
+  await whoEnters({ me: async () => ({ user: ME, name: 'Ana', hide_presence: false }) });
+  expect(await kept()).toMatchObject({ entries: [{ peer: PEER }], claimants: [CLIENT] });
+  vi.unstubAllGlobals();
 });
 
 /** Tells which of the browser's tabs live. */

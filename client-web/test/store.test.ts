@@ -46,6 +46,13 @@ const opened = () => openDatabase(browser);
 /** Makes the outbox of a tab whose session storage is `kept`. */
 const outboxOf = async (kept = storage()) => new Outbox(await opened(), new Journal(kept));
 
+/** Gives the cache of a browser in which some users have begun. */
+async function cacheOf(...users: readonly string[]): Promise<Cache> {
+  const cache = new Cache(await opened());
+  for (const user of users) await cache.begin(user);
+  return cache;
+}
+
 function claim(more: Partial<Claim> = {}): Claim {
   return {
     user: ME,
@@ -167,11 +174,11 @@ test('a database of before keeps what is in it, and gets the tables that it lack
   old.transaction('outbox', 'readwrite').objectStore('outbox').put(sending(1));
   old.onversionchange = () => old.close();
   expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(1)]);
-  expect(await new Cache(await opened()).generation(ME)).toBe(0);
+  expect(await new Cache(await opened()).begin(ME)).toBe(0);
 });
 
 test('rows and the claim that covers them are stored together or not at all', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   const unstorable = { ...theirs(2), text: (() => {}) as never };
   const batch = { ...EMPTY, messages: [theirs(1), unstorable] };
   await expect(cache.commit(SCOPE, batch, claim())).rejects.toThrow();
@@ -180,7 +187,7 @@ test('rows and the claim that covers them are stored together or not at all', as
 });
 
 test('a row that is written again undoes neither an edit nor a deletion', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   const edit = { conversation: TALK, id: idAt(1), edit: idAt(9), text: 'new' };
   const gone = { conversation: TALK, id: idAt(2) };
   await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1), theirs(2)] });
@@ -193,7 +200,7 @@ test('a row that is written again undoes neither an edit nor a deletion', async 
 });
 
 test('who began before everything was deleted stores nothing any more, and no claim above all', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1)], entries: [entry(1)] }, claim());
   const generation = await cache.forget(ME);
   // The socket of another tab lives on, and it knows all that is gone.
@@ -204,7 +211,7 @@ test('who began before everything was deleted stores nothing any more, and no cl
   expect((await cache.inbox(claim())).entries).toEqual([]);
 
   // Who logs in now begins with that, and others are not concerned.
-  expect(await cache.generation(ME)).toBe(generation);
+  expect(await cache.begin(ME)).toBe(generation);
   await cache.commit({ ...SCOPE, generation }, { ...EMPTY, messages: [theirs(3)] }, claim());
   expect(await cache.claimOf(ME, CLIENT)).toMatchObject({ cursor: 'c1' });
   await cache.commit({ ...SCOPE, user: PEER }, { ...EMPTY, messages: [theirs(4)] });
@@ -220,7 +227,7 @@ test('why a transaction was ended is told, and not only that it was', async () =
 });
 
 test('a page ends where the window does, and says from where on it has no gap', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   const messages = [1, 2, 3, 4, 5].map((ms) => theirs(ms));
   await cache.commit(SCOPE, { ...EMPTY, messages });
   const newest = await cache.page(SCOPE, TALK, idAt(2), 3);
@@ -231,7 +238,7 @@ test('a page ends where the window does, and says from where on it has no gap', 
 });
 
 test('rows of another store are not shown, and are deleted when asked', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   await cache.commit({ ...SCOPE, store: 'older' }, { ...EMPTY, messages: [theirs(1)] });
   await cache.commit(SCOPE, { ...EMPTY, messages: [own(2)] });
   expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([own(2)]);
@@ -242,7 +249,7 @@ test('rows of another store are not shown, and are deleted when asked', async ()
 });
 
 test('a new tab begins with what the newest of the others may conclude', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   await cache.commit(SCOPE, { ...EMPTY, entries: [entry(1)] }, claim({ client: 'one' }));
   await cache.commit(SCOPE, EMPTY, claim({ client: 'two', cursor: 'c2', savedAt: 2 }));
   expect(await cache.claimOf(ME, CLIENT)).toMatchObject({ client: CLIENT, cursor: 'c2' });
@@ -251,7 +258,7 @@ test('a new tab begins with what the newest of the others may conclude', async (
 });
 
 test('the cached marks move forward only, and a mark at the head clears the count', async () => {
-  const cache = new Cache(await opened());
+  const cache = await cacheOf(ME, PEER);
   await cache.commit(SCOPE, { ...EMPTY, entries: [entry(3, { unread: 2 })] });
   const receipts = [
     { conversation: TALK, user: PEER, read_up_to: idAt(2) },

@@ -43,7 +43,7 @@ export class Writer {
   /** Begins, before anything is read: what is deleted from now on is deleted for this client, too. */
   async begin(): Promise<void> {
     await this.read(async (cache) => {
-      this.#generation = await cache.generation(this.#user);
+      this.#generation = await cache.begin(this.#user);
     });
   }
 

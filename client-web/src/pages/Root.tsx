@@ -1,9 +1,9 @@
 /** Decides what is shown: the log-in page, or the chats of whoever is logged in. */
 
 import { useCallback, useEffect, useState } from 'react';
-import { Api, type Config, Problem } from '../core/api.ts';
+import { Api, type Config } from '../core/api.ts';
 import { atATime } from '../core/once.ts';
-import { openSession, type Session } from '../session.ts';
+import { openSession, type Session, whoEnters } from '../session.ts';
 import { Chats } from './Chats.tsx';
 import { LogIn } from './LogIn.tsx';
 import { NoticeList } from './NoticeList.tsx';
@@ -25,16 +25,12 @@ type Stage =
 const enter = atATime(async (): Promise<Stage> => {
   try {
     const config = await api.config();
-    try {
-      const me = await api.me();
-      people.meet([me]);
-      const session = await openSession(api, me, notices.tell);
-      await session.client.start();
-      return { at: 'chats', config, session };
-    } catch (error) {
-      if (error instanceof Problem && error.status === 401) return { at: 'log-in', config };
-      throw error;
-    }
+    const me = await whoEnters(api);
+    if (me === undefined) return { at: 'log-in', config };
+    people.meet([me]);
+    const session = await openSession(api, me, notices.tell);
+    await session.client.start();
+    return { at: 'chats', config, session };
   } catch (error) {
     return { at: 'stuck', why: error instanceof Error ? error.message : String(error) };
   }

@@ -38,7 +38,7 @@ export interface Batch {
   readonly receipts: readonly Receipt[];
 }
 
-/** Whose rows, of which store, written since which {@link Cache.generation}. */
+/** Whose rows, of which store, written since which {@link Cache.begin}. */
 export interface Scope {
   readonly user: UserId;
   readonly store: StoreId;
@@ -110,9 +110,12 @@ async function putEntry(table: TableOf, scope: Scope, entry: InboxEntry): Promis
   rows.put({ user, store, conversation, entry });
 }
 
-async function generationIn(table: TableOf, user: UserId): Promise<number> {
-  return (await done(table('generations').get(user)))?.generation ?? 0;
+async function generationIn(table: TableOf, user: UserId): Promise<number | undefined> {
+  return (await done(table('generations').get(user)))?.generation;
 }
+
+/** What is deleted when a user's log-in is over. */
+const TOLD = ['messages', 'inbox', 'claims'] as const;
 
 /** The cache of one browser. */
 export class Cache {
@@ -123,9 +126,16 @@ export class Cache {
     this.#db = db;
   }
 
-  /** Tells how often everything of a user was deleted. */
-  async generation(user: UserId): Promise<number> {
-    return this.#db.within(['generations'], 'readonly', (table) => generationIn(table, user));
+  /**
+   * Tells how often everything of a user was deleted, and notes him down: who is not known here
+   * stores nothing, so that nobody is passed over when all others are forgotten.
+   */
+  async begin(user: UserId): Promise<number> {
+    return this.#db.within(['generations'], 'readwrite', async (table) => {
+      const known = await generationIn(table, user);
+      if (known === undefined) table('generations').put({ user, generation: 0 });
+      return known ?? 0;
+    });
   }
 
   /**
@@ -133,8 +143,7 @@ export class Cache {
    * and stores nothing when the scope's generation is over: the rows under the claim are gone.
    */
   async commit(scope: Scope, batch: Batch, claim?: Claim): Promise<void> {
-    const names = ['messages', 'inbox', 'claims', 'generations'] as const;
-    await this.#db.within(names, 'readwrite', async (table) => {
+    await this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
       if ((await generationIn(table, scope.user)) !== scope.generation) throw new Forgotten();
       for (const message of batch.messages) await putMessage(table, scope, message);
       for (const { edit, text, ...target } of batch.edits) {
@@ -240,14 +249,27 @@ export class Cache {
 
   /** Deletes everything of a user, for every tab, and gives the generation that begins with it. */
   async forget(user: UserId): Promise<number> {
-    const names = ['messages', 'inbox', 'claims', 'generations'] as const;
-    return this.#db.within(names, 'readwrite', async (table) => {
-      for (const name of ['messages', 'inbox', 'claims'] as const) {
-        table(name).delete(beginningWith(user));
-      }
-      const generation = (await generationIn(table, user)) + 1;
+    return this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
+      for (const name of TOLD) table(name).delete(beginningWith(user));
+      const generation = ((await generationIn(table, user)) ?? 0) + 1;
       table('generations').put({ user, generation });
       return generation;
+    });
+  }
+
+  /** Deletes everything of everybody but `keep`, for every tab; without one, of everybody. */
+  async forgetOthers(keep: UserId | undefined): Promise<void> {
+    await this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
+      for (const name of TOLD) {
+        if (keep === undefined) table(name).clear();
+        else {
+          table(name).delete(IDBKeyRange.upperBound([keep]));
+          table(name).delete(IDBKeyRange.lowerBound([keep, []]));
+        }
+      }
+      for (const { user, generation } of await done(table('generations').getAll())) {
+        if (user !== keep) table('generations').put({ user, generation: generation + 1 });
+      }
     });
   }
 }
