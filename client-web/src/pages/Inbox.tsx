@@ -50,7 +50,10 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
     (line) => line.peer.includes(query) || names.get(line.peer)?.toLowerCase().includes(query),
   );
   const found = useFound(query);
-  const strangers = found.filter((person) => all.every((line) => line.peer !== person.user));
+  const strangers = (found ?? []).filter((person) =>
+    all.every((line) => line.peer !== person.user),
+  );
+  const isEmpty = lines.length + strangers.length === 0 && (query === '' || found !== undefined);
   const { box, onScroll } = useScreen(lines);
 
   const choose = (user: UserId) => {
@@ -103,7 +106,7 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
             />
           ))}
         </ul>
-        {lines.length + strangers.length === 0 && (
+        {isEmpty && (
           <p className="empty">
             {query === ''
               ? 'No chats yet. Find somebody by the beginning of his user name.'
