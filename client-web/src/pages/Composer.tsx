@@ -8,6 +8,7 @@ import type { ConversationId, MessageId } from '../wire.ts';
 import { Quote } from './Bubble.tsx';
 import { focusIsCheap } from './focus.ts';
 import { Icon } from './icons.tsx';
+import { isOfWord } from './keys.ts';
 import { useClientState, useShared } from './shared.ts';
 
 /** The message that is being answered, which may not be loaded, or edited. */
@@ -80,8 +81,7 @@ export function Composer(props: {
     leaveSubject();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // While a word is being composed Enter chooses it.
-    if (event.nativeEvent.isComposing) return;
+    if (isOfWord(event.nativeEvent)) return;
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
       send();

@@ -7,6 +7,7 @@ import type { UserId } from '../wire.ts';
 import { Entry, Stranger } from './Entry.tsx';
 import { useFound } from './found.ts';
 import { Icon } from './icons.tsx';
+import { isOfWord } from './keys.ts';
 import { Owner } from './Owner.tsx';
 import { useNames } from './people.ts';
 import { go } from './route.ts';
@@ -79,8 +80,9 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
           value={words}
           onChange={(event) => setWords(event.currentTarget.value)}
           onKeyDown={(event) => {
+            if (event.key !== 'Enter' || isOfWord(event.nativeEvent)) return;
             const best = lines[0]?.peer ?? strangers[0]?.user;
-            if (event.key === 'Enter' && query !== '' && best !== undefined) choose(best);
+            if (query !== '' && best !== undefined) choose(best);
           }}
         />
       </search>
