@@ -21,6 +21,22 @@ export function replyOf({ replyTo }: Draft): Subject | undefined {
   return replyTo === undefined ? undefined : { how: 'reply', id: replyTo };
 }
 
+/** What an edit has made of its message so far. */
+export interface Edit {
+  readonly of: Subject;
+  readonly text: string;
+}
+
+/** Gives what stands in the field: of an edit the message, else the draft, however the edit was left. */
+export function textIn(
+  subject: Subject | undefined,
+  draft: string,
+  edit: Edit | undefined,
+): string {
+  if (subject?.how !== 'edit') return draft;
+  return edit?.of === subject ? edit.text : subject.message.text;
+}
+
 /** Shows the field and what it is about. */
 export function Composer(props: {
   readonly conversation: ConversationId;
@@ -32,7 +48,9 @@ export function Composer(props: {
   const { conversation, name, messages, subject, setSubject } = props;
   const { client, drafts } = useShared().session;
   const { textBytes } = useClientState();
-  const [text, setText] = useState(() => drafts.get(conversation).text);
+  const [draft, setDraft] = useState(() => drafts.get(conversation).text);
+  const [edit, setEdit] = useState<Edit>();
+  const text = textIn(subject, draft, edit);
   const field = useRef<HTMLTextAreaElement>(null);
   const tooLong = excess(text.trim(), textBytes);
 
@@ -40,9 +58,7 @@ export function Composer(props: {
     if (focusIsCheap()) field.current?.focus();
   }, []);
   useEffect(() => {
-    if (subject === undefined) return;
-    if (subject.how === 'edit') setText(subject.message.text);
-    field.current?.focus();
+    if (subject !== undefined) field.current?.focus();
   }, [subject]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: it grows with its text
   useLayoutEffect(() => {
@@ -53,17 +69,16 @@ export function Composer(props: {
   }, [text]);
 
   const write = (next: string) => {
-    setText(next);
-    if (subject?.how === 'edit') return;
+    if (subject?.how === 'edit') {
+      setEdit({ of: subject, text: next });
+      return;
+    }
+    setDraft(next);
     drafts.change(conversation, { text: next });
     if (next !== '') client.writing();
   };
   const leaveSubject = () => {
-    if (subject?.how === 'edit') {
-      const draft = drafts.get(conversation);
-      setText(draft.text);
-      setSubject(replyOf(draft));
-    } else setSubject(undefined);
+    setSubject(subject?.how === 'edit' ? replyOf(drafts.get(conversation)) : undefined);
     // Its button goes with it.
     field.current?.focus();
   };
