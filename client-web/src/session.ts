@@ -55,7 +55,8 @@ export async function whoEnters(api: Pick<Api, 'me'>): Promise<Me | undefined> {
 
 async function databaseHere(notice: (text: string) => void): Promise<Database | undefined> {
   try {
-    return await openDatabase(indexedDB);
+    // A newer page has other tables: this one is loaded anew, and finds what was meant and begun.
+    return await openDatabase(indexedDB, () => location.reload());
   } catch {
     // As in some private windows.
     notice('This browser keeps nothing: what is not sent when you close this tab is lost.');

@@ -73,7 +73,7 @@ test('what is collected when the tab is told of a log-out is not written', async
   await recorder.forget();
   await recorder.flush();
   expect(await cache.claimants(ME)).toEqual([]);
-  expect((await cache.page(scope(0), theirs(1).conversation, '', 9)).messages).toEqual([]);
+  expect((await cache.page(scope(1), theirs(1).conversation, '', 9)).messages).toEqual([]);
 });
 
 test('when there is no room what is kept gives way, and is loaded anew', async () => {

@@ -1,4 +1,4 @@
-import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { forceCloseDatabase, IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { beforeEach, expect, test } from 'vitest';
 import { Cache, Forgotten } from '../src/core/store/cache.ts';
 import { type Claim, type Database, done, openDatabase } from '../src/core/store/idb.ts';
@@ -76,11 +76,10 @@ test('what was meant survives a reload, as it was and in its order', async () =>
 
 test('what was meant survives a reload that comes before the database has it', async () => {
   const kept = storage();
-  const database = await opened();
-  const first = new Outbox(database, new Journal(kept));
-  database.close();
+  const late = Object.assign(await opened(), { within: () => new Promise<never>(() => {}) });
+  const first = new Outbox(late, new Journal(kept));
   const meant = [sending(1), sending(2, { client: OTHER }), sending(3, { user: PEER })];
-  await expect(first.put(meant)).rejects.toThrow();
+  void first.put(meant);
   expect(await (await outboxOf(kept)).of(ME, CLIENT)).toEqual([sending(1)]);
   // Now the database has it, and another tab of the browser finds it there.
   expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(1)]);
@@ -207,7 +206,9 @@ test('who began before everything was deleted stores nothing any more, and no cl
   const late = cache.commit(SCOPE, { ...EMPTY, messages: [theirs(2)] }, claim({ cursor: 'c2' }));
   await expect(late).rejects.toBeInstanceOf(Forgotten);
   expect(await cache.claimOf(ME, OTHER)).toBeUndefined();
-  expect((await cache.page(SCOPE, TALK, '', 10)).messages).toEqual([]);
+  // What is gone would look like a window that begins here.
+  await expect(cache.page(SCOPE, TALK, '', 10)).rejects.toBeInstanceOf(Forgotten);
+  expect((await cache.page({ ...SCOPE, generation }, TALK, '', 10)).messages).toEqual([]);
   expect((await cache.inbox(claim())).entries).toEqual([]);
 
   // Who logs in now begins with that, and others are not concerned.
@@ -215,6 +216,47 @@ test('who began before everything was deleted stores nothing any more, and no cl
   await cache.commit({ ...SCOPE, generation }, { ...EMPTY, messages: [theirs(3)] }, claim());
   expect(await cache.claimOf(ME, CLIENT)).toMatchObject({ cursor: 'c1' });
   await cache.commit({ ...SCOPE, user: PEER }, { ...EMPTY, messages: [theirs(4)] });
+});
+
+/** Remembers the connections that a page opens, so that a test can close them as a browser does. */
+function watched(): { factory: IDBFactory; connections: IDBDatabase[] } {
+  const connections: IDBDatabase[] = [];
+  const open: IDBFactory['open'] = (...given) => {
+    const request = browser.open(...given);
+    request.addEventListener('success', () => connections.push(request.result));
+    return request;
+  };
+  return { factory: Object.assign(Object.create(browser), { open }), connections };
+}
+
+test('a database that the browser has closed is opened again, once for all who use it', async () => {
+  const { factory, connections } = watched();
+  const outbox = new Outbox(await openDatabase(factory), new Journal(storage()));
+  await outbox.put([sending(1)]);
+  forceCloseDatabase(connections[0] as never);
+  await Promise.all([outbox.put([sending(2)]), outbox.put([sending(3)])]);
+  expect(connections).toHaveLength(2);
+  expect(await (await outboxOf()).of(ME, CLIENT)).toEqual([sending(1), sending(2), sending(3)]);
+});
+
+test('a page whose tables a newer one has changed hears that it is outdated', async () => {
+  let outdated = 0;
+  const database = await openDatabase(browser, () => {
+    outdated += 1;
+  });
+  await done(browser.open('rally', 99));
+  const generations = () => new Cache(database).begin(ME);
+  await expect(generations()).rejects.toMatchObject({ name: 'VersionError' });
+  expect(outdated).toBe(1);
+});
+
+test('a database that was deleted and made again covers nothing of before', async () => {
+  const cache = await cacheOf(ME);
+  await cache.commit(SCOPE, { ...EMPTY, messages: [theirs(1)] }, claim());
+  await done(browser.deleteDatabase('rally'));
+  const late = cache.commit(SCOPE, { ...EMPTY, messages: [theirs(2)] }, claim());
+  await expect(late).rejects.toBeInstanceOf(Forgotten);
+  await expect(cache.page(SCOPE, TALK, '', 10)).rejects.toBeInstanceOf(Forgotten);
 });
 
 test('why a transaction was ended is told, and not only that it was', async () => {

@@ -114,6 +114,11 @@ async function generationIn(table: TableOf, user: UserId): Promise<number | unde
   return (await done(table('generations').get(user)))?.generation;
 }
 
+/** Sees to it that nothing of a scope was deleted, by a log-out or with the whole database. */
+async function hold(table: TableOf, { user, generation }: Scope): Promise<void> {
+  if ((await generationIn(table, user)) !== generation) throw new Forgotten();
+}
+
 /** What is deleted when a user's log-in is over. */
 const TOLD = ['messages', 'inbox', 'claims'] as const;
 
@@ -144,7 +149,7 @@ export class Cache {
    */
   async commit(scope: Scope, batch: Batch, claim?: Claim): Promise<void> {
     await this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
-      if ((await generationIn(table, scope.user)) !== scope.generation) throw new Forgotten();
+      await hold(table, scope);
       for (const message of batch.messages) await putMessage(table, scope, message);
       for (const { edit, text, ...target } of batch.edits) {
         await changeMessage(table, scope, target, { edit, text });
@@ -214,7 +219,7 @@ export class Cache {
 
   /**
    * Reads the newest `limit` messages of a window that begins at `from`, below `before` if that
-   * is given.
+   * is given. Throws {@link Forgotten} when the scope's generation is over: it would be a gap.
    */
   async page(
     scope: Scope,
@@ -225,7 +230,8 @@ export class Cache {
   ): Promise<CachedPage> {
     const key = [scope.user, scope.store, conversation];
     const range = IDBKeyRange.bound([...key, from], [...key, before ?? []], false, true);
-    return this.#db.within(['messages'], 'readonly', async (table) => {
+    return this.#db.within(['messages', 'generations'], 'readonly', async (table) => {
+      await hold(table, scope);
       const messages: Message[] = [];
       const request = table('messages').openCursor(range, 'prev');
       for (let at = await done(request); at !== null; at = await done(request)) {

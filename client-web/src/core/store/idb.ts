@@ -15,6 +15,7 @@ import type {
   UserId,
 } from '../../wire.ts';
 import type { Intent } from '../intent.ts';
+import { atATime } from '../once.ts';
 
 /** A message that some tab was told. */
 export interface MessageRow {
@@ -87,15 +88,14 @@ export function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Opens the database, making it or its newer tables when they are not there. */
-export function openDatabase(factory: IDBFactory): Promise<Database> {
+function connect(factory: IDBFactory): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(NAME, VERSION);
     let timer: ReturnType<typeof setTimeout> | undefined;
     request.onupgradeneeded = ({ oldVersion }) => upgrade(request.result, oldVersion);
     request.onsuccess = () => {
       clearTimeout(timer);
-      resolve(new Database(request.result));
+      resolve(request.result);
     };
     request.onerror = () => reject(request.error);
     // It is opened once the other one closes; a frozen tab never does.
@@ -108,9 +108,24 @@ export function openDatabase(factory: IDBFactory): Promise<Database> {
   });
 }
 
+/**
+ * Opens the database, making it or its newer tables when they are not there; `outdated` hears when
+ * it cannot be opened again, because a newer page has changed the tables.
+ */
+export async function openDatabase(
+  factory: IDBFactory,
+  outdated: () => void = () => {},
+): Promise<Database> {
+  return new Database(await connect(factory), () => connect(factory), outdated);
+}
+
+function isCalled(error: unknown, name: string): boolean {
+  return error instanceof Error && error.name === name;
+}
+
 /** Tells whether something was not stored because there is no room for it. */
 export function isFull(error: unknown): boolean {
-  return error instanceof Error && error.name === 'QuotaExceededError';
+  return isCalled(error, 'QuotaExceededError');
 }
 
 /** One table within a transaction. */
@@ -135,15 +150,38 @@ function commit(transaction: IDBTransaction): void {
   }
 }
 
-/** The open database. */
-export class Database {
-  readonly #db: IDBDatabase;
+/** Gives way when a newer page wants to change the tables. */
+function giving(db: IDBDatabase): IDBDatabase {
+  db.onversionchange = () => db.close();
+  return db;
+}
 
-  /** Wraps what {@link openDatabase} opened. */
-  constructor(db: IDBDatabase) {
-    this.#db = db;
-    // A newer page wants to change the tables: give way.
-    db.onversionchange = () => db.close();
+/** The database, opened again when the browser or a newer page had it closed. */
+export class Database {
+  #db: IDBDatabase;
+  readonly #reopen: () => Promise<void>;
+
+  /** Wraps what {@link openDatabase} opened by `connect`. */
+  constructor(db: IDBDatabase, connect: () => Promise<IDBDatabase>, outdated: () => void) {
+    this.#db = giving(db);
+    this.#reopen = atATime(async () => {
+      try {
+        this.#db = giving(await connect());
+      } catch (error) {
+        if (isCalled(error, 'VersionError')) outdated();
+        throw error;
+      }
+    });
+  }
+
+  async #begin(names: readonly (keyof Tables)[], mode: 'readonly' | 'readwrite') {
+    try {
+      return this.#db.transaction([...names], mode);
+    } catch (error) {
+      if (!isCalled(error, 'InvalidStateError')) throw error;
+      await this.#reopen();
+      return this.#db.transaction([...names], mode);
+    }
   }
 
   /**
@@ -155,7 +193,7 @@ export class Database {
     mode: 'readonly' | 'readwrite',
     work: (table: TableOf) => Promise<T> | T,
   ): Promise<T> {
-    const transaction = this.#db.transaction([...names], mode);
+    const transaction = await this.#begin(names, mode);
     const finished = new Promise<void>((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error ?? new Error('transaction aborted'));
@@ -180,7 +218,7 @@ export class Database {
     }
   }
 
-  /** Closes the database. */
+  /** Closes the database, until it is used again. */
   close(): void {
     this.#db.close();
   }
