@@ -83,6 +83,10 @@ test('the focus is in the field when what had it goes away', async ({ enter }) =
   await rafa.page.getByRole('button', { name: 'Cancel' }).click();
   await expect(rafa.field()).toBeFocused();
 
+  await rafa.does('Delete', 'by the button');
+  await rafa.page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await expect(rafa.field()).toBeFocused();
+
   for (let i = 1; i <= 30; i += 1) await rafa.says(`message ${i}`);
   await rafa.page.getByRole('region', { name: 'Messages' }).evaluate((box) => {
     box.scrollTop = 0;
@@ -102,6 +106,10 @@ test('the focus is in the field when what had it goes away', async ({ enter }) =
     await expect(rafa.field()).toBeFocused();
   }
   await expect(rafa.message('refused')).toHaveCount(0);
+
+  await rafa.page.getByRole('button', { name: 'More about Andy' }).click();
+  await rafa.page.getByRole('menuitem', { name: 'Close chat' }).click();
+  await expect(rafa.line('Andy')).toBeFocused();
 });
 
 test('an item of a menu that keys have reached is outlined', async ({ enter }) => {

@@ -1,6 +1,6 @@
 /** The right side: one conversation, with what is being written in it. */
 
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 import type { Conversation } from '../core/state.ts';
 import type { Drafts } from '../core/store/drafts.ts';
 import { type Shown, threadOf } from '../core/views.ts';
@@ -9,7 +9,7 @@ import type { Blocks } from './blocks.ts';
 import { ChatHeader } from './ChatHeader.tsx';
 import { Composer, replyOf, type Subject } from './Composer.tsx';
 import { Confirm, type Question } from './Confirm.tsx';
-import { focusFieldIfCheap } from './focus.ts';
+import { focusChat } from './focus.ts';
 import { Messages } from './Messages.tsx';
 import { useName } from './people.ts';
 import { useClientState, useShared } from './shared.ts';
@@ -57,16 +57,20 @@ export function Chat(props: {
           title: 'Delete this message?',
           text: 'It is deleted for both of you.',
           yes: 'Delete',
-          act: () => void client.remove(id, target),
+          act: () => {
+            void client.remove(id, target);
+            // The dialog gives the focus back to a menu that goes with the message.
+            focusChat();
+          },
         });
       },
       again: (ref: string) => {
         void client.again(ref);
-        focusFieldIfCheap();
+        focusChat();
       },
       dismiss: (ref: string) => {
         client.dismiss(ref);
-        focusFieldIfCheap();
+        focusChat();
       },
     }),
     [client, id, setSubject],
@@ -83,14 +87,7 @@ export function Chat(props: {
         onBottom={onBottom}
       />
       {blocks.has(peer) ? (
-        <footer className="blocked">
-          <p>
-            You have blocked <bdi>{name}</bdi>.
-          </p>
-          <button type="button" onClick={() => blocks.set(peer, false)}>
-            Unblock
-          </button>
-        </footer>
+        <Blocked name={name} unblock={() => blocks.set(peer, false)} />
       ) : (
         <Composer
           conversation={id}
@@ -102,5 +99,19 @@ export function Chat(props: {
       )}
       {question && <Confirm question={question} close={() => setQuestion(undefined)} />}
     </main>
+  );
+}
+
+function Blocked({ name, unblock }: { readonly name: string; readonly unblock: () => void }) {
+  useEffect(focusChat, []);
+  return (
+    <footer className="blocked">
+      <p>
+        You have blocked <bdi>{name}</bdi>.
+      </p>
+      <button type="button" onClick={unblock}>
+        Unblock
+      </button>
+    </footer>
   );
 }

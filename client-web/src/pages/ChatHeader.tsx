@@ -39,7 +39,7 @@ export function ChatHeader(props: {
       </button>
       <Avatar user={peer} name={name} />
       <div className="who">
-        <h2>
+        <h2 tabIndex={-1}>
           <bdi>{name}</bdi>
           {peer === me.user && ' (you)'}
           {name !== peer && <span className="handle"> @{peer}</span>}

@@ -1,6 +1,6 @@
 /** The page of a logged-in user: inbox left, chat right; one of the two where room is scarce. */
 
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { unreadInAll } from '../core/views.ts';
 import type { UserId } from '../wire.ts';
 import { Announcer } from './Announcer.tsx';
@@ -8,6 +8,7 @@ import { useAttention } from './attention.ts';
 import { Banner } from './Banner.tsx';
 import { useBlocks } from './blocks.ts';
 import { Chat } from './Chat.tsx';
+import { focusLine } from './focus.ts';
 import { Inbox } from './Inbox.tsx';
 import { go, useOpenPeer } from './route.ts';
 import { useClientState, useShared } from './shared.ts';
@@ -47,6 +48,15 @@ function useOpenConversation(peer: UserId | undefined): void {
   }, [peer, client, api, people, notices]);
 }
 
+/** Sees to it that closing a chat leaves the focus at its line. */
+function useFocusOnClose(peer: UserId | undefined): void {
+  const before = useRef(peer);
+  useEffect(() => {
+    if (peer === undefined && before.current !== undefined) focusLine(before.current);
+    before.current = peer;
+  }, [peer]);
+}
+
 /** Shows inbox and chat, for as long as the user is logged in. */
 export function Chats() {
   const { status } = useClientState();
@@ -76,6 +86,7 @@ function Panes() {
   const blocks = useBlocks();
   const [atBottom, setAtBottom] = useState(true);
   useOpenConversation(peer);
+  useFocusOnClose(peer);
   useAttention(session, atBottom);
 
   const unread = unreadInAll(state);

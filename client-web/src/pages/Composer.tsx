@@ -6,7 +6,7 @@ import { excess } from '../core/text.ts';
 import type { Shown } from '../core/views.ts';
 import type { ConversationId, MessageId } from '../wire.ts';
 import { Quote } from './Bubble.tsx';
-import { focusIsCheap } from './focus.ts';
+import { focusChat } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { isOfWord } from './keys.ts';
 import { useClientState, useShared } from './shared.ts';
@@ -54,9 +54,7 @@ export function Composer(props: {
   const field = useRef<HTMLTextAreaElement>(null);
   const tooLong = excess(text.trim(), textBytes);
 
-  useEffect(() => {
-    if (focusIsCheap()) field.current?.focus();
-  }, []);
+  useEffect(focusChat, []);
   useEffect(() => {
     if (subject !== undefined) field.current?.focus();
   }, [subject]);

@@ -6,7 +6,7 @@ import { NONE } from '../core/ids.ts';
 import type { Conversation } from '../core/state.ts';
 import type { Shown } from '../core/views.ts';
 import { type Actions, Bubble } from './Bubble.tsx';
-import { focusFieldIfCheap } from './focus.ts';
+import { focusChat } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { useScroll } from './scroll.ts';
 import { useShared } from './shared.ts';
@@ -69,7 +69,7 @@ export function Messages(props: {
           className="newest"
           onClick={() => {
             scroll.toBottom();
-            focusFieldIfCheap();
+            focusChat();
           }}
         >
           {fresh > 0 ? `${fresh} new ${fresh === 1 ? 'message' : 'messages'}` : 'Newest messages'}

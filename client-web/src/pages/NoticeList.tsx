@@ -1,6 +1,6 @@
 /** Shows notices above the page, and reads them to who cannot see them. */
 
-import { focusFieldIfCheap } from './focus.ts';
+import { focusChat } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { type Notices, useNotices } from './notices.ts';
 
@@ -17,7 +17,7 @@ export function NoticeList({ notices }: { readonly notices: Notices }) {
             aria-label="Dismiss"
             onClick={() => {
               notices.dismiss(key);
-              focusFieldIfCheap();
+              focusChat();
             }}
           >
             <Icon name="close" />
