@@ -84,6 +84,8 @@ export interface State {
   readonly me: UserId;
   readonly status: Status;
   readonly store: StoreId | undefined;
+  /** When this session began, by the server's time; nothing before the first one. */
+  readonly welcomedAt: number | undefined;
   /** Bytes that a text may have. */
   readonly textBytes: number;
   /** Users that this session may watch. */
@@ -109,6 +111,7 @@ export function initialState(me: UserId): State {
     me,
     status: { phase: 'connecting' },
     store: undefined,
+    welcomedAt: undefined,
     textBytes: TEXT_BYTES,
     watches: 0,
     conversations: {},

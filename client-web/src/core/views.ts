@@ -8,7 +8,7 @@ import { headId, unread } from './conversation.ts';
 import { NONE, smallestId, stampOf } from './ids.ts';
 import type { DeleteIntent, EditIntent, Failure, Intent, SendIntent } from './intent.ts';
 import type { Conversation, State } from './state.ts';
-import { newest } from './thread.ts';
+import { newest, since } from './thread.ts';
 
 /** How far a message of one's own got. They only move to the right. */
 export type Tick = 'pending' | 'failed' | 'sent' | 'delivered' | 'read';
@@ -167,6 +167,16 @@ export function inboxOf(state: State): readonly Line[] {
     .map((conversation) => lineOf(state, conversation))
     .filter((line) => line !== undefined)
     .sort((one, other) => (one.place < other.place ? 1 : one.place > other.place ? -1 : 0));
+}
+
+/** Gives what others have written since this session began, in the order of its ids. */
+export function arrived({ conversations, me, welcomedAt }: State): readonly Message[] {
+  if (welcomedAt === undefined) return [];
+  const first = smallestId({ at: welcomedAt, n: 0 });
+  return Object.values(conversations)
+    .flatMap(({ thread }) => since(thread, first))
+    .filter(({ sender }) => sender !== me)
+    .sort((one, other) => (one.id < other.id ? -1 : 1));
 }
 
 /** Counts what is unread in all conversations that are loaded. */

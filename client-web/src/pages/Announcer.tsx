@@ -1,43 +1,51 @@
 /** Reads messages that arrive to who cannot see them: one place for all chats. */
 
-import { useEffect, useRef, useState } from 'react';
-import { NONE } from '../core/ids.ts';
-import type { State } from '../core/state.ts';
-import { newest } from '../core/thread.ts';
+import { useEffect, useMemo, useRef, useState } from 'react';
+import { lowOf } from '../core/ids.ts';
+import { arrived } from '../core/views.ts';
 import type { Message, MessageId } from '../wire.ts';
 import { useNames } from './people.ts';
 import { useClientState } from './shared.ts';
 
-function newestOfOthers({ conversations, me }: State): Message | undefined {
-  return Object.values(conversations).reduce<Message | undefined>((best, { thread }) => {
-    const last = newest(thread, (message) => message.sender !== me);
-    return last !== undefined && last.id > (best?.id ?? NONE) ? last : best;
-  }, undefined);
+/** Gives those messages that were not `heard`, and notes that they are now; twins are one. */
+export function unheard(messages: readonly Message[], heard: Set<string>): readonly Message[] {
+  const fresh = messages.filter(({ id }) => !heard.has(lowOf(id)));
+  for (const { id } of fresh) heard.add(lowOf(id));
+  return fresh.filter(({ deleted }) => !deleted);
 }
 
-/** Announces the newest message of others, unless it was there before the page was. */
+interface Said {
+  readonly id: MessageId;
+  readonly text: string;
+}
+
+/** Announces what others write; what is older than the session is read in the inbox. */
 export function Announcer() {
   const state = useClientState();
   const names = useNames();
-  const heard = useRef<string>(undefined);
-  const [said, setSaid] = useState<{ readonly id: MessageId; readonly text: string }>();
-  const last = newestOfOthers(state);
-  const isLive = state.status.phase === 'live';
-  const who = last && (names.get(last.sender) ?? last.sender);
+  const heard = useRef(new Set<string>());
+  const [said, setSaid] = useState<readonly Said[]>([]);
+  const { conversations, welcomedAt } = state;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: nothing else of the state is read
+  const messages = useMemo(() => arrived(state), [conversations, welcomedAt]);
 
   useEffect(() => {
-    if (!isLive) return;
-    const before = heard.current;
-    heard.current = last?.id ?? NONE;
-    // What the first catch-up brought is read in the inbox.
-    if (before === undefined || last === undefined || last.id <= before || last.deleted) return;
-    setSaid({ id: last.id, text: `${who}: ${last.text}` });
-  }, [isLive, last, who]);
+    const fresh = unheard(messages, heard.current);
+    if (fresh.length === 0) return;
+    setSaid(
+      fresh.map(({ id, sender, text }) => ({
+        id,
+        text: `${names.get(sender) ?? sender}: ${text}`,
+      })),
+    );
+  }, [messages, names]);
 
   return (
     <div className="unseen" role="log" aria-live="polite" aria-label="New messages">
-      {/* By its key, as the same words again are something new. */}
-      {said && <p key={said.id}>{said.text}</p>}
+      {/* By their keys, as the same words again are something new. */}
+      {said.map(({ id, text }) => (
+        <p key={id}>{text}</p>
+      ))}
     </div>
   );
 }
