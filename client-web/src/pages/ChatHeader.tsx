@@ -9,11 +9,12 @@ import { Menu } from './Menu.tsx';
 import { go } from './route.ts';
 import { useClientState, useShared } from './shared.ts';
 import { lastSeen } from './time.ts';
+import { useToday } from './today.ts';
 
-function wordsOf(presence: Presence | undefined): string {
+function wordsOf(presence: Presence | undefined, today: number): string {
   if (presence === undefined) return '';
   if (presence.online) return 'online';
-  return presence.last_seen === undefined ? '' : lastSeen(presence.last_seen, Date.now());
+  return presence.last_seen === undefined ? '' : lastSeen(presence.last_seen, today);
 }
 
 /** Shows the head of a chat. */
@@ -26,6 +27,7 @@ export function ChatHeader(props: {
   const { id, peer } = conversation;
   const { me } = useShared().session;
   const { presence, typing } = useClientState();
+  const today = useToday();
   const isBlocked = blocks.has(peer);
   return (
     <header className="bar">
@@ -46,7 +48,7 @@ export function ChatHeader(props: {
         </h2>
         <p className="presence">
           {typing[id] === undefined ? (
-            wordsOf(presence[peer])
+            wordsOf(presence[peer], today)
           ) : (
             <span className="typing">typing…</span>
           )}

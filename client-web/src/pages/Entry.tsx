@@ -14,11 +14,13 @@ interface EntryProps {
   readonly line: Line;
   readonly isOpen: boolean;
   readonly isOnline: boolean;
+  /** A time of the day on which it is read. */
+  readonly today: number;
 }
 
 /** Shows a chat. */
 export const Entry = memo(
-  function Entry({ line, isOpen, isOnline }: EntryProps) {
+  function Entry({ line, isOpen, isOnline, today }: EntryProps) {
     const name = useName(line.peer);
     return (
       <li>
@@ -28,7 +30,7 @@ export const Entry = memo(
             {name}
           </span>
           <time className="line-time" dateTime={new Date(line.at).toISOString()}>
-            {brief(line.at, Date.now())}
+            {brief(line.at, today)}
           </time>
           <span className="line-last">
             <Last line={line} />
@@ -43,8 +45,7 @@ export const Entry = memo(
       </li>
     );
   },
-  (one, other) =>
-    alike(one.line, other.line) && one.isOpen === other.isOpen && one.isOnline === other.isOnline,
+  ({ line: one, ...rest }, { line: other, ...others }) => alike(one, other) && alike(rest, others),
 );
 
 function Last({ line }: { readonly line: Line }) {

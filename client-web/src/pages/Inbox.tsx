@@ -12,6 +12,7 @@ import { Owner } from './Owner.tsx';
 import { useNames } from './people.ts';
 import { go } from './route.ts';
 import { useClientState, useShared } from './shared.ts';
+import { useToday } from './today.ts';
 
 /** Pixels of one line; the same in inbox.css. */
 const LINE = 72;
@@ -44,6 +45,7 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
   const { people } = useShared();
   const state = useClientState();
   const names = useNames();
+  const today = useToday();
   const [words, setWords] = useState('');
   const query = words.trim().toLowerCase();
   const all = useMemo(() => inboxOf(state), [state]);
@@ -94,6 +96,7 @@ export function Inbox({ peer }: { readonly peer: UserId | undefined }) {
               line={line}
               isOpen={line.peer === peer}
               isOnline={state.presence[line.peer]?.online ?? false}
+              today={today}
             />
           ))}
         </ul>

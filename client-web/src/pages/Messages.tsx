@@ -11,6 +11,7 @@ import { Icon } from './icons.tsx';
 import { useScroll } from './scroll.ts';
 import { useShared } from './shared.ts';
 import { day, sameDay } from './time.ts';
+import { useToday } from './today.ts';
 
 /** Shows a thread. */
 export function Messages(props: {
@@ -23,6 +24,7 @@ export function Messages(props: {
   const { conversation, name, messages, actions, onBottom } = props;
   const { client, me } = useShared().session;
   const { id, from } = conversation;
+  const today = useToday();
   const scroll = useScroll(messages, onBottom, () => client.older(id));
   const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
   const fresh = unread(conversation, me.user);
@@ -51,7 +53,7 @@ export function Messages(props: {
                 data-key={message.key}
                 className={opensTurn ? 'turn' : undefined}
               >
-                {opensDay && <p className="day">{day(message.at, Date.now())}</p>}
+                {opensDay && <p className="day">{day(message.at, today)}</p>}
                 <Bubble
                   message={message}
                   answered={message.replyTo === undefined ? undefined : byId.get(message.replyTo)}
