@@ -1,8 +1,9 @@
 /** Who is logged in, his settings, and the ways out. */
 
-import { useState } from 'react';
+import { useCallback, useState } from 'react';
 import { Avatar } from './Avatar.tsx';
 import { Confirm, type Question } from './Confirm.tsx';
+import { useFresh } from './fresh.ts';
 import { Menu } from './Menu.tsx';
 import { useShared } from './shared.ts';
 
@@ -12,6 +13,8 @@ export function Owner() {
   const { me, unsent, forget } = session;
   const [hides, setHides] = useState(me.hide_presence);
   const [question, setQuestion] = useState<Question>();
+  const load = useCallback(async () => setHides((await api.me()).hide_presence), [api]);
+  useFresh(load);
 
   const hide = async (hide_presence: boolean) => {
     try {

@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useState } from 'react';
 import { persist } from '../core/backoff.ts';
 import type { UserId } from '../wire.ts';
+import { useFresh } from './fresh.ts';
 import { useShared } from './shared.ts';
 
 /** The blocked, as far as they are known. */
@@ -17,6 +18,7 @@ export function useBlocks(): Blocks {
   const [users, setUsers] = useState<ReadonlySet<UserId>>(new Set());
   const load = useCallback(async () => setUsers(new Set(await api.blocks())), [api]);
   useEffect(() => persist(load, notices.failed), [load, notices]);
+  useFresh(load);
   return {
     has: (user) => users.has(user),
     set: (user, blocked) => {
