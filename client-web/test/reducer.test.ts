@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { unread } from '../src/core/conversation.ts';
-import { reduce } from '../src/core/reducer.ts';
+import { type Action, reduce } from '../src/core/reducer.ts';
 import type { State } from '../src/core/state.ts';
 import { inboxOf, threadOf, unreadInAll } from '../src/core/views.ts';
 import type { Receipt, ServerFrame } from '../src/wire.ts';
@@ -98,6 +98,20 @@ test('what waits is shown at its place, and keeps its key when it is confirmed',
   const ack = heard({ type: 'ack', ref: refOf(5), conversation: TALK, id: idAt(5) });
   const keys = (state: State) => threadOf(state, TALK).map(({ key }) => key);
   expect(keys(reduce(before, ack))).toEqual(keys(before));
+});
+
+test('refs that the peer uses again double no message and hide none', () => {
+  const [mine, pending] = [own(1), sending(5)];
+  const again = [theirs(2, { ref: mine.ref }), theirs(3, { ref: pending.ref })];
+  const twin = theirs(3, { id: idAt(4, 3), ref: pending.ref });
+  const waits: Action = { type: 'intents', intents: [pending] };
+  const state = after(LIVE, ...loaded([mine, ...again]), waits);
+  const shown = threadOf(state, TALK);
+  expect(shown.map(({ text }) => text)).toEqual(['own 1', 'theirs 2', 'theirs 3', 'sending 5']);
+  expect(new Set(shown.map(({ key }) => key)).size).toBe(4);
+  // Stamped anew it is still the same one.
+  const stamped = threadOf(reduce(state, pushed(twin)), TALK);
+  expect(stamped.map(({ key }) => key)).toEqual(shown.map(({ key }) => key));
 });
 
 test('an acknowledged edit gives way to a larger one, and does not undo it', () => {

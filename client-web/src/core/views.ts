@@ -5,7 +5,7 @@
 
 import type { ConversationId, Message, MessageId, Ref, UserId } from '../wire.ts';
 import { headId, unread } from './conversation.ts';
-import { NONE, smallestId, stampOf } from './ids.ts';
+import { lowOf, NONE, smallestId, stampOf } from './ids.ts';
 import type { DeleteIntent, EditIntent, Failure, Intent, SendIntent } from './intent.ts';
 import type { Conversation, State } from './state.ts';
 import { newest, since } from './thread.ts';
@@ -58,7 +58,8 @@ export function tickOf(conversation: Conversation, id: MessageId): Tick {
 function shownMessage(conversation: Conversation, message: Message, me: UserId): Shown {
   const mine = message.sender === me;
   return {
-    key: message.ref,
+    // The peer may use a ref again, also one of this user's; no two of his messages end alike.
+    key: mine ? message.ref : lowOf(message.id),
     id: message.id,
     ref: message.ref,
     place: message.id,
@@ -112,7 +113,7 @@ export function threadOf(state: State, id: ConversationId): readonly Shown[] {
   const shown = conversation.thread
     .filter((message) => message.id >= from)
     .map((message) => shownMessage(conversation, message, state.me));
-  const stored = new Set(shown.map((message) => message.ref));
+  const stored = new Set(shown.filter(({ mine }) => mine).map(({ ref }) => ref));
   const sends = intents
     .filter((intent) => intent.kind === 'send' && !stored.has(intent.ref))
     .map((intent) => shownSend(intent as SendIntent));
