@@ -5,7 +5,7 @@ import { initialState } from '../src/core/state.ts';
 import { Cache, type Scope } from '../src/core/store/cache.ts';
 import { openDatabase } from '../src/core/store/idb.ts';
 import type { ServerFrame } from '../src/wire.ts';
-import { CLIENT, entry, ME, NOW, STORE, theirs } from './given.ts';
+import { CLIENT, entry, ME, NOW, STORE, TALK, theirs } from './given.ts';
 
 globalThis.IDBKeyRange = IDBKeyRange;
 
@@ -90,6 +90,60 @@ test('when there is no room what is kept gives way, and is loaded anew', async (
   hear(WELCOME, { type: 'reset', cursor: 'c3' }, INBOX, PUSH);
   await recorder.flush();
   expect((await cache.claimOf(ME, CLIENT))?.cursor).toBe('c3');
+});
+
+test('where one tab made room the others begin anew as well, and go on storing', async () => {
+  const [one, other] = [await tab(), await tab(OTHER)];
+  for (const { hear, recorder } of [one, other]) {
+    hear(WELCOME, INBOX, SYNCED);
+    await recorder.flush();
+  }
+  one.cache.times = 1;
+  one.hear(PUSH);
+  await one.recorder.flush();
+  // Both were to be written before the other tab knew.
+  other.hear(PUSH);
+  void other.recorder.flush();
+  other.hear({ type: 'synced', cursor: 'c2' });
+  await other.recorder.flush();
+  expect(other.told).toEqual(['emptied']);
+  expect(other.recorder.cursor()).toBeUndefined();
+  expect(await other.cache.claimants(ME)).toEqual([]);
+
+  other.hear(WELCOME, { type: 'reset', cursor: 'c3' }, INBOX, PUSH);
+  await other.recorder.flush();
+  expect((await other.cache.claimOf(ME, OTHER))?.cursor).toBe('c3');
+  expect(other.told).toEqual(['emptied']);
+});
+
+test('a page that another tab has deleted to make room is not taken for an empty one', async () => {
+  const [one, other] = [await tab(), await tab(OTHER)];
+  const history: ServerFrame = {
+    ...{ type: 'history', conversation: TALK, messages: [theirs(1)], more: false },
+  };
+  other.hear(WELCOME, INBOX, history, SYNCED);
+  await other.recorder.flush();
+  expect((await other.recorder.page(TALK))?.messages).toHaveLength(1);
+  await one.recorder.makeRoom();
+  expect(await other.recorder.page(TALK)).toBeUndefined();
+  expect(other.told).toEqual(['emptied']);
+});
+
+test('a log-out ends also who began before room was made, and after it', async () => {
+  const [one, early, late] = [await tab(), await tab(OTHER), await tab('late')];
+  early.hear(WELCOME);
+  late.hear(WELCOME);
+  await one.recorder.makeRoom();
+  late.hear(PUSH);
+  await late.recorder.flush();
+  expect(late.told).toEqual(['emptied']);
+  await one.recorder.forget();
+  for (const { hear, recorder } of [early, late]) {
+    hear(WELCOME, { type: 'reset', cursor: 'c3' }, INBOX, PUSH);
+    await recorder.flush();
+  }
+  expect([early.told, late.told]).toEqual([[], ['emptied']]);
+  expect(await one.cache.claimants(ME)).toEqual([]);
 });
 
 test('when that does not help nothing more is written', async () => {

@@ -2,8 +2,8 @@
  * One client's way into the cache: one thing after the other, and what is done when that fails.
  *
  * A write that fails is the last one, as its rows would be missing under all that follows. When
- * there is no room, what the user's tabs keep gives way, once. When all of it was deleted, as by a
- * log-out in another tab, nothing more is written. Knows nothing of what is written.
+ * there is no room, what the user's tabs keep gives way, once for each of them, and all begin anew.
+ * After a log-out, in another tab perhaps, nothing more is written. Knows nothing of what is written.
  */
 
 import type { ClientId, UserId } from '../wire.ts';
@@ -81,20 +81,33 @@ export class Writer {
   }
 
   async #failed(error: unknown): Promise<void> {
-    if (error instanceof Forgotten) this.abandon();
+    if (error instanceof Forgotten) this.#forgotten(error);
     else if (!(isFull(error) && (await this.#empty()))) this.#stop(error);
+  }
+
+  /** What was kept is gone, and with it what this client concludes from it. */
+  #forgotten({ next }: Forgotten): void {
+    if (next === undefined) this.abandon();
+    // Else it is known: this was to be written before.
+    else if (next !== this.#generation) this.#beginAnew(next);
+  }
+
+  #beginAnew(generation: number): void {
+    this.#generation = generation;
+    this.#host.emptied();
   }
 
   /** Deletes what is kept, once; false when that cannot help. */
   async #empty(): Promise<boolean> {
     if (this.#cache === undefined || this.#isStopped || this.#hasMadeRoom) return false;
     this.#hasMadeRoom = true;
+    let generation: number;
     try {
-      this.#generation = await this.#cache.forget(this.#user);
+      generation = await this.#cache.forget(this.#user, 'room');
     } catch {
       return false;
     }
-    this.#host.emptied();
+    this.#beginAnew(generation);
     return true;
   }
 

@@ -26,6 +26,7 @@ import {
   type Database,
   done,
   type EntryRow,
+  type Generation,
   type TableOf,
 } from './idb.ts';
 
@@ -48,6 +49,14 @@ export interface Scope {
 /** Says that everything of the user was deleted since the writer began. */
 export class Forgotten extends Error {
   override readonly name = 'Forgotten';
+  /** The generation in which he may go on; none after a log-out. */
+  readonly next: number | undefined;
+
+  /** Says how the writer may go on. */
+  constructor(next: number | undefined) {
+    super('what was kept here is deleted');
+    this.next = next;
+  }
 }
 
 /** A page of the cache, and from where on it has no gap. */
@@ -110,13 +119,21 @@ async function putEntry(table: TableOf, scope: Scope, entry: InboxEntry): Promis
   rows.put({ user, store, conversation, entry });
 }
 
-async function generationIn(table: TableOf, user: UserId): Promise<number | undefined> {
-  return (await done(table('generations').get(user)))?.generation;
+/** Sees to it that nothing of a scope was deleted, be it with the whole database. */
+async function hold(table: TableOf, { user, generation }: Scope): Promise<void> {
+  const known = await done(table('generations').get(user));
+  if (known?.generation === generation) return;
+  const goesOn = known !== undefined && generation >= (known.since ?? known.generation);
+  throw new Forgotten(goesOn ? known.generation : undefined);
 }
 
-/** Sees to it that nothing of a scope was deleted, by a log-out or with the whole database. */
-async function hold(table: TableOf, { user, generation }: Scope): Promise<void> {
-  if ((await generationIn(table, user)) !== generation) throw new Forgotten();
+/** Why a generation ends: the log-in is over, or what is kept gives way to something else. */
+type End = 'log-out' | 'room';
+
+function successor(user: UserId, known: Generation | undefined, end: End): Required<Generation> {
+  const before = known?.generation ?? 0;
+  const generation = before + 1;
+  return { user, generation, since: end === 'log-out' ? generation : (known?.since ?? before) };
 }
 
 /** What is deleted when a user's log-in is over. */
@@ -137,9 +154,9 @@ export class Cache {
    */
   async begin(user: UserId): Promise<number> {
     return this.#db.within(['generations'], 'readwrite', async (table) => {
-      const known = await generationIn(table, user);
-      if (known === undefined) table('generations').put({ user, generation: 0 });
-      return known ?? 0;
+      const known = await done(table('generations').get(user));
+      if (known === undefined) table('generations').put({ user, generation: 0, since: 0 });
+      return known?.generation ?? 0;
     });
   }
 
@@ -253,13 +270,16 @@ export class Cache {
     });
   }
 
-  /** Deletes everything of a user, for every tab, and gives the generation that begins with it. */
-  async forget(user: UserId): Promise<number> {
+  /**
+   * Deletes everything of a user, for every tab, and gives the generation that begins with it: after
+   * a log-out for those who begin anew, else for all.
+   */
+  async forget(user: UserId, end: End = 'log-out'): Promise<number> {
     return this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
       for (const name of TOLD) table(name).delete(beginningWith(user));
-      const generation = ((await generationIn(table, user)) ?? 0) + 1;
-      table('generations').put({ user, generation });
-      return generation;
+      const next = successor(user, await done(table('generations').get(user)), end);
+      table('generations').put(next);
+      return next.generation;
     });
   }
 
@@ -273,8 +293,9 @@ export class Cache {
           table(name).delete(IDBKeyRange.lowerBound([keep, []]));
         }
       }
-      for (const { user, generation } of await done(table('generations').getAll())) {
-        if (user !== keep) table('generations').put({ user, generation: generation + 1 });
+      for (const known of await done(table('generations').getAll())) {
+        const { user } = known;
+        if (user !== keep) table('generations').put(successor(user, known, 'log-out'));
       }
     });
   }

@@ -49,10 +49,15 @@ export interface Claim {
   readonly savedAt: number;
 }
 
-/** How often everything of a user was deleted here: who began before that may write no more. */
+/** How often everything of a user was deleted here: who began before that knows rows that are gone. */
 export interface Generation {
   readonly user: UserId;
   readonly generation: number;
+  /**
+   * Which generation was the first after his last log-out: who began before may write no more. The
+   * present one, where an older page wrote this.
+   */
+  readonly since?: number;
 }
 
 interface Tables {
