@@ -33,7 +33,7 @@ import type { Outbox } from './store/outbox.ts';
 import type { Liveness } from './tabs.ts';
 import { find, newest } from './thread.ts';
 
-/** How often a visible tab asks for the server's time, and every tab looks after what others left. */
+/** How often a visible tab asks for the server's time, and every tab looks after what was left. */
 const BEAT_MS = 20_000;
 
 /** What a client is made with. */
@@ -66,6 +66,7 @@ export class Client {
   readonly #listeners = new Set<() => void>();
   #state: State;
   #visible = true;
+  #atBottom = true;
   #beat: ReturnType<typeof setInterval> | undefined;
 
   /** Puts the parts together; {@link start} sets them going. */
@@ -277,12 +278,15 @@ export class Client {
       this.#recorder.dropDead(this.#parts.liveness).catch(() => {});
     }
     this.#pulse.tick(this.#visible);
+    // In a tab that stays open for days threads would only grow.
+    this.#dispatch({ type: 'cut', but: this.#atBottom ? undefined : this.#state.open });
   }
 
   /** Learns whether somebody is looking. */
   attend(attention: Attention): void {
     const appeared = attention.visible && !this.#visible;
     this.#visible = attention.visible;
+    this.#atBottom = attention.atBottom;
     this.#marker.attend(attention);
     if (appeared) this.wake();
   }

@@ -22,6 +22,10 @@ import { deleted, edited, find, holds, newest, put, putAll, since, type Thread }
 /** How many changes of unknown messages are kept while a page is on its way. */
 const EARLY_KEPT = 200;
 
+/** How many messages a window may hold that nobody reads back, and how many are left of a longer one. */
+export const LONGEST_WINDOW = 500;
+export const KEPT_OF_LONGER = 200;
+
 /** Tells whether the thread has no gap from `id` on. */
 export function covers(conversation: Conversation, id: MessageId | ''): boolean {
   return conversation.from !== undefined && conversation.from <= id;
@@ -275,6 +279,20 @@ export function withOlderPage(
   if (conversation.from !== before) return conversation;
   const thread = applyEarly(putAll(conversation.thread, messages), conversation.early);
   return { ...conversation, thread, from, early: [] };
+}
+
+/**
+ * Cuts the oldest messages off a long window, as if they had not been loaded: paging brings them back.
+ * Those that are not read stay, because they are counted here.
+ */
+export function withoutOldest(conversation: Conversation): Conversation {
+  const { thread, from } = conversation;
+  const start = thread.at(-KEPT_OF_LONGER)?.id;
+  if (from === undefined || start === undefined || thread.length <= LONGEST_WINDOW) {
+    return conversation;
+  }
+  if (start <= from || start > readUpTo(conversation)) return conversation;
+  return { ...conversation, thread: since(thread, start), from: start };
 }
 
 /** Tells whether a message ought to be held, because a pushed one says that it comes after it. */

@@ -18,6 +18,7 @@ import {
   withMessage,
   withNewestPage,
   withOlderPage,
+  withoutOldest,
   withReceipt,
   withSeen,
   withWindow,
@@ -63,7 +64,9 @@ export type Action =
   /** Intents that are new, or changed. */
   | { readonly type: 'intents'; readonly intents: readonly Intent[] }
   | { readonly type: 'dropped'; readonly ref: Ref }
-  | { readonly type: 'typing_over'; readonly now: number };
+  | { readonly type: 'typing_over'; readonly now: number }
+  /** Long windows are cut, but for one that is being read back. */
+  | { readonly type: 'cut'; readonly but: ConversationId | undefined };
 
 /** Gives the state after `action`. */
 export function reduce(state: State, action: Action): State {
@@ -112,6 +115,13 @@ export function reduce(state: State, action: Action): State {
     case 'typing_over': {
       const left = Object.entries(state.typing).filter(([, until]) => until > action.now);
       return { ...state, typing: Object.fromEntries(left) };
+    }
+    case 'cut': {
+      // A message that is being changed stays: its ack is applied to it.
+      const kept = new Set([action.but, ...state.intents.map((intent) => intent.conversation)]);
+      return Object.keys(state.conversations)
+        .filter((id) => !kept.has(id))
+        .reduce((to, id) => change(to, id, withoutOldest), state);
     }
   }
 }
