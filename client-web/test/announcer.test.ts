@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import type { State } from '../src/core/state.ts';
 import { arrived } from '../src/core/views.ts';
-import { unheard } from '../src/pages/Announcer.tsx';
+import { saidOf, unheard } from '../src/pages/Announcer.tsx';
 import { after, heard, idAt, loaded, ME, NOW, own, pushed, STORE, theirs } from './given.ts';
 
 const WELCOME = heard({
@@ -38,4 +38,20 @@ test('of several messages that arrive at once each is announced, and only once',
 test('what was deleted before it could be announced is not', () => {
   const gone = theirs(101, { deleted: true, text: '' });
   expect(words(after(WELCOME, pushed(gone)))).toEqual([]);
+});
+
+test('what came while the connection was away is announced, and of very many messages the number', () => {
+  const again = heard({
+    ...{ type: 'welcome', user: ME, node: 'n2', store: STORE, now: NOW + 900 },
+    ...{ addresses: [], text_bytes: 65_536, watches: 1 },
+  });
+  const missed = Array.from({ length: 6 }, (_, n) => pushed(theirs(200 + n)));
+  const state = after(WELCOME, again, ...missed);
+  expect(words(state)).toHaveLength(6);
+  const said = saidOf(unheard(arrived(state), new Set()), (user) => user);
+  expect(said.map(({ text }) => text)).toEqual(['6 new messages']);
+  expect(saidOf(arrived(state).slice(4), () => 'Ben').map(({ text }) => text)).toEqual([
+    'Ben: theirs 204',
+    'Ben: theirs 205',
+  ]);
 });

@@ -139,7 +139,7 @@ function onFrame(state: State, frame: ServerFrame, at: number): State {
       return {
         ...state,
         store: frame.store,
-        welcomedAt: frame.now,
+        welcomedAt: state.welcomedAt ?? frame.now,
         textBytes: frame.text_bytes,
         watches: frame.watches,
       };

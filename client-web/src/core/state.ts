@@ -84,7 +84,7 @@ export interface State {
   readonly me: UserId;
   readonly status: Status;
   readonly store: StoreId | undefined;
-  /** When this session began, by the server's time; nothing before the first one. */
+  /** When this page's first session began, by the server's time; nothing before that. */
   readonly welcomedAt: number | undefined;
   /** Bytes that a text may have. */
   readonly textBytes: number;

@@ -170,7 +170,7 @@ export function inboxOf(state: State): readonly Line[] {
     .sort((one, other) => (one.place < other.place ? 1 : one.place > other.place ? -1 : 0));
 }
 
-/** Gives what others have written since this session began, in the order of its ids. */
+/** Gives what others have written since this page's first session began, in the order of ids. */
 export function arrived({ conversations, me, welcomedAt }: State): readonly Message[] {
   if (welcomedAt === undefined) return [];
   const first = smallestId({ at: welcomedAt, n: 0 });

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { lowOf } from '../core/ids.ts';
 import { arrived } from '../core/views.ts';
-import type { Message, MessageId } from '../wire.ts';
+import type { Message, MessageId, UserId } from '../wire.ts';
 import { useNames } from './people.ts';
 import { useClientState } from './shared.ts';
 
@@ -14,12 +14,24 @@ export function unheard(messages: readonly Message[], heard: Set<string>): reado
   return fresh.filter(({ deleted }) => !deleted);
 }
 
+/** How many messages that come at once are read out; of more, as after a night, their number is. */
+const READ_OUT = 5;
+
 interface Said {
-  readonly id: MessageId;
+  readonly key: MessageId;
   readonly text: string;
 }
 
-/** Announces what others write; what is older than the session is read in the inbox. */
+/** Gives what is read out of messages that came at once. */
+export function saidOf(fresh: readonly Message[], nameOf: (user: UserId) => string): Said[] {
+  const last = fresh.at(-1);
+  if (last !== undefined && fresh.length > READ_OUT) {
+    return [{ key: last.id, text: `${fresh.length} new messages` }];
+  }
+  return fresh.map(({ id, sender, text }) => ({ key: id, text: `${nameOf(sender)}: ${text}` }));
+}
+
+/** Announces what others write; what is older than the page's first session is read in the inbox. */
 export function Announcer() {
   const state = useClientState();
   const names = useNames();
@@ -32,19 +44,14 @@ export function Announcer() {
   useEffect(() => {
     const fresh = unheard(messages, heard.current);
     if (fresh.length === 0) return;
-    setSaid(
-      fresh.map(({ id, sender, text }) => ({
-        id,
-        text: `${names.get(sender) ?? sender}: ${text}`,
-      })),
-    );
+    setSaid(saidOf(fresh, (user) => names.get(user) ?? user));
   }, [messages, names]);
 
   return (
     <div className="unseen" role="log" aria-live="polite" aria-label="New messages">
       {/* By their keys, as the same words again are something new. */}
-      {said.map(({ id, text }) => (
-        <p key={id}>{text}</p>
+      {said.map(({ key, text }) => (
+        <p key={key}>{text}</p>
       ))}
     </div>
   );
