@@ -16,7 +16,7 @@ use rally_cluster::membership::Card;
 use rally_cluster::membership::clocks::Clocks;
 use rally_cluster::membership::roster::{Question, Roster};
 use rally_schema::{Envelope, Life};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::incidents::Kind;
 use crate::node::Node;
@@ -36,6 +36,10 @@ const RECORDS: Duration = Duration::from_secs(10);
 
 /// How old the clock on a card may be.
 const CLOCK_MS: u64 = 1_000;
+
+/// Exit code of a process that hears the others no more, as of one whose store failed (sysexits'
+/// EX_IOERR).
+const GOSSIP_ENDED: i32 = 74;
 
 /// A life is alive: it answered, or somebody hears it.
 #[derive(Debug, Clone, Copy, Message)]
@@ -245,8 +249,12 @@ impl StreamHandler<Vec<Card>> for Gossip {
         self.look();
     }
 
-    /// The membership is gone only with the process.
-    fn finished(&mut self, _: &mut Self::Context) {}
+    /// Who hears no more, and is not heard, would stay ready by a map of homes that is nobody
+    /// else's. Only a new start helps: the process ends, as it does when its store fails.
+    fn finished(&mut self, _: &mut Self::Context) {
+        error!("the gossip ended: this process ends");
+        std::process::exit(GOSSIP_ENDED);
+    }
 }
 
 impl Handler<Sign> for Gossip {

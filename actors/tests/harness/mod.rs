@@ -13,10 +13,10 @@ use rally_actors::node::{NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
 use rally_actors::{Metrics, Node, Settings, Worker};
-use rally_cluster::broker::LocalBroker;
+use rally_cluster::broker::{Broker, LocalBroker};
 use rally_cluster::clock::{Clock, MachineTime, TimeSource};
 use rally_cluster::homes::Homes;
-use rally_cluster::membership::LocalMembership;
+use rally_cluster::membership::{LocalMembership, Membership};
 use rally_cluster::roles::Roles;
 use rally_cluster::store::{Model, Store, UserRow};
 use rally_schema::frame::{ByeReason, ClientFrame, Hello, Send, ServerFrame, Watch};
@@ -71,7 +71,8 @@ pub fn life(node: &str) -> Life {
 pub struct Plan<'a> {
     name: &'a str,
     store: Arc<dyn Store>,
-    peers: &'a Peers,
+    broker: Arc<dyn Broker>,
+    membership: Arc<dyn Membership>,
     settings: Settings,
     roles: Roles,
     clock: Clock,
@@ -79,15 +80,27 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Plans a node that does all, by the machine's clock.
-    pub fn new(name: &'a str, store: Arc<dyn Store>, peers: &'a Peers, settings: Settings) -> Self {
+    pub fn new(name: &'a str, store: Arc<dyn Store>, peers: &Peers, settings: Settings) -> Self {
         let clock = clock(MachineTime::new(), name, &settings);
-        Self { name, store, peers, settings, roles: Roles::all(), clock }
+        let broker = Arc::new(peers.broker.clone());
+        let membership = Arc::new(peers.membership.clone());
+        Self { name, store, broker, membership, settings, roles: Roles::all(), clock }
     }
 
     /// Has it read the time from somewhere else.
     pub fn by(self, time: impl TimeSource) -> Self {
         let clock = clock(time, self.name, &self.settings);
         Self { clock, ..self }
+    }
+
+    /// Has it reach others by another way.
+    pub fn over(self, broker: impl Broker) -> Self {
+        Self { broker: Arc::new(broker), ..self }
+    }
+
+    /// Has it hear others by another way.
+    pub fn hearing(self, membership: impl Membership) -> Self {
+        Self { membership: Arc::new(membership), ..self }
     }
 
     /// Has it do less.
@@ -97,7 +110,7 @@ impl<'a> Plan<'a> {
 
     /// Starts it.
     pub fn start(self) -> TestNode {
-        let Self { name, store, peers, settings, roles, clock } = self;
+        let Self { name, store, broker, membership, settings, roles, clock } = self;
         let past = store.nodes().now_or_never().expect("these stores answer at once");
         let node = Node::start(Parts {
             life: life(name),
@@ -106,8 +119,8 @@ impl<'a> Plan<'a> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store,
             past: past.expect("these stores answer"),
-            broker: Arc::new(peers.broker.clone()),
-            membership: Arc::new(peers.membership.clone()),
+            broker,
+            membership,
             clock,
             settings,
             metrics: Metrics::new(&mut Registry::default()),

@@ -14,11 +14,11 @@ use chitchat::{
     ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, ProtocolVersion,
     spawn_chitchat,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use rally_schema::Life;
 use thiserror::Error;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{Card, Heard, Membership};
 
@@ -133,7 +133,13 @@ impl Membership for ChitchatMembership {
     fn heard(&self) -> Heard {
         let gossip = self.handle.chitchat();
         let live = async move { gossip.lock().await.live_nodes_watch_stream() };
-        stream::once(live).flatten().map(cards).boxed()
+        // By itself the stream goes on without the task that gossips, and shows the same for ever.
+        let ended = self.handle.termination_watcher().map(|ended| {
+            if let Err(error) = ended {
+                error!(%error, "the gossip ended: nobody is heard any more");
+            }
+        });
+        stream::once(live).flatten().map(cards).take_until(ended).boxed()
     }
 }
 
@@ -248,6 +254,17 @@ mod tests {
         hears(&mut heard, &[("a", 0), ("b", 0)]).await;
         drop(b);
         hears(&mut heard, &[("a", 0)]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_gossip_ended_hears_no_end_of_old_cards_but_the_end() {
+        let network = Network::default();
+        let a = network.join("a", 1, "one").await;
+        let mut heard = a.heard();
+        hears(&mut heard, &[("a", 0)]).await;
+        a.handle.abort();
+        let ended = async { while heard.next().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends, too");
     }
 
     #[tokio::test]

@@ -59,6 +59,9 @@ pub type Heard = BoxStream<'static, Vec<Card>>;
 /// A life that is silent for about a second is heard no more; one that speaks again, whatever
 /// the reason of its silence, is heard again. Nothing is promised about order between nodes, nor
 /// that two nodes hear the same.
+///
+/// Whoever can hear nobody any more, by a failure that does not heal, is told the end of what is
+/// heard, and must not go on by what it heard last.
 pub trait Membership: Send + Sync + 'static {
     /// Replaces one's own card.
     fn announce(&self, card: Card);
