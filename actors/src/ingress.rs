@@ -6,11 +6,13 @@
 //! holds nothing: parcels wait in the broker's queue, which is bounded, and which refuses what is
 //! new when this actor is behind. Knows nothing of how parcels travel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, StreamHandler};
+use actix::{
+    Actor, Addr, AsyncContext as _, Context, Handler, Message, SpawnHandle, StreamHandler,
+};
 use rally_cluster::broker::{Arrival, Parcel};
 use rally_cluster::homes::{Homes, NewMap};
 use rally_cluster::links::{Heard, Incoming};
@@ -32,6 +34,13 @@ use crate::router::{About, Said};
 /// the queue that is gone, after everybody here has caught up.
 const SPREAD: Duration = Duration::from_secs(2);
 
+/// How often a life is asked anew that has not been heard since this one's queue began anew: what
+/// was lost with the broker may be back at different times, the way out last.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often at most. By then every session has read what it missed, whatever it heard.
+const ASKS: u32 = 300;
+
 /// The actor that receives.
 pub struct Ingress {
     node: Arc<Node>,
@@ -39,6 +48,9 @@ pub struct Ingress {
     numbers: Incoming,
     /// Where each sender sends, as far as is known.
     maps: BTreeMap<Life, Homes>,
+    /// Who was asked since this life's queue began anew, and not heard since.
+    asked: BTreeSet<Life>,
+    asking: Option<SpawnHandle>,
 }
 
 impl Ingress {
@@ -47,7 +59,8 @@ impl Ingress {
         let arrivals = node.broker.open(node.life);
         Self::create(|ctx| {
             Self::add_stream(arrivals, ctx);
-            Self { node, gossip, numbers: Incoming::default(), maps: BTreeMap::new() }
+            let (numbers, maps, asked) = Default::default();
+            Self { node, gossip, numbers, maps, asked, asking: None }
         });
     }
 
@@ -73,6 +86,7 @@ impl Ingress {
                 }
             }
         }
+        self.asked.remove(&from);
         envelopes.into_iter().for_each(|envelope| self.take(from, envelope));
     }
 
@@ -175,15 +189,25 @@ impl Ingress {
     }
 
     /// Has every other life send something, so that its number tells of what was lost before.
-    fn ask_numbers(&self) {
+    fn ask_numbers(&mut self, ctx: &mut Context<Self>) {
         if planted::on(Fault::ReopenedUnasked) {
             return;
         }
         let lives = self.node.members().into_iter().map(|member| member.card.life);
-        let others = lives.filter(|life| *life != self.node.life && self.node.is_living(*life));
-        for life in others {
-            self.node.tell(life, Envelope::Ping {});
+        self.asked = lives.filter(|life| *life != self.node.life).collect();
+        self.ask(ASKS, ctx);
+    }
+
+    /// Asks those that were not heard yet, so many times. Question and answer may be lost; for one
+    /// that is over everybody here catches up anyway.
+    fn ask(&mut self, times: u32, ctx: &mut Context<Self>) {
+        self.asked.retain(|life| self.node.is_living(*life));
+        for life in &self.asked {
+            self.node.tell(*life, Envelope::Ping {});
         }
+        let again = (times > 1 && !self.asked.is_empty())
+            .then(|| ctx.run_later(ASK_AGAIN, move |ingress, ctx| ingress.ask(times - 1, ctx)));
+        self.asking = again;
     }
 
     fn say(&self, user: UserId, by: Life, what: About) {
@@ -210,7 +234,10 @@ impl StreamHandler<Arrival> for Ingress {
                 let words = "this node's queue began anew: everybody here catches up".to_owned();
                 self.node.incident(Kind::QueueReopened, words);
                 self.lose_all();
-                ctx.run_later(SPREAD, |ingress, _| ingress.ask_numbers());
+                if let Some(former) = self.asking.take() {
+                    ctx.cancel_future(former);
+                }
+                self.asking = Some(ctx.run_later(SPREAD, Self::ask_numbers));
             }
         }
     }

@@ -5,17 +5,22 @@
 mod harness;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use harness::{Peers, TestNode, life, model, two};
+use futures_util::{FutureExt as _, StreamExt as _};
+use harness::{Peers, Plan, TestNode, life, model, two};
 use rally_actors::Settings;
-use rally_cluster::broker::{Broker as _, Parcel};
+use rally_cluster::broker::{
+    Arrival, Arrivals, Broker, Confirmation, LocalBroker, Parcel, PublishError,
+};
 use rally_cluster::homes::Homes;
 use rally_cluster::intent::{Intent, Pair};
 use rally_cluster::membership::{Card, Membership as _};
 use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::{ByeReason, ServerFrame, Watch};
 use rally_schema::ids::Stamp;
-use rally_schema::{Life, MessageId, Ref};
+use rally_schema::{Envelope, Life, MessageId, Ref};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Gives the node at which a user is at home, first, and the other one.
@@ -129,4 +134,88 @@ async fn a_queue_that_begins_anew_ends_in_a_catch_up() {
     store_in_silence(&store, &here, text).await;
     peers.broker.heal();
     ben.hears_message(text).await;
+}
+
+/// The ways of a node that receives, and for a while cannot publish.
+#[derive(Clone)]
+struct Mute {
+    broker: LocalBroker,
+    is_mute: Arc<AtomicBool>,
+    /// Told when a question is lost.
+    lost: Arc<Notify>,
+}
+
+fn asks(parcel: &Parcel) -> bool {
+    parcel.envelopes.iter().any(|envelope| matches!(envelope, Envelope::Ping {}))
+}
+
+impl Broker for Mute {
+    fn open(&self, life: Life) -> Arrivals {
+        self.broker.open(life)
+    }
+
+    fn publish(&self, to: Life, parcel: Parcel) -> Confirmation {
+        if !self.is_mute.load(Ordering::Relaxed) {
+            return self.broker.publish(to, parcel);
+        }
+        if asks(&parcel) {
+            self.lost.notify_one();
+        }
+        Box::pin(std::future::ready(Err(PublishError::Unknown("no way out".to_owned()))))
+    }
+}
+
+/// Waits until this life is asked something.
+async fn is_asked(arrivals: &mut Arrivals) {
+    let asked = async {
+        while let Some(arrival) = arrivals.next().await {
+            if matches!(arrival, Arrival::Parcel(parcel) if asks(&parcel)) {
+                return;
+            }
+        }
+        panic!("its queue ended");
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), asked).await.expect("asked in time");
+}
+
+#[actix::test]
+async fn whose_way_out_comes_back_after_its_queue_asks_until_it_hears_what_it_missed() {
+    let (store, peers) = (model().await, Peers::default());
+    let (is_mute, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let ways = Mute { broker: peers.broker.clone(), is_mute, lost };
+    let plan = Plan::new("here", Arc::new(store.clone()), &peers, Settings::default());
+    let here = plan.over(ways.clone()).start();
+    // Two others that say only what is said here for them, and whose home Ben's is not.
+    let is_at_home = |one: &Life, other: &Life| {
+        Homes::of([here.node.life, *one, *other]).home("ben".parse().unwrap())
+            == Some(here.node.life)
+    };
+    let mut named = (0..).map(|n| (life(&format!("answers{n}")), life(&format!("silent{n}"))));
+    let (answers, silent) = named.find(|(one, other)| is_at_home(one, other)).unwrap();
+    let (mut of_answers, mut of_silent) = (peers.broker.open(answers), peers.broker.open(silent));
+    for other in [answers, silent] {
+        peers.membership.announce(Card { life: other, ..here.node.card() });
+    }
+    here.knows(&["here", answers.node.as_str(), silent.node.as_str()]).await;
+    let mut ben = here.join("ben").await;
+
+    ways.is_mute.store(true, Ordering::Relaxed);
+    peers.broker.cut();
+    peers.broker.heal();
+    ways.lost.notified().await;
+    // Meanwhile somebody had it confirmed into the queue that is gone.
+    let text = "said between two queues";
+    store_in_silence(&store, &here, text).await;
+    ways.is_mute.store(false, Ordering::Relaxed);
+    is_asked(&mut of_answers).await;
+    let answer = Parcel { from: answers, number: 2, envelopes: vec![Envelope::Pong {}] };
+    peers.broker.publish(here.node.life, answer).await.unwrap();
+    ben.hears_message(text).await;
+
+    // Whoever was heard is left in peace, and who was not is asked on.
+    while let Some(Some(_)) = of_answers.next().now_or_never() {}
+    while let Some(Some(_)) = of_silent.next().now_or_never() {}
+    is_asked(&mut of_silent).await;
+    let mut more = std::iter::from_fn(|| of_answers.next().now_or_never()?);
+    assert!(!more.any(|one| matches!(one, Arrival::Parcel(parcel) if asks(&parcel))));
 }
