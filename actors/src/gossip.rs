@@ -213,7 +213,7 @@ impl Gossip {
                 Question::Ask { to, about } => self.node.tell(to, Envelope::Ask { about }),
             }
         }
-        self.node.set_members(self.roster.members().cloned().collect());
+        self.node.set_members(self.roster.by_life().clone());
         let ready: Vec<Life> = self.roster.ready().collect();
         if ready != self.ready {
             let names: Vec<String> = ready.iter().map(Life::to_string).collect();

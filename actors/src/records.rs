@@ -3,7 +3,7 @@
 //! Every node writes the verdicts that it comes to; writes about one life meet by their times, so
 //! it does not matter how many do. A write that failed is made again a little later. No I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cluster::membership::Status;
 use rally_cluster::membership::roster::{Member, Standing};
@@ -39,9 +39,9 @@ impl Records {
         if self.writing || now_ms < self.not_before_ms {
             return None;
         }
-        let gone = |life: &&Life| members.iter().all(|member| member.card.life != **life);
-        if let Some(life) = self.written.keys().find(gone).copied() {
-            // Long offline, and forgotten by gossip.
+        let known: BTreeSet<Life> = members.iter().map(|member| member.card.life).collect();
+        if let Some(life) = self.written.keys().find(|life| !known.contains(life)).copied() {
+            // Long over, or followed by another life of its node: forgotten by the roster.
             self.writing = true;
             let (address, status_ms) = (String::new(), now_ms);
             let status = NodeStatus::Deleted;

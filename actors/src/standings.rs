@@ -2,24 +2,28 @@
 //!
 //! Knows nothing of why: that is the roster's.
 
+use std::collections::BTreeMap;
+
 use rally_cluster::membership::Status;
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::roles::Role;
+use rally_schema::Life;
 
 use crate::incidents::Kind;
 use crate::metrics::{Label, Metrics, count};
 
+/// All lives that this node knows.
+pub type Members = BTreeMap<Life, Member>;
+
 /// Counts who stands how now, and notes what changed since `before`.
-pub fn observe(metrics: &Metrics, now_ms: u64, before: &[Member], after: &[Member]) {
+pub fn observe(metrics: &Metrics, now_ms: u64, before: &Members, after: &Members) {
     // Those that nobody has show as none.
     for name in Standing::NAMES {
-        let stand = after.iter().filter(|member| member.standing.name() == name).count();
+        let stand = after.values().filter(|member| member.standing.name() == name).count();
         metrics.cluster.nodes.get_or_create(&Label { of: name }).set(stand as i64);
     }
-    for member in after {
-        let life = member.card.life;
-        let known = before.iter().find(|known| known.card.life == life);
-        let Some(known) = known else { continue };
+    for (life, member) in after {
+        let Some(known) = before.get(life) else { continue };
         let (kind, words) = match (known.standing, member.standing) {
             (Standing::Live, Standing::Suspect { .. }) => {
                 metrics.cluster.suspicions.inc();
@@ -46,15 +50,14 @@ pub fn observe(metrics: &Metrics, now_ms: u64, before: &[Member], after: &[Membe
 
 /// Tells whether a life ended that had users: one that took them, or that had some when it was last
 /// heard. One that sends them away, or whose clock is off, takes none and may have many.
-pub fn has_died(before: &[Member], after: &[Member]) -> bool {
-    let is_over = |member: &Member| matches!(member.standing, Standing::Offline { .. });
-    let had_users = |Member { card, .. }: &&Member| {
+pub fn has_died(before: &Members, after: &Members) -> bool {
+    let had_users = |Member { card, .. }: &Member| {
         card.roles.has(Role::Chat) && (card.status == Status::Ready || card.sessions > 0)
     };
-    after.iter().filter(|member| is_over(member)).filter(had_users).any(|over| {
-        let known = before.iter().find(|known| known.card.life == over.card.life);
-        known.is_some_and(|known| !is_over(known))
-    })
+    after
+        .iter()
+        .filter(|(_, member)| member.standing.is_over() && had_users(member))
+        .any(|(life, _)| before.get(life).is_some_and(|known| !known.standing.is_over()))
 }
 
 #[cfg(test)]
@@ -62,7 +65,6 @@ mod tests {
     use prometheus_client::registry::Registry;
     use rally_cluster::membership::Card;
     use rally_cluster::roles::Roles;
-    use rally_schema::Life;
 
     use super::*;
 
@@ -81,7 +83,7 @@ mod tests {
             member.card.status = status;
             member.card.sessions = sessions;
             member.card.roles = roles;
-            [member]
+            Members::from([(member.card.life, member)])
         };
         let dies = |status, sessions, roles: &str| {
             let roles: Roles = roles.parse().unwrap();
@@ -112,7 +114,10 @@ mod tests {
             Standing::Live,
         ];
         for (now_ms, pair) in (0..).zip(way.windows(2)) {
-            let [before, after] = [pair[0], pair[1]].map(|standing| [member("b", standing)]);
+            let [before, after] = [pair[0], pair[1]].map(|standing| {
+                let member = member("b", standing);
+                Members::from([(member.card.life, member)])
+            });
             observe(&metrics, now_ms, &before, &after);
         }
         let kinds: Vec<Kind> =

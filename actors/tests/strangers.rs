@@ -57,6 +57,20 @@ async fn a_life_that_was_never_heard_is_long_over_only_when_it_has_long_written_
 }
 
 #[actix::test]
+async fn of_a_life_that_is_not_remembered_the_store_says_when_it_ended_and_where_it_was() {
+    let (store, peers) = (model().await, Peers::default());
+    let (heartbeat_ms, address) = (1_790_000_000_000, "https://gone.example.org".to_owned());
+    let status = NodeStatus::Deleted;
+    let (life, status_ms) = (life("gone"), heartbeat_ms);
+    let row = NodeRow { life, address: address.clone(), status, status_ms, heartbeat_ms };
+    store.set_node(row).await.unwrap();
+    let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());
+    assert!(!here.node.is_living(life));
+    assert_eq!(here.node.ended_ms(life), heartbeat_ms);
+    assert_eq!(here.node.page_origins(), [address]);
+}
+
+#[actix::test]
 async fn a_former_life_of_a_node_is_over_for_it_though_the_store_says_that_it_wrote_just_now() {
     let (store, peers) = (model().await, Peers::default());
     let former = Life { generation: 0, ..life("here") };

@@ -4,7 +4,7 @@
 //! Gossip and the store bring it; nobody is told anything from here but the presence watch, that
 //! who lives has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rally_cluster::membership::roster::{Member, Standing};
 use rally_cluster::planted::{self, Fault};
@@ -15,16 +15,22 @@ use rally_schema::{Life, UserId};
 
 use super::Node;
 use crate::presence_watch::LivesChanged;
-use crate::standings;
+use crate::standings::{self, Members};
 
 /// How long a heartbeat in the store says that its life is living: two, and some more.
 const RECORD_MS: u64 = 25_000;
 
+/// Puts rows in the order of their lives.
+pub(super) fn by_life(rows: Vec<NodeRow>) -> BTreeMap<Life, NodeRow> {
+    rows.into_iter().map(|row| (row.life, row)).collect()
+}
+
 impl Node {
     /// Gives how every life stands: the others as gossip saw them last, this one as it is.
     pub fn members(&self) -> Vec<Member> {
-        let mut members = self.members.read().clone();
-        members.retain(|member| member.card.life != self.life);
+        let known = self.members.read();
+        let others = known.iter().filter(|(life, _)| **life != self.life);
+        let mut members: Vec<Member> = others.map(|(_, member)| member.clone()).collect();
         let now_ms = self.clock.monotonic_ms();
         let own = Member::new(self.card(), now_ms);
         members.push(Member { since_ms: self.began_ms, ..own });
@@ -32,12 +38,12 @@ impl Node {
     }
 
     /// Takes over how every life stands.
-    pub(crate) fn set_members(&self, members: Vec<Member>) {
-        let living = |members: &[Member]| -> Vec<Life> {
+    pub(crate) fn set_members(&self, members: Members) {
+        let living = |members: &Members| -> Vec<Life> {
             // Only those have sessions whose presence hangs on it.
             let chats = |m: &&Member| m.card.roles.has(Role::Chat);
-            let over = |m: &&Member| matches!(m.standing, Standing::Offline { .. });
-            members.iter().filter(chats).filter(|m| !over(m)).map(|m| m.card.life).collect()
+            let lives = |m: &&Member| !m.standing.is_over();
+            members.values().filter(chats).filter(lives).map(|m| m.card.life).collect()
         };
         let now = living(&members);
         let (before, died) = {
@@ -64,7 +70,7 @@ impl Node {
 
     fn standing(&self, life: Life) -> Option<(Standing, u64)> {
         let members = self.members.read();
-        let member = members.iter().find(|member| member.card.life == life)?;
+        let member = members.get(&life)?;
         Some((member.standing, member.card.clock_ms))
     }
 
@@ -80,12 +86,12 @@ impl Node {
     }
 
     fn record(&self, life: Life) -> Option<NodeRow> {
-        self.records.read().iter().find(|row| row.life == life).cloned()
+        self.records.read().get(&life).cloned()
     }
 
     /// Takes over what the store knows of nodes.
     pub(crate) fn set_records(&self, records: Vec<NodeRow>) {
-        *self.records.write() = records;
+        *self.records.write() = by_life(records);
     }
 
     /// Tells whether a life is, as far as is known, not over. This one is living. Of one whose
@@ -144,12 +150,11 @@ impl Node {
     /// Gives the addresses of which pages may be open: of every process that is known, dead or
     /// alive. A page outlives the process that served it, and goes on with another one.
     pub fn page_origins(&self) -> Vec<String> {
-        let past = self.past.iter().map(|row| row.address.clone());
-        let known = self.members().into_iter().map(|member| member.card.address);
-        let mut all: Vec<String> = past.chain(known).filter(|one| !one.is_empty()).collect();
-        all.sort();
-        all.dedup();
-        all
+        let (records, members) = (self.records.read(), self.members.read());
+        let past = records.values().map(|row| &row.address);
+        let known = members.values().map(|member| &member.card.address);
+        let all: BTreeSet<&String> = past.chain(known).chain([&self.address]).collect();
+        all.into_iter().filter(|one| !one.is_empty()).cloned().collect()
     }
 
     fn addresses_where(&self, wanted: impl Fn(&Member) -> bool) -> Vec<String> {

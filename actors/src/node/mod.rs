@@ -17,7 +17,6 @@ use parking_lot::RwLock;
 use rally_cluster::broker::Broker;
 use rally_cluster::clock::Clock;
 use rally_cluster::homes::Homes;
-use rally_cluster::membership::roster::Member;
 use rally_cluster::membership::{Card, Membership, Status};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::roles::{Role, Roles};
@@ -40,6 +39,7 @@ use crate::router::LogOut;
 use crate::routers::Routers;
 use crate::session::Readings;
 use crate::settings::Settings;
+use crate::standings::Members;
 use crate::sweeper::{Sweep, Sweeper};
 
 /// Decides who may open a session.
@@ -115,9 +115,9 @@ pub struct Node {
     link: Link,
     homes: RwLock<Homes>,
     /// How every life stands, as gossip saw it last.
-    members: RwLock<Vec<Member>>,
+    members: RwLock<Members>,
     /// What the store knows of nodes, as read last.
-    records: RwLock<Vec<NodeRow>>,
+    records: RwLock<BTreeMap<Life, NodeRow>>,
     /// How far each other life's clock is ahead of this one.
     clocks: RwLock<BTreeMap<Life, i64>>,
     /// When this life began, by its monotonic clock.
@@ -154,7 +154,7 @@ impl Node {
             // Until it hears of others it is alone.
             homes: RwLock::new(Homes::of(chats.then_some(life))),
             members: RwLock::default(),
-            records: RwLock::new(std::mem::take(&mut parts.past)),
+            records: RwLock::new(lives::by_life(std::mem::take(&mut parts.past))),
             clocks: RwLock::default(),
             began_ms: parts.clock.monotonic_ms(),
             admission: Admission::new(settings.catch_ups_at_once),

@@ -40,8 +40,12 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 /// Intervals that the detector remembers.
 const WINDOW: usize = 1_000;
 
-/// How long the gossip remembers a node that is gone.
-const REMEMBER: Duration = Duration::from_secs(86_400);
+/// How long the gossip remembers a life that is gone; for half of it, it tells others of it.
+///
+/// Whom it told of stands in every digest, and a digest is one datagram: beyond some 1,300 lives
+/// none could be sent. A node that is cut off for longer is found again by the seeds, its own or
+/// the others'.
+const REMEMBER: Duration = Duration::from_secs(600);
 
 /// Why a node cannot gossip.
 #[derive(Debug, Error)]
@@ -243,6 +247,22 @@ mod tests {
         hears(&mut heard, &[("a", 0)]).await;
         network.0.add_link(address(1), address(2)).await;
         hears(&mut heard, &[("a", 0), ("b", 0)]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_cut_off_for_so_long_that_it_was_forgotten_is_heard_when_it_is_back() {
+        let network = Network::default();
+        let a = network.join("a", 1, "one").await;
+        let b = network.join("b", 2, "one").await;
+        let (mut by_a, mut by_b) = (a.heard(), b.heard());
+        hears(&mut by_a, &[("a", 0), ("b", 0)]).await;
+        network.0.remove_link(address(1), address(2)).await;
+        tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+        let known = a.handle.with_chitchat(|gossip| gossip.node_states().len()).await;
+        assert_eq!(known, 1, "nothing is kept of it");
+        network.0.add_link(address(1), address(2)).await;
+        hears(&mut by_a, &[("a", 0), ("b", 0)]).await;
+        hears(&mut by_b, &[("a", 0), ("b", 0)]).await;
     }
 
     #[tokio::test(start_paused = true)]

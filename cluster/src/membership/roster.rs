@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use rally_schema::Life;
+use rally_schema::{Life, NodeId};
 
 use super::{Card, Status};
 use crate::roles::Role;
@@ -29,8 +29,12 @@ pub const DOUBT_MS: u64 = 60_000;
 /// How often, meanwhile.
 pub const DOUBT_PING_MS: u64 = 2_000;
 
-/// How long an offline life is remembered.
+/// How long a life that is over is remembered, if it was its node's last.
 pub const REMEMBER_MS: u64 = 7 * 86_400_000;
+
+/// How long, if its node began another: until the store's rows, which are read several times a
+/// minute, say the same of it. A node that begins again and again has thousands of those.
+pub const EARLIER_MS: u64 = 5 * 60_000;
 
 /// How a life stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,11 +222,22 @@ impl Roster {
             questions.push(Question::Ping(*life));
             questions.extend(live.iter().map(|to| Question::Ask { to: *to, about: *life }));
         }
-        self.members.retain(|_, member| match member.standing {
-            Standing::Offline { since_ms, .. } => now_ms < since_ms + REMEMBER_MS,
-            _ => true,
-        });
+        self.forget(now_ms);
         questions
+    }
+
+    /// Forgets who has been over for long enough.
+    fn forget(&mut self, now_ms: u64) {
+        // In their order: of each node the newest stays.
+        let newest: BTreeMap<NodeId, u64> =
+            self.members.keys().map(|life| (life.node, life.generation)).collect();
+        self.members.retain(|life, member| match member.standing {
+            Standing::Offline { since_ms, .. } => {
+                let is_newest = newest.get(&life.node) == Some(&life.generation);
+                now_ms < since_ms + if is_newest { REMEMBER_MS } else { EARLIER_MS }
+            }
+            Standing::Live | Standing::Suspect { .. } => true,
+        });
     }
 
     /// Gives the lives that take users: with the role chat, ready, and not known to be dead.
@@ -238,6 +253,11 @@ impl Roster {
     /// Gives everybody, in the order of their names.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+
+    /// Gives everybody by their names.
+    pub fn by_life(&self) -> &BTreeMap<Life, Member> {
+        &self.members
     }
 
     /// A node has one life: an earlier one is over as soon as a later one is known.
@@ -417,5 +437,25 @@ mod tests {
         assert_eq!(roster.members().count(), 2);
         roster.look(20_000 + REMEMBER_MS);
         assert_eq!(roster.members().count(), 1);
+    }
+
+    #[test]
+    fn of_a_node_that_begins_again_and_again_only_the_newest_lives_are_remembered() {
+        const EACH_MS: u64 = 10_000;
+        let mut roster = of(&["a"]);
+        for generation in 1..=1_000 {
+            let now_ms = generation * EACH_MS;
+            roster.hear(vec![card(life("a", 1)), card(life("b", generation))], now_ms);
+            roster.look(now_ms);
+        }
+        let kept = roster.members().filter(|member| member.card.life.node.as_str() == "b");
+        assert_eq!(kept.count() as u64, EARLIER_MS / EACH_MS + 1);
+        // Its last life is over, too, and is what is known of it.
+        let end_ms = 1_000 * EACH_MS;
+        roster.hear(vec![card(life("a", 1))], end_ms);
+        roster.look(end_ms + ANSWER_MS);
+        roster.look(end_ms + ANSWER_MS + EARLIER_MS);
+        let kept: Vec<Life> = roster.members().map(|member| member.card.life).collect();
+        assert_eq!(kept, [life("a", 1), life("b", 1_000)]);
     }
 }
