@@ -72,8 +72,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives the latest time in a change id that the store holds, in milliseconds; 0 when new.
     /// A store that nodes share knows, of what was written before it was opened, the latest
-    /// heartbeat of any node instead: nobody could keep one mark for all without every write
-    /// paying for it, and a node's heartbeats follow its clock as its change ids do.
+    /// heartbeat of any node that was ready then instead: nobody could keep one mark for all
+    /// without every write paying for it, and a node's heartbeats follow its clock as its change
+    /// ids do. One that is not ready, because its clock is off, raises nothing.
     fn high_water_ms(&self) -> u64;
 
     /// Makes every write of `commits` durable, then returns. May be repeated at will: the same

@@ -1,5 +1,6 @@
 //! Lives of nodes: themselves, who is online at which, and log-ins that were ended.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rally_schema::{Life, UserId};
@@ -85,7 +86,8 @@ pub(super) async fn presence(inner: &Inner, user: UserId) -> Result<Vec<Presence
     Ok(rows)
 }
 
-/// Two facts, each with its own time, in one batch: a partition of all nodes.
+/// Two facts, each with its own time, in one batch: a partition of all nodes. Of a life that takes
+/// users a third: by its clock something may be dated.
 pub(super) async fn set_node(inner: &Inner, row: NodeRow) -> Result<(), StoreError> {
     let NodeRow { life, address, status, status_ms, heartbeat_ms } = row;
     let (node, generation) = key(life);
@@ -94,14 +96,38 @@ pub(super) async fn set_node(inner: &Inner, row: NodeRow) -> Result<(), StoreErr
         NodeStatus::Deleted => FOREVER,
         _ => timestamp(status_ms.saturating_mul(1_000)),
     };
-    let status = values::status(status);
-    let write = Write::of(
+    let mut write = Write::of(
         &inner.statements.beat,
         (beat, address, ms(heartbeat_ms), node.clone(), generation),
-    )
-    .and(&inner.statements.judge, (judged, status, ms(status_ms), node, generation));
-    inner.note_time(heartbeat_ms);
-    inner.requests.write(write).await
+    );
+    if status == NodeStatus::Ready {
+        let values = (node.clone(), generation, ms(heartbeat_ms), beat);
+        write = write.and(&inner.statements.date, values);
+        inner.note_time(heartbeat_ms);
+    }
+    let status = values::status(status);
+    let values = (judged, status, ms(status_ms), node, generation);
+    inner.requests.write(write.and(&inner.statements.judge, values)).await
+}
+
+/// Gives the latest time by which any life may have dated something, as far as nodes told.
+pub(super) async fn latest_ms(inner: &Inner) -> Result<u64, StoreError> {
+    type Record = (String, i64, Option<i64>);
+    let records = inner.requests.all::<Record>(&inner.statements.dated, ()).await?;
+    let dated = |(node, generation, dated_at): Record| {
+        let life = read_life("dated", &node, generation)?;
+        Ok((life, dated_at.unwrap_or(0).cast_unsigned()))
+    };
+    let dated: BTreeMap<Life, u64> = records.into_iter().map(dated).collect::<Result<_, _>>()?;
+    Ok(latest_of(&nodes(inner).await?, &dated))
+}
+
+/// A life of a version that told only of heartbeats counts by those, if it was a home when it was
+/// judged last.
+fn latest_of(nodes: &[NodeRow], dated: &BTreeMap<Life, u64>) -> u64 {
+    let untold = nodes.iter().filter(|row| !dated.contains_key(&row.life));
+    let ready = untold.filter(|row| row.status == NodeStatus::Ready).map(|row| row.heartbeat_ms);
+    ready.chain(dated.values().copied()).max().unwrap_or(0)
 }
 
 pub(super) async fn nodes(inner: &Inner) -> Result<Vec<NodeRow>, StoreError> {
@@ -158,6 +184,26 @@ pub(super) async fn check(inner: &Inner) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_life_whose_clock_was_off_raises_no_mark_and_one_that_was_a_home_does() {
+        const NOW: u64 = 1_790_000_000_000;
+        const CENTURY: u64 = 4_102_444_800_000;
+        let life = |node: &str| Life { node: node.parse().unwrap(), generation: 1 };
+        let row = |node: &str, status, heartbeat_ms| {
+            let (life, address) = (life(node), String::new());
+            NodeRow { life, address, status, status_ms: NOW, heartbeat_ms }
+        };
+        use NodeStatus::{Draining, Offline, Ready, Starting};
+        // They were never ready, or not any more when their clocks went wrong.
+        let off =
+            [row("a", Starting, CENTURY), row("b", Draining, CENTURY), row("c", Offline, CENTURY)];
+        assert_eq!(latest_of(&off, &BTreeMap::new()), 0);
+        let dated = BTreeMap::from([(life("c"), NOW)]);
+        assert_eq!(latest_of(&off, &dated), NOW);
+        let of_before = [off.as_slice(), &[row("d", Ready, NOW + 5)]].concat();
+        assert_eq!(latest_of(&of_before, &dated), NOW + 5);
+    }
 
     #[test]
     fn stamps_only_ever_rise() {

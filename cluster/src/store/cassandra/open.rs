@@ -52,9 +52,7 @@ pub(super) async fn open(options: Options) -> Result<Inner, OpenError> {
     let high_water_ms = AtomicU64::new(0);
     let (buckets, stamps) = (Buckets::new(), Stamps::new());
     let inner = Inner { id, secret, requests, statements, buckets, stamps, high_water_ms };
-    for node in lives::nodes(&inner).await? {
-        inner.note_time(node.heartbeat_ms);
-    }
+    inner.note_time(lives::latest_ms(&inner).await?);
     Ok(inner)
 }
 

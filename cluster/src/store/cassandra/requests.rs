@@ -220,7 +220,7 @@ where
 
 /// Names the table that a statement is about.
 fn table(statement: &PreparedStatement) -> &'static str {
-    const TABLES: [&str; 11] = [
+    const TABLES: [&str; 12] = [
         "messages",
         "buckets",
         "inbox",
@@ -231,6 +231,7 @@ fn table(statement: &PreparedStatement) -> &'static str {
         "presence",
         "revocations",
         "nodes",
+        "dated",
         "store",
     ];
     let name = statement.get_table_name().unwrap_or_default();

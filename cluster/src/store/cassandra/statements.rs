@@ -119,6 +119,10 @@ statements! {
              WHERE cluster = 'rally' AND node = ? AND generation = ?";
     nodes = "SELECT node, generation, address, status, status_at, heartbeat_at FROM nodes \
              WHERE cluster = 'rally'";
+    /// Timestamp: the heartbeat's.
+    date = "INSERT INTO dated (cluster, node, generation, dated_at) VALUES ('rally', ?, ?, ?) \
+            USING TIMESTAMP ?";
+    dated = "SELECT node, generation, dated_at FROM dated WHERE cluster = 'rally'";
 
     /// Timestamp: the end, so that the later end stays.
     revoke = "INSERT INTO revocations (id, until) VALUES (?, ?) USING TIMESTAMP ? AND TTL ?";

@@ -76,7 +76,8 @@ pub async fn changes_expire_by_age<F: Fixture>() {
 }
 
 /// Clocks start above it: no restart, and no expiry, sets it back. Where nodes share the store
-/// each of them writes heartbeats, and the latest of those is the mark of whoever opens it.
+/// each of them writes heartbeats, and the latest of those of homes is the mark of whoever opens
+/// it: one whose clock is off is none.
 pub async fn the_high_water_mark_is_the_latest_change_ever<F: Fixture>() {
     let fixture = F::empty().await;
     assert_eq!(fixture.store().high_water_ms(), 0);
@@ -85,9 +86,11 @@ pub async fn the_high_water_mark_is_the_latest_change_ever<F: Fixture>() {
     commit_all(fixture.store(), said.iter().map(Said::sent)).await;
     assert_eq!(fixture.store().high_water_ms(), T0 + 7);
     if F::SHARED {
-        for (node, heartbeat_ms) in [("n1", T0 + 7), ("n2", T0 + 3)] {
+        use NodeStatus::{Ready, Starting};
+        let rows = [("n1", T0 + 7, Ready), ("n2", T0 + 3, Ready), ("n3", 2 * T0, Starting)];
+        for (node, heartbeat_ms, status) in rows {
             let life = Life { node: node.parse().expect("a node"), generation: 1 };
-            let (address, status) = ("10.0.0.1:6464".into(), NodeStatus::Ready);
+            let address = "10.0.0.1:6464".into();
             let row = NodeRow { life, address, status, status_ms: T0, heartbeat_ms };
             fixture.store().set_node(row).await.expect("set");
         }
