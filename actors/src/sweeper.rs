@@ -177,7 +177,7 @@ fn spread(number: u64, interval_ms: u64) -> u64 {
 }
 
 /// Gives an interval within a fifth of the stated one.
-fn jittered(number: u64, interval_ms: u64) -> u64 {
+pub(crate) fn jittered(number: u64, interval_ms: u64) -> u64 {
     interval_ms - interval_ms / 5 + spread(number, interval_ms * 2 / 5)
 }
 

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
@@ -25,6 +26,11 @@ use crate::admission::Line;
 use crate::metrics::count;
 use crate::node::Worker;
 use crate::push::Push;
+use crate::sweeper::jittered;
+
+/// The longest wait after a failed read. What fails again and again is not mended by asking, and
+/// of a store that comes back not everybody should ask at once.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Where a session's knowledge ends, and what is being done about it.
 pub(super) struct Catching {
@@ -37,6 +43,8 @@ pub(super) struct Catching {
     line: Line,
     reason: &'static str,
     state: State,
+    /// How many catch-ups have failed one after the other.
+    failed: u32,
     /// Pushes that came meanwhile.
     held: VecDeque<Bytes>,
     held_bytes: usize,
@@ -64,6 +72,7 @@ impl Catching {
             line: Line::Reconnect,
             reason: "connected",
             state: State::Reading,
+            failed: 0,
             held: VecDeque::new(),
             held_bytes: 0,
         }
@@ -87,6 +96,13 @@ impl Catching {
         let early = self.reading.phase() != Phase::ReadsRows;
         self.state == State::Reading && self.line == Line::Doubt && early
     }
+}
+
+/// Says how long the session of this number waits after so many failures: twice as long each time.
+fn pause(failed: u32, number: u64) -> Duration {
+    let longer = AGAIN.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));
+    let pause = longer.min(AGAIN_AT_MOST);
+    Duration::from_millis(jittered(number, pause.as_millis() as u64))
 }
 
 fn parse(cursor: Option<&str>) -> Position {
@@ -226,7 +242,9 @@ impl Session {
                 Ok(None) => session.log_in_is_over(ctx),
                 Err(error) => {
                     session.worker.node.store_failed("a catch-up could not read the store", &error);
-                    ctx.run_later(AGAIN, |session, ctx| session.begin_catch_up(ctx));
+                    session.catching.failed = session.catching.failed.saturating_add(1);
+                    let pause = pause(session.catching.failed, session.number);
+                    ctx.run_later(pause, |session, ctx| session.begin_catch_up(ctx));
                 }
             }
         }));
@@ -237,6 +255,7 @@ impl Session {
         self.worker.node.metrics.catch_up_seconds.observe(took_us as f64 / 1e6);
         self.catching.position.set(Ok(Some(done.cursor)));
         self.catching.line = Line::Doubt;
+        self.catching.failed = 0;
         self.answer(done.last);
         let again =
             self.catching.state == State::ReadingInVain && !planted::on(Fault::MissedMeanwhile);
@@ -258,5 +277,24 @@ impl Session {
         } else {
             self.flush_marks(ctx);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_read_asks_more_and_more_rarely_and_not_all_at_once() {
+        let about = |failed, ms: u64| {
+            let pauses = (0..100).map(|number| pause(failed, number).as_millis() as u64);
+            let (least, most) = pauses.fold((u64::MAX, 0), |(a, b), one| (a.min(one), b.max(one)));
+            assert!(ms * 4 / 5 <= least && most <= ms * 6 / 5, "{failed}: {least} to {most} ms");
+            assert!(most - least > ms / 5, "spread out");
+        };
+        for (failed, ms) in [(1, 700), (2, 1_400), (3, 2_800), (4, 5_600), (5, 10_000)] {
+            about(failed, ms);
+        }
+        about(u32::MAX, 10_000);
     }
 }

@@ -19,7 +19,7 @@ use crate::admission::Line;
 use crate::node::Node;
 use crate::together::{Together, Unbegun, Work};
 
-/// How long to wait after a failed read, and for a clock in doubt.
+/// How long to wait after a first failed read, and for a clock in doubt.
 pub(super) const AGAIN: Duration = Duration::from_millis(700);
 
 /// Entries of the log read at once.

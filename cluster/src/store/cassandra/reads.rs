@@ -16,7 +16,7 @@ use super::super::{Change, InboxRow, MessageRow, StoreError};
 use super::Inner;
 use super::records::{InboxRecord, MessageRecord, SenderRecord};
 use super::requests::Pages;
-use super::values::{self, bucket, damaged};
+use super::values::{self, bucket};
 
 /// How many keys one request asks for.
 const KEYS: usize = 100;
@@ -236,10 +236,8 @@ pub(super) async fn changes(
     let statement = &inner.statements.changes;
     let records = inner.requests.all::<(Uuid, Uuid, Uuid, i8)>(statement, values).await?;
     let change = |(change, conversation, id, kind): (Uuid, Uuid, Uuid, i8)| {
-        let conversation = ConversationId::from(conversation);
-        let kind = values::read_kind(kind)
-            .ok_or_else(|| damaged("changes", &format!("kind {kind} in the log"), &conversation))?;
-        Ok(Change { change: change.into(), conversation, id: id.into(), kind })
+        let (conversation, kind) = (conversation.into(), values::read_kind(kind));
+        Change { change: change.into(), conversation, id: id.into(), kind }
     };
-    records.into_iter().map(change).collect()
+    Ok(records.into_iter().map(change).collect())
 }

@@ -95,9 +95,12 @@ pub(super) fn kind(kind: ChangeKind) -> i8 {
     }
 }
 
-pub(super) fn read_kind(number: i8) -> Option<ChangeKind> {
+/// Reads one of a later version, which may write beside this one, as an edit: something about the
+/// message has changed, and its row is read anew.
+pub(super) fn read_kind(number: i8) -> ChangeKind {
     use ChangeKind::{Delete, Delivered, Edit, Message, Read};
-    [Message, Edit, Delete, Delivered, Read].into_iter().find(|one| kind(*one) == number)
+    let known = [Message, Edit, Delete, Delivered, Read];
+    known.into_iter().find(|one| kind(*one) == number).unwrap_or(Edit)
 }
 
 /// The number of a status in its cell: the graver the larger, as [`NodeStatus`] orders them.
@@ -187,12 +190,17 @@ mod tests {
     #[test]
     fn numbers_name_one_kind_and_one_status() {
         for number in i8::MIN..=i8::MAX {
-            assert!(read_kind(number).is_none_or(|one| kind(one) == number));
+            assert_eq!(kind(read_kind(number)), if (0..5).contains(&number) { number } else { 1 });
             assert!(read_status(number).is_none_or(|one| status(one) == number));
         }
         assert!(NodeStatus::ALL.map(status).is_sorted());
         assert_eq!(read_status(5), Some(NodeStatus::Deleted));
-        assert_eq!(read_kind(4), Some(ChangeKind::Read));
+        assert_eq!(read_kind(4), ChangeKind::Read);
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_says_that_the_message_changed() {
+        assert!(read_kind(5).is_of_message());
     }
 
     #[test]
