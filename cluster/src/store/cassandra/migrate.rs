@@ -20,15 +20,18 @@ use scylla::statement::{Consistency, SerialConsistency};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::open::SCHEMA_MS;
 use super::options::OpenError;
 use super::requests::applied;
 
-/// For how long the lock is taken, in seconds: longer than any one statement takes.
-const LOCK_S: i32 = 60;
+/// For how long the lock is taken, in seconds: longer than what is done until it is taken anew.
+/// That is a statement, for which the database and then the driver take [`SCHEMA_MS`] each at
+/// most: the driver waits until all nodes know the same tables.
+const LOCK_S: i32 = (3 * SCHEMA_MS / 1_000) as i32;
 
 /// How long somebody else may take, in milliseconds: some tables on a busy cluster, or the rest
 /// of a dead holder's lock and then some tables.
-const WAIT_MS: u64 = 180_000;
+const WAIT_MS: u64 = 5 * SCHEMA_MS;
 
 /// How often whoever waits looks, in milliseconds.
 const LOOK_MS: u64 = 250;
@@ -95,7 +98,9 @@ pub(super) async fn run(
         }
         if migrator.lock().await? {
             let done = migrator.apply(known).await;
-            migrator.unlock().await;
+            if !may_be_under_way(&done) {
+                migrator.unlock().await;
+            }
             return done;
         }
         let waited_ms = begun.elapsed().as_millis() as u64;
@@ -104,6 +109,12 @@ pub(super) async fn run(
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
+}
+
+/// Tells whether the database may still be at a statement: one that timed out is not over, and two
+/// nodes must not make one table at once. Then the lock is left to end by itself.
+fn may_be_under_way(done: &Result<(), OpenError>) -> bool {
+    matches!(done, Err(OpenError::Migration { .. }))
 }
 
 /// Applies what this version knows.
@@ -200,6 +211,15 @@ impl Migrator<'_> {
         Ok(holders.iter().any(|(holder,)| *holder == Some(self.holder)))
     }
 
+    /// Takes the lock anew, for the next step of a migration.
+    async fn hold(&self, migration: &Migration) -> Result<(), OpenError> {
+        let Migration { number, name, text: _ } = *migration;
+        match self.renew().await? {
+            true => Ok(()),
+            false => Err(OpenError::LockLost { number, name }),
+        }
+    }
+
     async fn renew(&self) -> Result<bool, OpenError> {
         let text = "UPDATE migrations USING TTL ? SET holder = ? \
                     WHERE scope = 'lock' AND number = 0 IF holder = ?";
@@ -219,13 +239,14 @@ impl Migrator<'_> {
     async fn apply(&self, known: &[Migration]) -> Result<(), OpenError> {
         for migration in pending(known, &self.applied().await?)? {
             let Migration { number, name, text: _ } = *migration;
+            let failed = |error| OpenError::Migration { error: Box::new(error), lock_s: LOCK_S };
             for statement in migration.statements() {
-                if !self.renew().await? {
-                    return Err(OpenError::LockLost { number, name });
-                }
-                self.ask(&format!("migration {number} {name}"), &statement, ()).await?;
+                self.hold(migration).await?;
+                let made = self.ask(&format!("migration {number} {name}"), &statement, ()).await;
+                made.map_err(failed)?;
             }
-            self.agree().await?;
+            self.hold(migration).await?;
+            self.agree().await.map_err(failed)?;
             let text = "INSERT INTO migrations (scope, number, name, checksum, applied_at) \
                         VALUES ('applied', ?, ?, ?, toTimestamp(now()))";
             let values = (number.cast_signed(), name, migration.checksum());
@@ -249,6 +270,25 @@ mod tests {
     fn applied(migration: &Migration) -> Applied {
         let Migration { number, name, text: _ } = *migration;
         Applied { number, name: name.to_owned(), checksum: migration.checksum() }
+    }
+
+    #[test]
+    fn the_lock_outlasts_a_statement_and_whoever_waits_outlasts_the_lock() {
+        let lock_ms = u64::from(LOCK_S.unsigned_abs()) * 1_000;
+        assert!(lock_ms > 2 * SCHEMA_MS, "a statement, and until all nodes know of it");
+        assert!(WAIT_MS > lock_ms + SCHEMA_MS, "a dead holder's lock, and then something is made");
+    }
+
+    #[test]
+    fn what_failed_and_may_be_under_way_keeps_its_lock_and_says_so() {
+        let late = OpenError::statement("migration 2 two", std::io::Error::other("timed out"));
+        let failed = OpenError::Migration { error: Box::new(late), lock_s: LOCK_S };
+        let said = "migration 2 two failed: timed out; it may still be under way, so the migration \
+                    lock stays for up to 180 s, and whoever starts waits for that";
+        assert_eq!(failed.to_string(), said);
+        assert!(may_be_under_way(&Err(failed)));
+        let changed = OpenError::Gap { number: 2, name: "two" };
+        assert!(!may_be_under_way(&Err(changed)) && !may_be_under_way(&Ok(())));
     }
 
     #[test]

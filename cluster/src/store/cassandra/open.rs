@@ -26,8 +26,8 @@ use super::statements::{Profiles, Statements};
 use super::writes::Buckets;
 use super::{Inner, migrate};
 
-/// How long a change of the schema may take: it is told to every node.
-const SCHEMA_MS: u64 = 60_000;
+/// How long a change of the schema may take, and how long until every node knows of it.
+pub(super) const SCHEMA_MS: u64 = 60_000;
 
 /// After how long a read is asked of a second node: a coordinator that is paused, or whose machine
 /// lost its power, says nothing, and would cost every read the whole time-out. Reading twice
@@ -60,6 +60,7 @@ async fn connect(options: &Options) -> Result<Session, OpenError> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&options.contact_points)
         .connection_timeout(Duration::from_millis(options.connect_timeout_ms))
+        .schema_agreement_timeout(Duration::from_millis(SCHEMA_MS))
         .tcp_nodelay(true)
         // A machine that lost its power closes nothing: this is how its connections end.
         .keepalive_interval(Duration::from_secs(5))

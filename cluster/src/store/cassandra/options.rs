@@ -153,12 +153,24 @@ pub enum OpenError {
         waited_ms: u64,
     },
     /// The lock was lost while migrations were applied.
-    #[error("the migration lock was lost before migration {number} {name}")]
+    #[error("the migration lock was lost before migration {number} {name} was done")]
     LockLost {
-        /// What was to come next.
+        /// What was being done.
         number: u32,
         /// Its name.
         name: &'static str,
+    },
+    /// A statement of a migration failed, as far as is known.
+    #[error(
+        "{error}; it may still be under way, so the migration lock stays for up to {lock_s} s, and \
+         whoever starts waits for that"
+    )]
+    Migration {
+        /// What was said.
+        #[source]
+        error: Box<OpenError>,
+        /// For how long the lock was taken.
+        lock_s: i32,
     },
     /// A statement failed.
     #[error("{what} failed: {error}")]
