@@ -347,9 +347,8 @@ impl Batch {
 
     /// Finds the row that an earlier attempt left.
     async fn earlier(&self, send: &Send, id: MessageId) -> Result<Option<MessageRow>, Refused> {
-        let rows = self.worker.node.store.stamped(self.conversation, send.stamp()).await?;
-        let mine = |row: &MessageRow| row.sender == self.user && row.r#ref == send.r#ref;
-        match rows.into_iter().find(mine) {
+        let store = &self.worker.node.store;
+        match store.sent(self.conversation, send.stamp(), self.user, send.r#ref).await? {
             Some(row) if row.id != id && !planted::on(Fault::ConflictSwallowed) => {
                 let text = format!("{} was sent with another text", send.r#ref);
                 Err(told(ErrorCode::RefConflict, text))

@@ -19,7 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use rally_schema::ids::Stamp;
-use rally_schema::{ChangeId, ConversationId, MessageId, StoreId, UserId};
+use rally_schema::{ChangeId, ConversationId, MessageId, Ref, StoreId, UserId};
 use thiserror::Error;
 
 pub use cells::MessageCells;
@@ -87,6 +87,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads every message with this stamp: at most a few, of different senders or texts.
     fn stamped(&self, conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>>;
+
+    /// Reads the message of this stamp that its sender called so; of several, which only a client
+    /// makes that errs, the lowest. Where texts come over a network, that of nothing else is read.
+    fn sent(
+        &self,
+        conversation: ConversationId,
+        stamp: Stamp,
+        sender: UserId,
+        r#ref: Ref,
+    ) -> Later<Option<MessageRow>> {
+        let stamped = self.stamped(conversation, stamp);
+        let mine = move |row: &MessageRow| row.sender == sender && row.r#ref == r#ref;
+        Box::pin(async move { Ok(stamped.await?.into_iter().find(mine)) })
+    }
 
     /// Reads up to `limit` messages older than `before` (all when `None`), newest first; none after
     /// the one with which the texts have [`PAGE_BYTES`].

@@ -11,7 +11,7 @@ use rally_cluster::store::{
     UserChange, UserRow,
 };
 use rally_schema::ids::Stamp;
-use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
+use rally_schema::{ChangeId, ConversationId, Life, MessageId, Ref, StoreId, UserId};
 use uuid::Uuid;
 
 /// A store, and how often a call is repeated.
@@ -80,6 +80,8 @@ store! {
     commit(commits: Vec<Commit>) -> ();
     messages(conversation: ConversationId, ids: Vec<MessageId>) -> Vec<MessageRow>;
     stamped(conversation: ConversationId, stamp: Stamp) -> Vec<MessageRow>;
+    sent(conversation: ConversationId, stamp: Stamp, sender: UserId, name: Ref)
+        -> Option<MessageRow>;
     history(conversation: ConversationId, before: Option<MessageId>, limit: usize)
         -> Vec<MessageRow>;
     newest_for(conversation: ConversationId, reader: UserId, alone: bool, id: MessageId)

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rally_schema::ids::Stamp;
-use rally_schema::{ChangeId, ConversationId, Life, MessageId, StoreId, UserId};
+use rally_schema::{ChangeId, ConversationId, Life, MessageId, Ref, StoreId, UserId};
 use uuid::Uuid;
 
 pub use metrics::Metrics;
@@ -116,6 +116,16 @@ impl Store for CassandraStore {
 
     fn stamped(&self, conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>> {
         run!(self, Read, 1, |inner| reads::stamped(inner, conversation, stamp))
+    }
+
+    fn sent(
+        &self,
+        conversation: ConversationId,
+        stamp: Stamp,
+        sender: UserId,
+        r#ref: Ref,
+    ) -> Later<Option<MessageRow>> {
+        run!(self, Read, 1, |inner| reads::sent(inner, conversation, stamp, sender, r#ref))
     }
 
     fn history(

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rally_schema::ids::Stamp;
-use rally_schema::{ChangeId, ConversationId, MessageId, UserId};
+use rally_schema::{ChangeId, ConversationId, MessageId, Ref, UserId};
 use uuid::Uuid;
 
 use super::super::rows::Page;
 use super::super::{Change, InboxRow, MessageRow, StoreError};
 use super::Inner;
-use super::records::{InboxRecord, MessageRecord, SenderRecord};
+use super::records::{InboxRecord, MessageRecord, NamedRecord, SenderRecord};
 use super::requests::Pages;
 use super::values::{self, bucket};
 
@@ -23,6 +23,13 @@ const KEYS: usize = 100;
 
 /// How many requests for keys are under way at once, for one read.
 pub(super) const WIDTH: usize = 8;
+
+/// Says how many rows of a history the next request asks for. Of long texts a few make a page, and
+/// what comes with them is read for nothing.
+fn at_once(read: &Page) -> usize {
+    const ROWS: usize = 16;
+    read.room().min(ROWS)
+}
 
 /// The buckets of a conversation, newest first.
 struct Buckets<'a> {
@@ -96,6 +103,24 @@ pub(super) async fn stamped(
     rows.collect()
 }
 
+pub(super) async fn sent(
+    inner: &Inner,
+    conversation: ConversationId,
+    stamp: Stamp,
+    sender: UserId,
+    r#ref: Ref,
+) -> Result<Option<MessageRow>, StoreError> {
+    let (first, last) = MessageId::range(stamp);
+    let (first, last) = (Uuid::from(first), Uuid::from(last));
+    let values = (Uuid::from(conversation), bucket(stamp.at), first, last);
+    let named = inner.requests.all::<NamedRecord>(&inner.statements.named_between, values).await?;
+    // Newest first, as they stand.
+    match named.iter().rev().find_map(|one| one.of(sender, r#ref)) {
+        Some(id) => Ok(messages(inner, conversation, vec![id]).await?.pop()),
+        None => Ok(None),
+    }
+}
+
 pub(super) async fn history(
     inner: &Inner,
     conversation: ConversationId,
@@ -109,7 +134,7 @@ pub(super) async fn history(
     {
         let values = (Uuid::from(conversation), bucket, Uuid::from(before));
         let statement = &inner.statements.messages_below;
-        let mut pages = inner.requests.pages(statement, values, read.room());
+        let mut pages = inner.requests.pages(statement, values, at_once(&read));
         while read.room() > 0
             && let Some(page) = pages.next::<MessageRecord>().await?
         {
@@ -240,4 +265,36 @@ pub(super) async fn changes(
         Change { change: change.into(), conversation, id: id.into(), kind }
     };
     Ok(records.into_iter().map(change).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rally_schema::limits::TEXT_BYTES;
+
+    use super::super::super::PAGE_BYTES;
+    use super::*;
+
+    #[test]
+    fn of_the_longest_texts_little_more_is_read_than_a_page_takes() {
+        let user: UserId = "ana".parse().unwrap();
+        let long = MessageRow {
+            id: MessageId::first_of(1),
+            conversation: ConversationId::direct(user, user),
+            sender: user,
+            to: user,
+            r#ref: Uuid::nil().into(),
+            body: "x".repeat(TEXT_BYTES),
+            reply_to: None,
+            edit: None,
+            deleted: false,
+        };
+        let (mut page, mut bytes) = (Page::of(101), 0);
+        while page.room() > 0 {
+            for _ in 0..at_once(&page) {
+                bytes += long.body.len();
+                page.add(long.clone());
+            }
+        }
+        assert!((PAGE_BYTES..=4 * PAGE_BYTES).contains(&bytes), "{bytes} bytes");
+    }
 }

@@ -3,7 +3,7 @@
 //! Any cell of a row may be missing: an edit may have come before its message, a mark before the
 //! first head. What readers see is decided here, by the rule of [`MessageCells::row`].
 
-use rally_schema::{ConversationId, MessageId, UserId};
+use rally_schema::{ConversationId, MessageId, Ref, UserId};
 use scylla::DeserializeRow;
 use uuid::Uuid;
 
@@ -64,6 +64,23 @@ impl SenderRecord {
     pub(super) fn read(self) -> Result<Option<(MessageId, UserId)>, StoreError> {
         let sender = self.sender.filter(|_| self.removed != Some(true));
         sender.map(|sender| Ok((self.id.into(), name("messages", &sender)?))).transpose()
+    }
+}
+
+/// Of a row of `messages` only who wrote it, and how he calls it.
+#[derive(DeserializeRow)]
+pub(super) struct NamedRecord {
+    id: Uuid,
+    sender: Option<String>,
+    r#ref: Option<Uuid>,
+    removed: Option<bool>,
+}
+
+impl NamedRecord {
+    /// Gives the id, if it is a message that this sender calls so.
+    pub(super) fn of(&self, sender: UserId, r#ref: Ref) -> Option<MessageId> {
+        let named = (self.sender.as_deref(), self.r#ref, self.removed == Some(true));
+        (named == (Some(sender.as_str()), Some(r#ref.into()), false)).then(|| self.id.into())
     }
 }
 

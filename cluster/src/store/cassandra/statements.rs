@@ -63,6 +63,9 @@ statements! {
                         FROM messages \
                         WHERE conversation = ? AND bucket = ? AND id >= ? AND id <= ?";
     /// Newest first.
+    named_between = "SELECT id, sender, ref, removed FROM messages \
+                     WHERE conversation = ? AND bucket = ? AND id >= ? AND id <= ?";
+    /// Newest first.
     messages_below = "SELECT id, sender, recipient, ref, body, reply_to, edit, deleted, removed \
                       FROM messages WHERE conversation = ? AND bucket = ? AND id < ?";
     /// Newest first.

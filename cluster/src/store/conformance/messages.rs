@@ -119,6 +119,11 @@ pub async fn a_removed_twin_stays_removed<F: Fixture>() {
     assert_eq!(small.read(fixture.store()).await, None);
     let history = fixture.store().history(talk.conversation(), None, 10).await;
     assert_eq!(history, Ok(vec![large.row()]));
+    for (said, found) in [(&small, None), (&large, Some(large.row()))] {
+        let (stamp, sender) = (said.id.stamp(), said.talk.sender);
+        let sent = fixture.store().sent(talk.conversation(), stamp, sender, said.r#ref).await;
+        assert_eq!(sent, Ok(found));
+    }
 }
 
 /// A message's id does not cover what it answers: a value stays over none.
@@ -150,7 +155,8 @@ pub async fn messages_come_in_the_order_asked<F: Fixture>() {
     assert_eq!(store.messages(here.conversation(), vec![]).await, Ok(vec![]));
 }
 
-/// `stamped` finds what any sender wrote at a stamp, to the millisecond and count.
+/// `stamped` finds what any sender wrote at a stamp, to the millisecond and count, and `sent` of
+/// that the one that its sender calls so.
 pub async fn a_stamp_finds_its_messages_and_no_others<F: Fixture>() {
     let fixture = F::empty().await;
     let store = fixture.store();
@@ -165,6 +171,11 @@ pub async fn a_stamp_finds_its_messages_and_no_others<F: Fixture>() {
     let all = same.iter().chain(&others).chain([&elsewhere]).map(|said| said.sent());
     store.commit(all.collect()).await.expect("committed");
     same.sort_by_key(|said| said.id);
-    let found = store.stamped(ana.conversation(), same[0].id.stamp()).await.expect("readable");
-    assert_eq!(found, same.map(|said| said.row()));
+    let found = store.stamped(ana.conversation(), same[0].id.stamp()).await;
+    assert_eq!(found, Ok(same.each_ref().map(|said| said.row()).to_vec()));
+    for row in found.expect("readable") {
+        let sent = |by| store.sent(ana.conversation(), row.id.stamp(), by, row.r#ref);
+        assert_eq!(sent(row.sender).await, Ok(Some(row.clone())));
+        assert_eq!(sent(row.to).await, Ok(None), "nobody else calls it so");
+    }
 }
