@@ -30,7 +30,7 @@ use crate::sweeper::jittered;
 
 /// The longest wait after a failed read. What fails again and again is not mended by asking, and
 /// of a store that comes back not everybody should ask at once.
-const AGAIN_AT_MOST: Duration = Duration::from_secs(10);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Where a session's knowledge ends, and what is being done about it.
 pub(super) struct Catching {
@@ -292,9 +292,9 @@ mod tests {
             assert!(ms * 4 / 5 <= least && most <= ms * 6 / 5, "{failed}: {least} to {most} ms");
             assert!(most - least > ms / 5, "spread out");
         };
-        for (failed, ms) in [(1, 700), (2, 1_400), (3, 2_800), (4, 5_600), (5, 10_000)] {
+        for (failed, ms) in [(1, 700), (2, 1_400), (3, 2_800), (4, 5_000), (5, 5_000)] {
             about(failed, ms);
         }
-        about(u32::MAX, 10_000);
+        about(u32::MAX, 5_000);
     }
 }
