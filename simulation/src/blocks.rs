@@ -19,9 +19,24 @@ pub const RARITY: u64 = 25;
 /// How long nobody is asked after one did not do it.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// For how long, at most: often so short that a node which stands still meanwhile knows nothing of it.
+const BRIEF_MS: u64 = 3_000;
+const LONG_MS: u64 = 30_000;
+
 /// Has the user of a device block another one for a while.
 pub fn begin(around: &Rc<Surroundings>, line: &Rc<Line>, blocked: UserId) {
-    let block = spawn_local(happen(around.clone(), line.clone(), blocked));
+    let most_ms = if around.world.below(2) == 0 { BRIEF_MS } else { LONG_MS };
+    begin_for(around, line, blocked, most_ms);
+}
+
+/// The same for a moment.
+pub fn begin_briefly(around: &Rc<Surroundings>, line: &Rc<Line>, blocked: UserId) {
+    begin_for(around, line, blocked, BRIEF_MS);
+}
+
+fn begin_for(around: &Rc<Surroundings>, line: &Rc<Line>, blocked: UserId, most_ms: u64) {
+    let lasts_ms = 500 + around.world.below(most_ms);
+    let block = spawn_local(happen(around.clone(), line.clone(), blocked, lasts_ms));
     around.blocking.borrow_mut().push(block);
 }
 
@@ -32,11 +47,8 @@ pub async fn end(around: &Surroundings) {
     }
 }
 
-async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId) {
+async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId, lasts_ms: u64) {
     let user = line.user();
-    // Often so short that a node which stood still meanwhile knows nothing of it.
-    let most_ms = if around.world.below(2) == 0 { 5_000 } else { 30_000 };
-    let lasts_ms = 500 + around.world.below(most_ms);
     line.blocks(blocked, true, &around);
     set(&around, Block { user, blocked, on: true }).await;
     sleep(Duration::from_millis(lasts_ms)).await;
@@ -48,7 +60,11 @@ async fn happen(around: Rc<Surroundings>, line: Rc<Line>, blocked: UserId) {
 /// he stands still: what he does after somebody else did the opposite would hold.
 async fn set(around: &Surroundings, block: Block) {
     loop {
-        let ready: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_ready()).collect();
+        let mut ready: Vec<&SimNode> = around.nodes.iter().filter(|node| node.is_ready()).collect();
+        // Mostly one that goes on: of a block that is felt late there is less to see.
+        if around.world.below(4) > 0 && ready.iter().any(|node| !node.is_paused()) {
+            ready.retain(|node| !node.is_paused());
+        }
         if !ready.is_empty() {
             let node = around.world.pick(&ready);
             around.trace(&block.user, || format!("asks {} for {block:?}", node.name));

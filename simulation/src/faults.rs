@@ -1,14 +1,19 @@
 //! What goes wrong in one run: some kinds of fault, each at a moment of its own.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use rally_actors::Settings;
 use rally_proof::Span;
+use rally_schema::UserId;
 
 use crate::blocks;
 use crate::line::{Line, Surroundings};
 use crate::node::SimNode;
 use crate::world::Weather;
+
+/// How often it is looked, ten times a second, whether somebody waits for a node that stands still.
+const PATIENCE: u32 = 40;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -233,19 +238,25 @@ pub async fn happen(
     around.trace(&"fault", || format!("ends: {about}"));
 }
 
-/// Has everybody reload who waits for an answer of a node that stands still, and one of those to whom
-/// they write block him for a moment. What was sent lies in the socket of a node that will take it,
-/// and is sent again elsewhere.
+/// Has everybody reload who waits for an answer of a node that stands still, once somebody writes to
+/// somebody else there, and those to whom they write block them for a moment. What was sent lies in the
+/// socket of a node that will take it, and is sent again elsewhere.
 async fn leave(node: &SimNode, around: &Rc<Surroundings>, lines: &[Rc<Line>]) {
     let waits = |line: &&Rc<Line>| line.is_at(node.name) && line.phone.borrow().wants().is_some();
+    let peer = |line: &Rc<Line>| line.phone.borrow().writes_to().filter(|to| *to != line.user());
+    for _ in 0..PATIENCE {
+        if lines.iter().filter(waits).any(|line| peer(line).is_some()) {
+            break;
+        }
+        around.world.delay(100, 100).await;
+    }
     let waiting: Vec<&Rc<Line>> = lines.iter().filter(waits).collect();
-    let written = waiting.iter().find_map(|line| {
-        let to = line.phone.borrow().writes_to()?;
-        let other = lines.iter().find(|other| other.user() == to && other.user() != line.user())?;
-        Some((other.clone(), line.user()))
-    });
-    if let Some((line, blocked)) = written {
-        blocks::begin(around, &line, blocked);
+    let pairs: BTreeSet<(UserId, UserId)> =
+        waiting.iter().filter_map(|line| Some((peer(line)?, line.user()))).collect();
+    for (blocks, blocked) in pairs {
+        if let Some(line) = lines.iter().find(|line| line.user() == blocks) {
+            blocks::begin_briefly(around, line, blocked);
+        }
     }
     waiting.iter().for_each(|line| line.set_online(false));
     around.world.delay(10, 500).await;

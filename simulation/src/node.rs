@@ -172,6 +172,11 @@ impl SimNode {
         }
     }
 
+    /// Tells whether it stands still.
+    pub fn is_paused(&self) -> bool {
+        self.gate.paused.get()
+    }
+
     /// Tells whether it runs, paused or not.
     pub fn is_up(&self) -> bool {
         self.running.borrow().is_some()
