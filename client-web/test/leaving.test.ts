@@ -114,6 +114,12 @@ test('what a tab that has ended still meant to send another tab sends, and it ta
     expect(adopt.mock.calls.map(([, , to]) => to)).not.toContain(CLIENT);
     for (const { page } of [ended, other]) await page.stop();
     vi.useRealTimers();
+
+    // Used again, which loads it anew, it does not send what is another one's now.
+    await liveness.take(OTHER);
+    const again = await browser().load(CLIENT, { liveness });
+    expect(again.page.state().intents).toEqual([]);
+    await again.page.stop();
   }
 });
 

@@ -297,12 +297,6 @@ export class Client {
     this.#pulse.ask();
   }
 
-  /** Connects again after an end that the user had to decide about. */
-  resume(): void {
-    void this.#parts.liveness.take(this.#parts.client);
-    this.#connection.start();
-  }
-
   /** Opens a conversation with `peer`. */
   open(conversation: ConversationId, peer: UserId): void {
     this.#dispatch({ type: 'opened', conversation, peer });

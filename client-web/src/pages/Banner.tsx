@@ -26,12 +26,7 @@ export function Banner() {
   return (
     <div className="connection" role="status" aria-label="Connection">
       {shown && (
-        <Words
-          status={shown}
-          retry={() => client.wake()}
-          resume={() => client.resume()}
-          reload={() => location.reload()}
-        />
+        <Words status={shown} retry={() => client.wake()} reload={() => location.reload()} />
       )}
     </div>
   );
@@ -39,7 +34,6 @@ export function Banner() {
 
 interface Ways {
   readonly retry: () => void;
-  readonly resume: () => void;
   readonly reload: () => void;
 }
 
@@ -64,12 +58,13 @@ function Words({ status, ...ways }: { readonly status: Status } & Ways) {
   }
 }
 
-function Ended({ why, resume, reload }: { readonly why: Ending } & Ways) {
+function Ended({ why, reload }: { readonly why: Ending } & Ways) {
   switch (why) {
     case 'replaced':
+      // Another tab may send by now what this one meant: a page that is loaded has what is its own.
       return (
         <Line text="These chats are open in another window.">
-          <button type="button" onClick={resume}>
+          <button type="button" onClick={reload}>
             Use here
           </button>
         </Line>
