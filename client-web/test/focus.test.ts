@@ -1,7 +1,7 @@
 /** Where the focus goes on a page whose elements are their selectors. */
 
 import { afterEach, expect, test, vi } from 'vitest';
-import { focusChat, focusLine } from '../src/pages/focus.ts';
+import { focusChat, focusChatIfFree, focusLine } from '../src/pages/focus.ts';
 import { PEER } from './given.ts';
 
 const FIELD = '.composer textarea';
@@ -36,6 +36,20 @@ test('in a chat the focus goes into the field, or on the heading where that cost
   expect(goesTo('coarse', FIELD, HEADING)).toEqual([HEADING]);
   expect(goesTo('fine', HEADING)).toEqual([HEADING]);
   expect(goesTo('fine')).toEqual([]);
+});
+
+test('a field that comes or goes has the focus follow only where nothing else has it', () => {
+  const free = pageOf('fine', FIELD, HEADING);
+  focusChatIfFree();
+  expect(free).toEqual([FIELD]);
+  // Blocked on another device, while one wrote in the field.
+  const gone = pageOf('fine', HEADING);
+  focusChatIfFree();
+  expect(gone).toEqual([HEADING]);
+  const searching = pageOf('fine', FIELD, HEADING);
+  Object.assign(document, { activeElement: {} });
+  focusChatIfFree();
+  expect(searching).toEqual([]);
 });
 
 test('the focus of a chat that is closed goes to its line, unless something else has it', () => {

@@ -9,7 +9,7 @@ import type { Blocks } from './blocks.ts';
 import { ChatHeader } from './ChatHeader.tsx';
 import { Composer, replyOf, type Subject } from './Composer.tsx';
 import { Confirm, type Question } from './Confirm.tsx';
-import { focusChat } from './focus.ts';
+import { focusChat, focusChatIfFree } from './focus.ts';
 import { Messages } from './Messages.tsx';
 import { useName } from './people.ts';
 import { useClientState, useShared } from './shared.ts';
@@ -76,6 +76,8 @@ export function Chat(props: {
     [client, id, setSubject],
   );
 
+  useEffect(focusChat, []);
+
   return (
     <main className="chat" aria-label={`Chat with ${name}`}>
       <ChatHeader conversation={conversation} name={name} blocks={blocks} />
@@ -103,7 +105,7 @@ export function Chat(props: {
 }
 
 function Blocked({ name, unblock }: { readonly name: string; readonly unblock: () => void }) {
-  useEffect(focusChat, []);
+  useEffect(focusChatIfFree, []);
   return (
     <footer className="blocked">
       <p>

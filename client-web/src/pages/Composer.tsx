@@ -6,7 +6,7 @@ import { excess } from '../core/text.ts';
 import type { Shown } from '../core/views.ts';
 import type { ConversationId, MessageId } from '../wire.ts';
 import { Quote } from './Bubble.tsx';
-import { focusChat } from './focus.ts';
+import { focusChatIfFree } from './focus.ts';
 import { Icon } from './icons.tsx';
 import { isOfWord } from './keys.ts';
 import { useClientState, useShared } from './shared.ts';
@@ -54,9 +54,13 @@ export function Composer(props: {
   const field = useRef<HTMLTextAreaElement>(null);
   const tooLong = excess(text.trim(), textBytes);
 
-  useEffect(focusChat, []);
+  // It also comes when somebody is unblocked, maybe on another device.
+  useEffect(focusChatIfFree, []);
+  const subjectBefore = useRef(subject);
   useEffect(() => {
-    if (subject !== undefined) field.current?.focus();
+    const isChosen = subject !== undefined && subject !== subjectBefore.current;
+    subjectBefore.current = subject;
+    if (isChosen) field.current?.focus();
   }, [subject]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: it grows with its text
   useLayoutEffect(() => {

@@ -16,6 +16,11 @@ function focus(...selectors: readonly string[]): void {
   }
 }
 
+/** Tells whether nothing has the focus: what had it, if anything, is gone. */
+function isFree(): boolean {
+  return document.activeElement === document.body;
+}
+
 /** Tells whether the focus costs no room: a touch keyboard covers half of the screen. */
 function focusIsCheap(): boolean {
   return matchMedia('(pointer: fine)').matches;
@@ -30,9 +35,14 @@ export function focusChat(): void {
   else focus('.chat h2');
 }
 
+/** Puts the focus into the open chat when its field has come or gone, unless something else has it. */
+export function focusChatIfFree(): void {
+  if (isFree()) focusChat();
+}
+
 /** Puts the focus on the line of a chat that was closed, unless something else has it. */
 export function focusLine(peer: UserId): void {
-  if (document.activeElement !== document.body) return;
+  if (!isFree()) return;
   // While something else is searched for it has no line.
   focus(`.inbox a[href="${hrefOf(peer)}"]`, '.inbox a');
 }
