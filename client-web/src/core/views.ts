@@ -4,7 +4,7 @@
  */
 
 import type { ConversationId, Message, MessageId, Ref, UserId } from '../wire.ts';
-import { headId, unread } from './conversation.ts';
+import { headId, readUpTo, unread } from './conversation.ts';
 import { lowOf, NONE, smallestId, stampOf } from './ids.ts';
 import type { DeleteIntent, EditIntent, Failure, Intent, SendIntent } from './intent.ts';
 import type { Conversation, State } from './state.ts';
@@ -170,13 +170,19 @@ export function inboxOf(state: State): readonly Line[] {
     .sort((one, other) => (one.place < other.place ? 1 : one.place > other.place ? -1 : 0));
 }
 
-/** Gives what others have written since this page's first session began, in the order of ids. */
-export function arrived({ conversations, me, welcomedAt }: State): readonly Message[] {
+/**
+ * Gives what others have written since this page's first session began, in the order of ids, without
+ * what the user had read by the marks of the state `before`: pages of that may be loaded again.
+ */
+export function arrived(state: State, before: State): readonly Message[] {
+  const { conversations, me, welcomedAt } = state;
   if (welcomedAt === undefined) return [];
   const first = smallestId({ at: welcomedAt, n: 0 });
   return Object.values(conversations)
-    .flatMap(({ thread }) => since(thread, first))
-    .filter(({ sender }) => sender !== me)
+    .flatMap((held) => {
+      const read = readUpTo(before.conversations[held.id] ?? held);
+      return since(held.thread, first).filter(({ id, sender }) => sender !== me && id > read);
+    })
     .sort((one, other) => (one.id < other.id ? -1 : 1));
 }
 
