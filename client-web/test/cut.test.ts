@@ -5,10 +5,11 @@ import { KEPT_OF_LONGER, LONGEST_WINDOW, unread } from '../src/core/conversation
 import { type Action, reduce } from '../src/core/reducer.ts';
 import type { Conversation, State } from '../src/core/state.ts';
 import { newest } from '../src/core/thread.ts';
-import { unreadInAll } from '../src/core/views.ts';
+import { inboxOf, unreadInAll } from '../src/core/views.ts';
 import { answer, browserOfEachTest, texts, welcome } from './browser.ts';
 import {
   after,
+  entry,
   heard,
   idAt,
   LIVE,
@@ -48,14 +49,40 @@ test('of a long thread the newest are left, and it is known where they begin', (
   expect(unread(talk(then), ME)).toBe(3);
 });
 
-test('nothing is cut that is counted, changed, read back, not much, or no window', () => {
+/** Pushes all of a chat that was not opened, and that the inbox may count up to its first message. */
+const unopened = (isCounted: boolean, ...actions: readonly Action[]) => {
+  const inbox: Action = { type: 'restored', entries: [entry(1)], newer: [], from: '' };
+  return after(LIVE, ...(isCounted ? [inbox] : []), ...LONG.map(pushed), ...actions);
+};
+
+test('of a chat that was never opened what is read is cut, and its line and its count stay', () => {
+  for (const isCounted of [true, false]) {
+    for (const [read, first, count] of [
+      [LENGTH - 5, LENGTH - KEPT_OF_LONGER, 2],
+      // What is not read stays, however much it is; every other one is the peer's.
+      [50, 50, (LENGTH - 50) / 2],
+    ] as const) {
+      const before = unopened(isCounted, readTo(read));
+      const state = reduce(before, CUT);
+      expect(talk(state).thread).toEqual(LONG.slice(first));
+      expect(inboxOf(state)).toEqual(inboxOf(before));
+      expect(unreadInAll(state)).toBe(count);
+      // When it is opened it begins with a page, as any other one.
+      const opened = loaded(LONG.slice(-KEPT_OF_LONGER - 50), true).reduce(reduce, state);
+      expect(talk(opened).thread).toEqual(LONG.slice(-KEPT_OF_LONGER - 50));
+    }
+    const allUnread = unopened(isCounted);
+    expect(reduce(allUnread, CUT)).toBe(allUnread);
+  }
+});
+
+test('nothing is cut that is counted, changed, read back, or not much', () => {
   const all = readTo(LENGTH);
   const cases: readonly (readonly [Action[], Action])[] = [
     [[...loaded(LONG), readTo(1)], CUT],
     [[...loaded(LONG), all, { type: 'intents', intents: [sending(LENGTH + 1)] }], CUT],
     [[...loaded(LONG), all], { type: 'cut', but: TALK }],
     [[...loaded(LONG.slice(-LONGEST_WINDOW)), all], CUT],
-    [[...LONG.map(pushed), all], CUT],
   ];
   for (const [before, cut] of cases) {
     const state = after(LIVE, ...before);

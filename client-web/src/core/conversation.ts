@@ -22,7 +22,7 @@ import { deleted, edited, find, holds, newest, put, putAll, since, type Thread }
 /** How many changes of unknown messages are kept while a page is on its way. */
 const EARLY_KEPT = 200;
 
-/** How many messages a window may hold that nobody reads back, and how many are left of a longer one. */
+/** How many messages a thread may hold that nobody reads back, and how many are left of a longer one. */
 export const LONGEST_WINDOW = 500;
 export const KEPT_OF_LONGER = 200;
 
@@ -282,16 +282,20 @@ export function withOlderPage(
 }
 
 /**
- * Cuts the oldest messages off a long window, as if they had not been loaded: paging brings them back.
- * Those that are not read stay, because they are counted here.
+ * Cuts the oldest messages off a long thread, as if they had not been loaded or pushed: paging brings
+ * them back. Those that are not read stay, because they are counted here.
  */
 export function withoutOldest(conversation: Conversation): Conversation {
   const { thread, from } = conversation;
+  const read = readUpTo(conversation);
   const start = thread.at(-KEPT_OF_LONGER)?.id;
-  if (from === undefined || start === undefined || thread.length <= LONGEST_WINDOW) {
-    return conversation;
+  if (start === undefined || thread.length <= LONGEST_WINDOW) return conversation;
+  if (from === undefined) {
+    // Gaps or none, it begins with a page when it is opened.
+    const left = thread.filter(({ id }) => id >= start || id > read);
+    return left.length === thread.length ? conversation : { ...conversation, thread: left };
   }
-  if (start <= from || start > readUpTo(conversation)) return conversation;
+  if (start <= from || start > read) return conversation;
   return { ...conversation, thread: since(thread, start), from: start };
 }
 

@@ -65,7 +65,7 @@ export type Action =
   | { readonly type: 'intents'; readonly intents: readonly Intent[] }
   | { readonly type: 'dropped'; readonly ref: Ref }
   | { readonly type: 'typing_over'; readonly now: number }
-  /** Long windows are cut, but for one that is being read back. */
+  /** Long threads are cut, but for one that is being read back. */
   | { readonly type: 'cut'; readonly but: ConversationId | undefined };
 
 /** Gives the state after `action`. */
