@@ -2,6 +2,7 @@
 
 import { useCallback, useState } from 'react';
 import { Avatar } from './Avatar.tsx';
+import { Answers } from './answers.ts';
 import { Confirm, type Question } from './Confirm.tsx';
 import { useFresh } from './fresh.ts';
 import { Menu } from './Menu.tsx';
@@ -13,12 +14,19 @@ export function Owner() {
   const { me, unsent, forget } = session;
   const [hides, setHides] = useState(me.hide_presence);
   const [question, setQuestion] = useState<Question>();
-  const load = useCallback(async () => setHides((await api.me()).hide_presence), [api]);
+  const [answers] = useState(() => new Answers());
+  const load = useCallback(async () => {
+    const holds = answers.ask();
+    const { hide_presence } = await api.me();
+    if (holds()) setHides(hide_presence);
+  }, [api, answers]);
   useFresh(load);
 
   const hide = async (hide_presence: boolean) => {
     try {
-      setHides((await api.change({ hide_presence })).hide_presence);
+      const changed = await api.change({ hide_presence });
+      answers.changed();
+      setHides(changed.hide_presence);
     } catch (error) {
       notices.failed(error);
     }

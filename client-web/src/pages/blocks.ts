@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useState } from 'react';
 import { persist } from '../core/backoff.ts';
 import type { UserId } from '../wire.ts';
+import { Answers } from './answers.ts';
 import { useFresh } from './fresh.ts';
 import { useShared } from './shared.ts';
 
@@ -16,14 +17,24 @@ export interface Blocks {
 export function useBlocks(): Blocks {
   const { api, notices } = useShared();
   const [users, setUsers] = useState<ReadonlySet<UserId>>(new Set());
-  const load = useCallback(async () => setUsers(new Set(await api.blocks())), [api]);
+  const [answers] = useState(() => new Answers());
+  const load = useCallback(async () => {
+    const holds = answers.ask();
+    const blocked = await api.blocks();
+    if (holds()) setUsers(new Set(blocked));
+  }, [api, answers]);
   useEffect(() => persist(load, notices.failed), [load, notices]);
   useFresh(load);
   return {
     has: (user) => users.has(user),
     set: (user, blocked) => {
-      // What the server has is what holds, whichever tab changed it.
-      api.block(user, blocked).then(load).catch(notices.failed);
+      const change = async () => {
+        await api.block(user, blocked);
+        answers.changed();
+        // What the server has is what holds, whichever tab changed it.
+        await load();
+      };
+      change().catch(notices.failed);
     },
   };
 }
