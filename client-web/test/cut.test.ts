@@ -90,6 +90,7 @@ test('nothing is cut that is counted, changed, read back, or not much', () => {
   }
 });
 
+// It has a time limit of its own: the database takes long for so many.
 test('who reads back finds what was cut, as it is now, without asking the server', async () => {
   vi.useFakeTimers({ toFake: ['setInterval'] });
   const { page, line } = await browser().load();
@@ -114,10 +115,9 @@ test('who reads back finds what was cut, as it is now, without asking the server
   while (texts(page).length < LENGTH) {
     const before = texts(page).length;
     page.older(TALK);
-    // The database takes its time for so many.
     await vi.waitFor(() => expect(texts(page).length).toBeGreaterThan(before), 5000);
   }
   expect(texts(page).slice(0, 3)).toEqual(['theirs 1', 'edited since', 'theirs 3']);
   expect(line.of('history')).toHaveLength(1);
   expect(unreadInAll(page.state())).toBe(0);
-});
+}, 60_000);
