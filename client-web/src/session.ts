@@ -31,8 +31,11 @@ export interface Session {
 async function forgetOthers(user: UserId | undefined): Promise<void> {
   try {
     const database = await openDatabase(indexedDB);
-    await new Cache(database).forgetOthers(user);
-    database.close();
+    try {
+      await new Cache(database).forgetOthers(user);
+    } finally {
+      database.close();
+    }
   } catch {
     // Whoever enters next tries again.
   }

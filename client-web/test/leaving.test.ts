@@ -4,7 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { type Me, Problem } from '../src/core/api.ts';
 import { Farewell } from '../src/core/farewell.ts';
 import { Cache } from '../src/core/store/cache.ts';
-import { openDatabase } from '../src/core/store/idb.ts';
+import { Database, openDatabase } from '../src/core/store/idb.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
 import { whoEnters } from '../src/session.ts';
@@ -82,6 +82,15 @@ test('who enters finds what he was told himself', async () => {
   await page.stop();
   await whoEnters({ me: async () => ({ user: ME, name: 'Ana', hide_presence: false }) });
   expect(await kept()).toMatchObject({ entries: [{ peer: PEER }], claimants: [CLIENT] });
+});
+
+test('who enters leaves no database open, also when what others were told could not be deleted', async () => {
+  vi.stubGlobal('indexedDB', browser().factory);
+  vi.spyOn(Cache.prototype, 'forgetOthers').mockRejectedValueOnce(new Error('no room'));
+  const close = vi.spyOn(Database.prototype, 'close');
+  const me = { user: ME, name: 'Ana', hide_presence: false };
+  expect(await whoEnters({ me: async () => me })).toBe(me);
+  expect(close).toHaveBeenCalledOnce();
 });
 
 /** Tells which of the browser's tabs live. */

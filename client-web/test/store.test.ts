@@ -1,5 +1,5 @@
 import { forceCloseDatabase, IDBFactory, IDBKeyRange } from 'fake-indexeddb';
-import { beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Cache, Forgotten } from '../src/core/store/cache.ts';
 import { type Claim, type Database, done, openDatabase } from '../src/core/store/idb.ts';
 import { Journal } from '../src/core/store/journal.ts';
@@ -16,6 +16,7 @@ import {
   storage,
   TALK,
   theirs,
+  until,
 } from './given.ts';
 
 globalThis.IDBKeyRange = IDBKeyRange;
@@ -28,6 +29,10 @@ let browser: IDBFactory;
 
 beforeEach(() => {
   browser = new IDBFactory();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
 });
 
 function throwFull(): never {
@@ -248,6 +253,20 @@ test('a page whose tables a newer one has changed hears that it is outdated', as
   const generations = () => new Cache(database).begin(ME);
   await expect(generations()).rejects.toMatchObject({ name: 'VersionError' });
   expect(outdated).toBe(1);
+});
+
+test('a database that is opened after nobody waits for it any more is closed', async () => {
+  const frozen = await done(browser.open('rally', 1));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const { factory, connections } = watched();
+  const refused = expect(openDatabase(factory)).rejects.toThrow('another tab');
+  await until(() => vi.getTimerCount() > 0);
+  await vi.advanceTimersByTimeAsync(3_000);
+  await refused;
+  expect(connections).toEqual([]);
+  frozen.close();
+  await until(() => connections.length > 0);
+  expect(() => connections[0]?.transaction('generations')).toThrow();
 });
 
 test('a database that was deleted and made again covers nothing of before', async () => {

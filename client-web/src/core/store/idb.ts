@@ -93,22 +93,31 @@ export function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
+/** Gives way when a newer page wants to change the tables. */
+function giving(db: IDBDatabase): IDBDatabase {
+  db.onversionchange = () => db.close();
+  return db;
+}
+
 function connect(factory: IDBFactory): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(NAME, VERSION);
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let isGivenUp = false;
     request.onupgradeneeded = ({ oldVersion }) => upgrade(request.result, oldVersion);
     request.onsuccess = () => {
       clearTimeout(timer);
-      resolve(request.result);
+      // Nobody has it any more: left open it would only stand in the way of newer pages.
+      if (isGivenUp) request.result.close();
+      else resolve(giving(request.result));
     };
     request.onerror = () => reject(request.error);
     // It is opened once the other one closes; a frozen tab never does.
     request.onblocked = () => {
-      timer = setTimeout(
-        () => reject(new Error('another tab holds an older database open')),
-        BLOCKED_MS,
-      );
+      timer = setTimeout(() => {
+        isGivenUp = true;
+        reject(new Error('another tab holds an older database open'));
+      }, BLOCKED_MS);
     };
   });
 }
@@ -155,12 +164,6 @@ function commit(transaction: IDBTransaction): void {
   }
 }
 
-/** Gives way when a newer page wants to change the tables. */
-function giving(db: IDBDatabase): IDBDatabase {
-  db.onversionchange = () => db.close();
-  return db;
-}
-
 /** The database, opened again when the browser or a newer page had it closed. */
 export class Database {
   #db: IDBDatabase;
@@ -168,10 +171,10 @@ export class Database {
 
   /** Wraps what {@link openDatabase} opened by `connect`. */
   constructor(db: IDBDatabase, connect: () => Promise<IDBDatabase>, outdated: () => void) {
-    this.#db = giving(db);
+    this.#db = db;
     this.#reopen = atATime(async () => {
       try {
-        this.#db = giving(await connect());
+        this.#db = await connect();
       } catch (error) {
         if (isCalled(error, 'VersionError')) outdated();
         throw error;
