@@ -58,7 +58,8 @@ export async function whoEnters(api: Pick<Api, 'me'>): Promise<Me | undefined> {
 
 async function databaseHere(notice: (text: string) => void): Promise<Database | undefined> {
   try {
-    // A newer page has other tables: this one is loaded anew, and finds what was meant and begun.
+    // A newer page has other tables: this one is loaded anew, and finds what was meant and begun, but
+    // not what an edit had made of its text.
     return await openDatabase(indexedDB, () => location.reload());
   } catch {
     // As in some private windows.
