@@ -36,7 +36,7 @@ test('an edit is seen by both, and marked as one', async ({ enter }) => {
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');
   await rafa.says('Wimbeldon');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'Wimbeldon');
   await roger.sees(['Wimbeldon']);
   await rafa.does('Edit', 'Wimbeldon');
   await expect(rafa.field()).toHaveValue('Wimbeldon');
@@ -52,7 +52,7 @@ test('a deleted message is gone for both, and stays gone after a reload', async 
   await rafa.opens('Roger');
   await rafa.says('a slip');
   await rafa.says('a word');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'a word');
   await roger.sees(['a slip', 'a word']);
   await rafa.does('Delete', 'a slip');
   await rafa.page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
@@ -69,7 +69,7 @@ test('who writes is shown as typing, who is there as online', async ({ enter }) 
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');
   await rafa.says('hello');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'hello');
   const header = rafa.page.getByRole('main').getByRole('banner');
   await expect(rafa.page.locator('.presence')).toHaveText('online');
   await expect(header).toHaveCount(0);
@@ -83,7 +83,7 @@ test('an answer shows what it answers', async ({ enter }) => {
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');
   await rafa.says('Clay or grass?');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'Clay or grass?');
   await roger.does('Reply', 'Clay or grass?');
   await roger.says('Grass');
   await expect(rafa.message('Grass').getByRole('blockquote')).toContainText('Clay or grass?');

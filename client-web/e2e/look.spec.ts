@@ -43,7 +43,7 @@ for (const scheme of ['light', 'dark'] as const) {
     await rafa.opens('Roger');
     await rafa.says('Roger, are you coming to the court on Saturday?');
     await rafa.says('I have booked number 3, and Andy brings the balls. We start at nine.');
-    await roger.opens('Rafa');
+    await roger.opens('Rafa', 'We start at nine.');
     await roger.says('Of course!');
     await rafa.message('Of course!').waitFor();
     await roger.does(

@@ -63,8 +63,8 @@ test('a page whose node is killed goes on both ways, and finds people', async ({
   await finds(anas, ben);
   await anas.opens(ben.user);
   await anas.says('one');
-  await bens.opens(ana.user);
-  await other.opens(ana.user);
+  await bens.opens(ana.user, 'one');
+  await other.opens(ana.user, 'one');
   await bens.says('two');
   for (const tab of [anas, bens, other]) await tab.sees(['one', 'two']);
 
@@ -123,7 +123,7 @@ test('a page goes on at a node that joined after it was loaded', async ({
   await finds(anas, ben);
   await anas.opens(ben.user);
   await anas.says('one');
-  await bens.opens(ana.user);
+  await bens.opens(ana.user, 'one');
   await bens.sees(['one']);
 
   await third.returns();

@@ -74,7 +74,7 @@ test('who logs out in one tab is out in the others, and finds all his chats when
     await rafa.seesTick(`Hi ${name}`, 'Sent');
   }
   const other = await Tab.another(rafa.page.context(), server);
-  await other.opens('Roger');
+  await other.opens('Roger', 'Hi Roger');
   await other.field().fill('not for others');
   await leaves(rafa, 'Log out');
   await expect(other.page.getByLabel('Password')).toBeVisible();
@@ -182,7 +182,7 @@ test('who hides his presence is not shown as online', async ({ enter }) => {
   await rafa.page.getByRole('button', { name: 'Settings' }).click();
   await expect(rafa.page.getByRole('menuitemcheckbox')).toHaveAttribute('aria-checked', 'true');
   await roger.page.reload();
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'hello');
   await roger.says('are you there?');
   // By now the answer about his presence has come too.
   await roger.seesTick('are you there?', 'Read');
@@ -199,7 +199,7 @@ test('a long thread: older messages load above without a jump, new ones wait bel
   await rafa.seesTick('message 90', 'Delivered');
 
   // A browser that has nothing yet loads the newest page.
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'message 90');
   await expect(roger.message('message 90')).toBeInViewport();
   // What reading it changes on the page has changed: from here on nothing moves but by scrolling.
   await rafa.seesTick('message 90', 'Read');

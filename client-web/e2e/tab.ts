@@ -38,14 +38,13 @@ export class Tab {
   }
 
   /**
-   * Opens the chat with somebody. Who writes meanwhile has his line move up from those who never wrote:
-   * a press that falls between the two is lost, and one presses again.
+   * Opens the chat with somebody, once its line shows the text `after` if that is given: the line of
+   * who has just written moves, and a press that falls into that is lost.
    */
-  async opens(name: string): Promise<void> {
-    await expect(async () => {
-      await this.line(name).click();
-      await expect(this.field()).toBeVisible({ timeout: 3_000 });
-    }).toPass();
+  async opens(name: string, after?: string): Promise<void> {
+    if (after !== undefined) await expect(this.line(name)).toContainText(after);
+    await this.line(name).click();
+    await expect(this.field()).toBeVisible();
   }
 
   /** Finds the field in which one writes. */

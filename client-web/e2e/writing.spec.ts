@@ -21,7 +21,7 @@ test('what was begun and what it answers survive a reload and a look elsewhere',
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');
   await rafa.says('Clay or grass?');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'Clay or grass?');
   await roger.says('Well');
   await roger.does('Reply', 'Clay or grass?');
   await roger.field().fill('I would say');
@@ -141,7 +141,7 @@ test('words that run from right to left stand so, and turn nothing around them',
   const [rafa, roger] = [await enter('Rafa'), await enter('Roger')];
   await rafa.opens('Roger');
   await rafa.says('שלום, Roger!');
-  await roger.opens('Rafa');
+  await roger.opens('Rafa', 'שלום, Roger!');
   const text = roger.message('שלום, Roger!').locator('.text');
   await expect(text).toHaveCSS('direction', 'rtl');
   await rafa.field().fill('مرحبا');
