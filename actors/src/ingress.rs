@@ -38,9 +38,6 @@ const SPREAD: Duration = Duration::from_secs(2);
 /// was lost with the broker may be back at different times, the way out last.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often at most. By then every session has read what it missed, whatever it heard.
-const ASKS: u32 = 300;
-
 /// The actor that receives.
 pub struct Ingress {
     node: Arc<Node>,
@@ -195,19 +192,18 @@ impl Ingress {
         }
         let lives = self.node.members().into_iter().map(|member| member.card.life);
         self.asked = lives.filter(|life| *life != self.node.life).collect();
-        self.ask(ASKS, ctx);
+        self.ask(ctx);
     }
 
-    /// Asks those that were not heard yet, so many times. Question and answer may be lost; for one
-    /// that is over everybody here catches up anyway.
-    fn ask(&mut self, times: u32, ctx: &mut Context<Self>) {
+    /// Asks those that were not heard yet, until they are: question and answer may be lost, for as long
+    /// as the broker takes nothing. For one that is over everybody here catches up anyway.
+    fn ask(&mut self, ctx: &mut Context<Self>) {
         self.asked.retain(|life| self.node.is_living(*life));
         for life in &self.asked {
             self.node.tell(*life, Envelope::Ping {});
         }
-        let again = (times > 1 && !self.asked.is_empty())
-            .then(|| ctx.run_later(ASK_AGAIN, move |ingress, ctx| ingress.ask(times - 1, ctx)));
-        self.asking = again;
+        let again = !self.asked.is_empty();
+        self.asking = again.then(|| ctx.run_later(ASK_AGAIN, Self::ask));
     }
 
     fn say(&self, user: UserId, by: Life, what: About) {

@@ -27,9 +27,9 @@ use rally_cluster::membership::{Card, Status};
 use rally_cluster::placement::{self, Policy};
 use rally_cluster::presence::Seen;
 use rally_cluster::roles::{Role, Roles};
-use rally_cluster::store::{PresenceRow, Store, StoreError, UserRow, cassandra, embedded};
+use rally_cluster::store::{NodeRow, PresenceRow, Store, StoreError, UserRow, cassandra, embedded};
 use rally_schema::limits::{CHANGE_DAYS, Overlap};
-use rally_schema::{ClientId, Life, Stage, UserId};
+use rally_schema::{ClientId, Life, NodeId, Stage, UserId};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -114,9 +114,9 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     let store = keep.shared();
     let step_ms = actor_settings(&settings).overlap.clock_step_ms();
     let clock = start_clock(&*store, settings.node.accept_clock_behind, step_ms)?;
-    let life = Life { node: settings.node.node, generation: clock.now_ms() };
-    let peers = peers::meet(&settings.cluster, life).await?;
     let past = store.nodes().await?;
+    let life = next_life(settings.node.node, clock.now_ms(), &past);
+    let peers = peers::meet(&settings.cluster, life).await?;
     if settings.node.demo {
         demo::make_users(&store).await?;
     }
@@ -210,6 +210,12 @@ impl Running {
     pub fn node(&self) -> &Arc<Node> {
         &self.node
     }
+}
+
+/// Names a life of a node: later than all that it had, whatever its clock said in those.
+fn next_life(node: NodeId, now_ms: u64, past: &[NodeRow]) -> Life {
+    let own = past.iter().filter(|row| row.life.node == node).map(|row| row.life.generation);
+    Life { node, generation: own.max().map_or(now_ms, |last| now_ms.max(last + 1)) }
 }
 
 /// Starts the clock above what the store has seen; a day behind it needs to be confirmed.
@@ -421,5 +427,28 @@ impl NodeControl for Control {
             Status::Ready => Ok(()),
             Status::Draining => Err("the node is leaving".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rally_cluster::store::NodeStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_life_is_later_than_all_that_its_node_had_whatever_their_clocks_said() {
+        const NOW: u64 = 1_790_000_000_000;
+        const AHEAD: u64 = 4_102_444_800_000;
+        let row = |node: &str, generation| NodeRow {
+            life: Life { node: node.parse().unwrap(), generation },
+            address: String::new(),
+            status: NodeStatus::Starting,
+            status_ms: NOW,
+            heartbeat_ms: generation,
+        };
+        let past = [row("a", AHEAD), row("b", NOW - 5), row("b", NOW - 9)];
+        let next = |node: &str| next_life(node.parse().unwrap(), NOW, &past).generation;
+        assert_eq!([next("a"), next("b"), next("c")], [AHEAD + 1, NOW, NOW]);
     }
 }

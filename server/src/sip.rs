@@ -51,8 +51,11 @@ struct State {
     /// Requests that are being answered: one at a time, but the next may begin before the guard of
     /// the last is gone.
     answering: Cell<usize>,
+    /// Answers that are there, and on their way.
+    giving: Cell<usize>,
     wants_body: Cell<bool>,
-    /// When it is over unless a whole request has come; of no meaning while one is answered.
+    /// When it is over unless a whole request has come, or more of the answer was taken; of no meaning
+    /// while one is sought.
     until: Cell<Instant>,
     reader: RefCell<Option<Waker>>,
 }
@@ -61,6 +64,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             answering: Cell::default(),
+            giving: Cell::default(),
             wants_body: Cell::default(),
             until: Cell::new(Instant::now() + NOTHING),
             reader: RefCell::default(),
@@ -69,14 +73,29 @@ impl Default for State {
 }
 
 /// A request is being answered until this is dropped.
-pub struct Answering(Pace);
+pub struct Answering {
+    pace: Pace,
+    gives: bool,
+}
+
+impl Answering {
+    /// Notes that the answer is there: from now on it is the client who has to take it.
+    pub fn gives(&mut self) {
+        let state = &self.pace.0;
+        if !std::mem::replace(&mut self.gives, true) {
+            state.answering.set(state.answering.get() - 1);
+            state.giving.set(state.giving.get() + 1);
+            state.until.set(Instant::now() + NOTHING);
+        }
+    }
+}
 
 impl Pace {
     /// Notes that a request is being answered, and that nothing of the next is wanted meanwhile.
     pub fn answering(&self) -> Answering {
         self.0.answering.set(self.0.answering.get() + 1);
         self.0.wants_body.set(false);
-        Answering(self.clone())
+        Answering { pace: self.clone(), gives: false }
     }
 
     /// Notes whether the answer waits for the request's body.
@@ -105,7 +124,7 @@ impl Pace {
 
 impl State {
     fn is_closed(&self) -> bool {
-        self.answering.get() > 0 && !self.wants_body.get()
+        self.answering.get() + self.giving.get() > 0 && !self.wants_body.get()
     }
 
     /// Notes that something of a request has come.
@@ -128,8 +147,9 @@ impl State {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let state = &self.0.0;
-        state.answering.set(state.answering.get() - 1);
+        let state = &self.pace.0;
+        let count = if self.gives { &state.giving } else { &state.answering };
+        count.set(count.get() - 1);
         state.until.set(Instant::now() + NOTHING);
         if !state.is_closed() {
             state.wake();
@@ -288,7 +308,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_an_answer_slowly_has_longer_than_who_takes_nothing() {
         let (_client, sipped) = pair().await;
-        drop(sipped.pace().answering());
+        let mut answering = sipped.pace().answering();
+        answering.gives();
         sipped.pace().0.taken(40 * 1024);
         assert_eq!(left(sipped.pace()).await, NOTHING.as_secs() + 10);
     }

@@ -10,6 +10,7 @@ use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix::Addr;
 use actix_web::http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -33,6 +34,10 @@ use crate::upgrade;
 
 /// Guests that wait for one thread.
 const ARRIVALS: usize = 4_096;
+
+/// How long the kernel keeps on trying to hand a client what it does not take: he comes back by
+/// himself, and is told what he missed.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that the kernel holds for a client that does not read; the rest waits in the
 /// session's own budget, where it is counted.
@@ -144,7 +149,10 @@ async fn receive(mut arrivals: mpsc::Receiver<Arrival>, worker: Rc<Worker>) {
 /// Sets what makes a client that does not read show itself, and end.
 fn prepare(socket: &TcpStream) {
     let socket = SockRef::from(socket);
-    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
     if let Err(error) = set {
         debug!(%error, "a socket option could not be set");
     }

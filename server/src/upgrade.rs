@@ -39,8 +39,9 @@ use crate::turns::in_turns;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long the kernel keeps on trying to hand a client what it does not take; a WebSocket, too.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the kernel keeps on trying to hand a client what it does not take: long enough for
+/// a telephone that is without a network for a while, since a page that is half there stays so.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What actix serves: a socket, what is spoken on it, and who is at its other end.
 type Connection = (Sipped, Protocol, Option<SocketAddr>);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rally_cluster::membership::roster::{Member, Standing};
+use rally_cluster::membership::roster::{Member, REMEMBER_MS, Standing};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::presence::{self, Seen};
 use rally_cluster::roles::Role;
@@ -147,11 +147,14 @@ impl Node {
         self.addresses_where(|member| member.card.roles.has(role))
     }
 
-    /// Gives the addresses of which pages may be open: of every process that is known, dead or
-    /// alive. A page outlives the process that served it, and goes on with another one.
+    /// Gives the addresses of which pages may be open: of every process that is known, and lives or
+    /// lived not long ago. A page outlives the process that served it, and goes on with another one.
     pub fn page_origins(&self) -> Vec<String> {
         let (records, members) = (self.records.read(), self.members.read());
-        let past = records.values().map(|row| &row.address);
+        let oldest_ms = self.clock.now_ms().saturating_sub(REMEMBER_MS);
+        let lately =
+            |row: &&NodeRow| row.status != NodeStatus::Deleted && row.heartbeat_ms >= oldest_ms;
+        let past = records.values().filter(lately).map(|row| &row.address);
         let known = members.values().map(|member| &member.card.address);
         let all: BTreeSet<&String> = past.chain(known).chain([&self.address]).collect();
         all.into_iter().filter(|one| !one.is_empty()).cloned().collect()

@@ -53,6 +53,20 @@ impl Page {
         if self.bytes >= PAGE_BYTES { 0 } else { self.limit - self.rows.len() }
     }
 
+    /// Gives how many rows to ask for next: of a few it is seen how long they are, and then as many as
+    /// will fill it. What comes beyond is read for nothing.
+    pub(super) fn likely(&self) -> usize {
+        const FIRST: usize = 16;
+        let wanted = match self.rows.len() {
+            0 => FIRST,
+            read => {
+                let each = self.bytes.div_ceil(read).max(1);
+                PAGE_BYTES.saturating_sub(self.bytes).div_ceil(each)
+            }
+        };
+        self.room().min(wanted)
+    }
+
     /// Adds a row, if there is room for one.
     pub(super) fn add(&mut self, row: MessageRow) {
         if self.room() > 0 {
@@ -359,4 +373,46 @@ pub struct PresenceRow {
     pub online_since: Option<u64>,
     /// When he was last seen there.
     pub last_seen: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use rally_schema::limits::TEXT_BYTES;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Fills a page with texts of a length; gives how often was asked, and how many bytes were read.
+    fn fill(bytes: usize) -> (usize, usize) {
+        let user: UserId = "ana".parse().unwrap();
+        let row = MessageRow {
+            id: MessageId::first_of(1),
+            conversation: ConversationId::direct(user, user),
+            sender: user,
+            to: user,
+            r#ref: Uuid::nil().into(),
+            body: "x".repeat(bytes),
+            reply_to: None,
+            edit: None,
+            deleted: false,
+        };
+        let (mut page, mut asked, mut read) = (Page::of(101), 0, 0);
+        while page.room() > 0 {
+            asked += 1;
+            for _ in 0..page.likely() {
+                read += bytes;
+                page.add(row.clone());
+            }
+        }
+        (asked, read)
+    }
+
+    #[test]
+    fn of_the_longest_texts_little_more_is_read_than_a_page_takes_and_short_ones_come_at_once() {
+        let (asked, read) = fill(TEXT_BYTES);
+        assert!((PAGE_BYTES..=4 * PAGE_BYTES).contains(&read), "{read} bytes");
+        assert_eq!(asked, 1);
+        assert_eq!(fill(100), (2, 10_100));
+        assert_eq!(fill(0), (2, 0));
+    }
 }

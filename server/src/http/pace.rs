@@ -25,13 +25,14 @@ pub async fn pace(
     let Some(pace) = request.conn_data::<Pace>().cloned() else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
-    let answering = pace.answering();
+    let mut answering = pace.answering();
     let body = request.take_payload();
     if !matches!(body, Payload::None) {
         let payload: BoxedPayloadStream = Box::pin(Awaited::new(Box::pin(body), pace));
         request.set_payload(Payload::Stream { payload });
     }
     let answer = next.call(request).await?;
+    answering.gives();
     Ok(answer
         .map_body(|_, body| BoxBody::new(Answer { body: body.boxed(), _answering: answering })))
 }

@@ -1,8 +1,9 @@
 //! Lives of nodes: themselves, who is online at which, and log-ins that were ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use parking_lot::Mutex;
 use rally_schema::{Life, UserId};
 use uuid::Uuid;
 
@@ -86,8 +87,8 @@ pub(super) async fn presence(inner: &Inner, user: UserId) -> Result<Vec<Presence
     Ok(rows)
 }
 
-/// Two facts, each with its own time, in one batch: a partition of all nodes. Of a life that takes
-/// users a third: by its clock something may be dated.
+/// Two facts, each with its own time, in one batch: a partition of all nodes. And how far its clock is
+/// by which it may have dated something: of a life that never took users, nowhere.
 pub(super) async fn set_node(inner: &Inner, row: NodeRow) -> Result<(), StoreError> {
     let NodeRow { life, address, status, status_ms, heartbeat_ms } = row;
     let (node, generation) = key(life);
@@ -96,18 +97,35 @@ pub(super) async fn set_node(inner: &Inner, row: NodeRow) -> Result<(), StoreErr
         NodeStatus::Deleted => FOREVER,
         _ => timestamp(status_ms.saturating_mul(1_000)),
     };
-    let mut write = Write::of(
+    let write = Write::of(
         &inner.statements.beat,
         (beat, address, ms(heartbeat_ms), node.clone(), generation),
     );
-    if status == NodeStatus::Ready {
-        let values = (node.clone(), generation, ms(heartbeat_ms), beat);
-        write = write.and(&inner.statements.date, values);
+    let (dated_ms, dated) = if took_users(&inner.homes, life, status) {
         inner.note_time(heartbeat_ms);
-    }
+        (heartbeat_ms, beat)
+    } else {
+        (0, 0)
+    };
+    let date = (node.clone(), generation, ms(dated_ms), dated);
     let status = values::status(status);
     let values = (judged, status, ms(status_ms), node, generation);
+    let write = write.and(&inner.statements.date, date);
     inner.requests.write(write.and(&inner.statements.judge, values)).await
+}
+
+/// Tells whether a life takes users or did: its sessions go on while it leaves, and while its clock is
+/// doubted.
+fn took_users(homes: &Mutex<HashSet<Life>>, life: Life, status: NodeStatus) -> bool {
+    let mut homes = homes.lock();
+    match status {
+        NodeStatus::Ready => {
+            homes.insert(life);
+            true
+        }
+        NodeStatus::Offline | NodeStatus::Deleted => homes.remove(&life),
+        _ => homes.contains(&life),
+    }
 }
 
 /// Gives the latest time by which any life may have dated something, as far as nodes told.
@@ -122,12 +140,12 @@ pub(super) async fn latest_ms(inner: &Inner) -> Result<u64, StoreError> {
     Ok(latest_of(&nodes(inner).await?, &dated))
 }
 
-/// A life of a version that told only of heartbeats counts by those, if it was a home when it was
-/// judged last.
+/// A life of a version that told only of heartbeats counts by those, if it took users when it was
+/// judged last, or was leaving.
 fn latest_of(nodes: &[NodeRow], dated: &BTreeMap<Life, u64>) -> u64 {
     let untold = nodes.iter().filter(|row| !dated.contains_key(&row.life));
-    let ready = untold.filter(|row| row.status == NodeStatus::Ready).map(|row| row.heartbeat_ms);
-    ready.chain(dated.values().copied()).max().unwrap_or(0)
+    let homes = untold.filter(|row| matches!(row.status, NodeStatus::Ready | NodeStatus::Draining));
+    homes.map(|row| row.heartbeat_ms).chain(dated.values().copied()).max().unwrap_or(0)
 }
 
 pub(super) async fn nodes(inner: &Inner) -> Result<Vec<NodeRow>, StoreError> {
@@ -195,14 +213,28 @@ mod tests {
             NodeRow { life, address, status, status_ms: NOW, heartbeat_ms }
         };
         use NodeStatus::{Draining, Offline, Ready, Starting};
-        // They were never ready, or not any more when their clocks went wrong.
+        // None of them took users, and each said so.
         let off =
             [row("a", Starting, CENTURY), row("b", Draining, CENTURY), row("c", Offline, CENTURY)];
-        assert_eq!(latest_of(&off, &BTreeMap::new()), 0);
-        let dated = BTreeMap::from([(life("c"), NOW)]);
+        let mut dated: BTreeMap<Life, u64> = off.iter().map(|row| (row.life, 0)).collect();
+        assert_eq!(latest_of(&off, &dated), 0);
+        dated.insert(life("c"), NOW);
         assert_eq!(latest_of(&off, &dated), NOW);
-        let of_before = [off.as_slice(), &[row("d", Ready, NOW + 5)]].concat();
-        assert_eq!(latest_of(&of_before, &dated), NOW + 5);
+        for status in [Ready, Draining] {
+            let of_before = [off.as_slice(), &[row("d", status, NOW + 5)]].concat();
+            assert_eq!(latest_of(&of_before, &dated), NOW + 5, "it said nothing of the kind");
+        }
+    }
+
+    #[test]
+    fn who_took_users_dates_on_while_he_leaves_or_is_doubted_and_who_never_did_does_not() {
+        use NodeStatus::{Draining, Offline, Ready, Starting};
+        let homes = Mutex::default();
+        let life = Life { node: "a".parse().unwrap(), generation: 1 };
+        let took = |status| took_users(&homes, life, status);
+        assert_eq!([Starting, Draining, Offline].map(took), [false; 3]);
+        assert_eq!([Ready, Starting, Draining, Offline].map(took), [true; 4]);
+        assert!(!took(Starting), "what is over is not kept in mind");
     }
 
     #[test]

@@ -26,9 +26,11 @@ mod statements;
 mod values;
 mod writes;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, ConversationId, Life, MessageId, Ref, StoreId, UserId};
 use uuid::Uuid;
@@ -57,6 +59,8 @@ struct Inner {
     buckets: Buckets,
     stamps: Stamps,
     high_water_ms: AtomicU64,
+    /// The lives that took users when somebody here told of them.
+    homes: Mutex<HashSet<Life>>,
 }
 
 impl Inner {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rally_schema::StoreId;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
@@ -51,7 +52,7 @@ pub(super) async fn open(options: Options) -> Result<Inner, OpenError> {
     let (id, secret) = identity(&requests, &statements).await?;
     let high_water_ms = AtomicU64::new(0);
     let (buckets, stamps) = (Buckets::new(), Stamps::new());
-    let inner = Inner { id, secret, requests, statements, buckets, stamps, high_water_ms };
+    let inner = Inner { id, secret, requests, statements, buckets, stamps, high_water_ms, homes: Mutex::default() };
     inner.note_time(lives::latest_ms(&inner).await?);
     Ok(inner)
 }

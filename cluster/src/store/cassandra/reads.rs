@@ -24,13 +24,6 @@ const KEYS: usize = 100;
 /// How many requests for keys are under way at once, for one read.
 pub(super) const WIDTH: usize = 8;
 
-/// Says how many rows of a history the next request asks for. Of long texts a few make a page, and
-/// what comes with them is read for nothing.
-fn at_once(read: &Page) -> usize {
-    const ROWS: usize = 16;
-    read.room().min(ROWS)
-}
-
 /// The buckets of a conversation, newest first.
 struct Buckets<'a> {
     pages: Pages<'a, (Uuid, i32)>,
@@ -134,13 +127,14 @@ pub(super) async fn history(
     {
         let values = (Uuid::from(conversation), bucket, Uuid::from(before));
         let statement = &inner.statements.messages_below;
-        let mut pages = inner.requests.pages(statement, values, at_once(&read));
+        let mut pages = inner.requests.pages(statement, values, read.likely());
         while read.room() > 0
             && let Some(page) = pages.next::<MessageRecord>().await?
         {
             for record in page {
                 record.row(conversation)?.into_iter().for_each(|row| read.add(row));
             }
+            pages.ask_for(read.likely());
         }
     }
     Ok(read.into_rows())
@@ -265,36 +259,4 @@ pub(super) async fn changes(
         Change { change: change.into(), conversation, id: id.into(), kind }
     };
     Ok(records.into_iter().map(change).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use rally_schema::limits::TEXT_BYTES;
-
-    use super::super::super::PAGE_BYTES;
-    use super::*;
-
-    #[test]
-    fn of_the_longest_texts_little_more_is_read_than_a_page_takes() {
-        let user: UserId = "ana".parse().unwrap();
-        let long = MessageRow {
-            id: MessageId::first_of(1),
-            conversation: ConversationId::direct(user, user),
-            sender: user,
-            to: user,
-            r#ref: Uuid::nil().into(),
-            body: "x".repeat(TEXT_BYTES),
-            reply_to: None,
-            edit: None,
-            deleted: false,
-        };
-        let (mut page, mut bytes) = (Page::of(101), 0);
-        while page.room() > 0 {
-            for _ in 0..at_once(&page) {
-                bytes += long.body.len();
-                page.add(long.clone());
-            }
-        }
-        assert!((PAGE_BYTES..=4 * PAGE_BYTES).contains(&bytes), "{bytes} bytes");
-    }
 }

@@ -189,6 +189,11 @@ pub(super) struct Pages<'a, V> {
 }
 
 impl<V: SerializeRow + Sync> Pages<'_, V> {
+    /// Has the next pages have so many rows.
+    pub(super) fn ask_for(&mut self, rows: usize) {
+        self.statement.set_page_size(rows.clamp(1, PAGE) as i32);
+    }
+
     /// Reads the next page; `None` after the last.
     pub(super) async fn next<R>(&mut self) -> Result<Option<Vec<R>>, StoreError>
     where
