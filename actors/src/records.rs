@@ -103,7 +103,7 @@ mod tests {
     fn member(node: &str, standing: Standing, clock_ms: u64) -> Member {
         let (address, version, status) = (String::new(), String::new(), Status::Ready);
         let (life, roles) = (life(node), Roles::all());
-        let card = Card { life, status, address, roles, version, sessions: 0, clock_ms };
+        let card = Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms };
         Member { standing, ..Member::new(card, 0) }
     }
 

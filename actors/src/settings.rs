@@ -43,6 +43,9 @@ pub struct Settings {
     pub commit_give_up_ms: u64,
     /// Over how long the sessions of a leaving node are sent away.
     pub drain_ms: u64,
+    /// Sessions that the node may hold: whoever places clients is told, and whoever takes sockets sees
+    /// to it.
+    pub most_sessions: u32,
 }
 
 impl Default for Settings {
@@ -67,6 +70,7 @@ impl Default for Settings {
             commit_timeout_ms: 10_000,
             commit_give_up_ms: 20_000,
             drain_ms: 5_000,
+            most_sessions: u32::MAX,
         }
     }
 }

@@ -34,9 +34,9 @@ pub enum Passed {
     NotReady,
     /// It is not heard: clients may not reach it either.
     NotHeard,
-    /// It holds more sessions than this.
+    /// It holds as many sessions as this, or more.
     Full {
-        /// So many are allowed now.
+        /// So many are allowed now, or it may ever hold.
         allowed: u64,
     },
 }
@@ -61,6 +61,7 @@ pub fn consider<'a>(
     let allowed = allowed(members);
     let passed = |member: &Member| match (fit(member), policy) {
         (Err(passed), _) => Some(passed),
+        (Ok(()), _) if !has_room(member) => Some(Passed::Full { allowed: member.card.most.into() }),
         (Ok(()), Policy::Home) if u64::from(member.card.sessions) >= allowed => {
             Some(Passed::Full { allowed })
         }
@@ -81,19 +82,27 @@ pub fn consider<'a>(
     candidates.map(|member| Candidate { member, passed: passed(member) }).collect()
 }
 
-/// Chooses a node for a user; `None` when none takes users.
+/// Chooses a node for a user; `None` when none takes users, or has room for one more.
 ///
-/// When all hold too much, the first that takes users does: somebody has to.
+/// When all hold more than their share, the first that has room does: somebody has to.
 pub fn place(policy: Policy, user: UserId, members: &[Member], turn: u64) -> Option<&Member> {
     let candidates = consider(policy, user, members, turn);
     let free = candidates.iter().find(|candidate| candidate.passed.is_none());
-    let full = || candidates.iter().find(|one| matches!(one.passed, Some(Passed::Full { .. })));
+    let full = || {
+        let full = |one: &&Candidate| matches!(one.passed, Some(Passed::Full { .. }));
+        candidates.iter().find(|one| full(one) && has_room(one.member))
+    };
     free.or_else(full).map(|candidate| candidate.member)
 }
 
 /// Gives those that can have users at all.
 fn chatting(members: &[Member]) -> impl Iterator<Item = &Member> {
     members.iter().filter(|member| member.card.roles.has(Role::Chat))
+}
+
+/// Tells whether a node may hold one more session: some have more memory, or more files, than others.
+fn has_room(member: &Member) -> bool {
+    member.card.sessions < member.card.most
 }
 
 fn fit(member: &Member) -> Result<(), Passed> {
@@ -125,7 +134,8 @@ mod tests {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version) = (format!("http://{node}"), String::new());
         let (status, roles) = (Status::Ready, Roles::all());
-        let card = Card { life, status, address, roles, version, sessions, clock_ms: 0 };
+        let most = u32::MAX;
+        let card = Card { life, status, address, roles, version, sessions, most, clock_ms: 0 };
         Member::new(card, 0)
     }
 
@@ -159,6 +169,22 @@ mod tests {
         assert!(!placed(Policy::Home, &members, 0).contains(&"c".to_owned()));
         let members = nodes([1_000, 1_000, 1_200]);
         assert!(placed(Policy::Home, &members, 0).contains(&"c".to_owned()));
+    }
+
+    #[test]
+    fn a_node_that_may_hold_no_more_takes_nobody_however_little_that_is() {
+        let mut members = nodes([2_688, 2_688, 2_688]);
+        members[0].card.most = 2_688;
+        for policy in [Policy::Home, Policy::RoundRobin] {
+            let placed = placed(policy, &members, 0);
+            assert!(placed.len() == 100 && !placed.contains(&"a".to_owned()), "{policy:?}");
+        }
+        // Those with more than their share take them, and nobody once none has room.
+        members[1].card.sessions = 9_000;
+        members[2].card.most = 2_688;
+        assert!(placed(Policy::Home, &members, 0).iter().all(|node| node == "b"));
+        members[1].card.most = 9_000;
+        assert_eq!(placed(Policy::Home, &members, 0), Vec::<String>::new());
     }
 
     #[test]

@@ -163,9 +163,7 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
     ));
     let threads = settings.network.workers.0.unwrap_or(DEFAULT_WORKERS);
     let network = &settings.network;
-    let room = door::room();
-    // Where sessions have taken theirs, the rest of the room is for those who are told so.
-    let most = network.max_connections.min(room - REQUESTS.min(room / 8));
+    let (room, most) = (door::room(), most_sessions(network));
     if most < network.max_connections {
         info!(most, "this process may have fewer files than max_connections asks for");
     }
@@ -182,6 +180,13 @@ pub async fn start(settings: Arc<Settings>) -> Result<Running, StartError> {
 /// Connections that are left for requests where sessions have taken all others. With the files that
 /// are kept for the store that leaves 18,000 sessions to a process that may have 20,000 files.
 const REQUESTS: usize = 960;
+
+/// Gives how many sessions this process may hold. Where they have taken theirs, the rest of its files
+/// is for those who are told so.
+fn most_sessions(network: &config::Network) -> usize {
+    let room = door::room();
+    network.max_connections.min(room - REQUESTS.min(room / 8))
+}
 
 /// Threads that serve when nobody says: one. The same load costs a third less on one thread
 /// than on two, for the wake-ups across threads, and one thread carries some 20,000 messages
@@ -232,7 +237,7 @@ fn start_clock(store: &dyn Store, accept_behind: bool, step_ms: u64) -> Result<C
 }
 
 fn actor_settings(settings: &Settings) -> rally_actors::Settings {
-    let Settings { node, store, sessions, limits, .. } = settings;
+    let Settings { node, store, sessions, limits, network, .. } = settings;
     rally_actors::Settings {
         overlap: Overlap { ms: node.overlap_ms },
         ping_interval_ms: sessions.ping_interval_ms,
@@ -254,6 +259,7 @@ fn actor_settings(settings: &Settings) -> rally_actors::Settings {
         commit_timeout_ms: store.commit_timeout_ms,
         commit_give_up_ms: store.commit_give_up_ms,
         drain_ms: node.drain_ms,
+        most_sessions: most_sessions(network).try_into().unwrap_or(u32::MAX),
     }
 }
 

@@ -99,8 +99,9 @@ impl Hears {
         let member = |node: &&str| {
             let (address, version) = (format!("http://{node}"), "1".to_owned());
             let (status, roles) = (Status::Ready, Roles::all());
-            let (life, sessions, clock_ms) = (life(node), 3, 0);
-            Member::new(Card { life, status, roles, address, version, sessions, clock_ms }, 0)
+            let (life, sessions, most, clock_ms) = (life(node), 3, 9, 0);
+            let card = Card { life, status, roles, address, version, sessions, most, clock_ms };
+            Member::new(card, 0)
         };
         Self(nodes.iter().map(member).collect(), Mutex::default())
     }

@@ -250,6 +250,7 @@ impl Node {
             address: self.address.clone(),
             version: self.version.clone(),
             sessions: self.routers.sessions(),
+            most: self.settings.most_sessions,
             clock_ms: self.clock.now_ms(),
         }
     }

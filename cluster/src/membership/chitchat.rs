@@ -189,7 +189,7 @@ mod tests {
     fn card(node: &str, sessions: u32) -> Card {
         let (address, version) = ("http://x".to_owned(), "1".to_owned());
         let (status, roles) = (Status::Ready, Roles::all());
-        Card { life: life(node), status, address, roles, version, sessions, clock_ms: 1 }
+        Card { life: life(node), status, address, roles, version, sessions, most: 9, clock_ms: 1 }
     }
 
     impl Network {

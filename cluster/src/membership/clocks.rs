@@ -94,7 +94,7 @@ mod tests {
     fn card(node: &str, clock_ms: u64) -> Card {
         let (address, version) = (String::new(), String::new());
         let (status, roles) = (Status::Ready, Roles::all());
-        Card { life: life(node), status, address, roles, version, sessions: 0, clock_ms }
+        Card { life: life(node), status, address, roles, version, sessions: 0, most: 9, clock_ms }
     }
 
     fn ahead(others: &[u64]) -> i64 {

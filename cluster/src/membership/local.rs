@@ -87,7 +87,7 @@ mod tests {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version) = (String::new(), String::new());
         let (status, roles) = (Status::Ready, Roles::all());
-        Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 }
+        Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms: 0 }
     }
 
     #[tokio::test]

@@ -47,8 +47,15 @@ pub struct Card {
     pub version: String,
     /// How many sessions it has.
     pub sessions: u32,
+    /// How many it may have; as many as come, when the card is of a version that did not say.
+    #[serde(default = "as_many_as_come")]
+    pub most: u32,
     /// Its clock when it wrote this, in milliseconds since 1970.
     pub clock_ms: u64,
+}
+
+fn as_many_as_come() -> u32 {
+    u32::MAX
 }
 
 /// The cards of all lives that are heard now, one's own among them: whole, after each change.

@@ -287,7 +287,7 @@ mod tests {
     fn card(life: Life) -> Card {
         let (address, version) = (String::new(), String::new());
         let (status, roles) = (Status::Ready, Roles::all());
-        Card { life, status, address, roles, version, sessions: 0, clock_ms: 0 }
+        Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms: 0 }
     }
 
     fn cards(nodes: &[&str]) -> Vec<Card> {

@@ -77,7 +77,7 @@ mod tests {
     fn card(life: Life, clock_ms: u64) -> Card {
         let (address, version) = (String::new(), String::new());
         let (status, roles) = (Status::Ready, Roles::all());
-        Card { life, status, address, roles, version, sessions: 0, clock_ms }
+        Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms }
     }
 
     fn of_b(roster: &Roster, now_ms: u64) -> String {

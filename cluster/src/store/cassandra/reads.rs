@@ -147,13 +147,15 @@ pub(super) async fn newest_for(
     alone: bool,
     id: MessageId,
 ) -> Result<Option<MessageId>, StoreError> {
-    // Most often the first few already hold it.
-    const PAGE: usize = 20;
+    // Most often the first few already hold it. Where nobody has answered for long there are many.
+    let mut rows = 20;
     let mut buckets = Buckets::from(inner, conversation, id);
     while let Some(bucket) = buckets.next().await? {
         let values = (Uuid::from(conversation), bucket, Uuid::from(id));
-        let mut pages = inner.requests.pages(&inner.statements.senders_to, values, PAGE);
+        let mut pages = inner.requests.pages(&inner.statements.senders_to, values, rows);
         while let Some(page) = pages.next::<SenderRecord>().await? {
+            rows = (2 * rows).min(1_000);
+            pages.ask_for(rows);
             for record in page {
                 match record.read()? {
                     Some((id, sender)) if alone || sender != reader => return Ok(Some(id)),

@@ -20,7 +20,7 @@ pub struct Connections {
     /// Sessions whose socket does not drain.
     lagging: u64,
     /// Connections that the node holds at most.
-    most: usize,
+    most: u32,
 }
 
 /// Counts the connections of this node.
@@ -28,12 +28,13 @@ pub struct Connections {
     responses((status = 200, description = "What is connected", body = Connections)))]
 pub async fn connections(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     let reading = Reading::of(&state.registry)?;
+    let here = state.node.members().into_iter().find(|member| member.card.life == state.life);
     let count = |name| reading.sum(name) as u64;
     Ok(HttpResponse::Ok().json(Connections {
         sessions: count("rally_connections"),
         opening: count("rally_connections_opening"),
         routers: count("rally_routers"),
         lagging: count("rally_lagging"),
-        most: state.settings.network.max_connections,
+        most: here.map_or(0, |member| member.card.most),
     }))
 }

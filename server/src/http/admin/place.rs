@@ -75,7 +75,8 @@ fn considered(member: &Member, passed: Option<Passed>) -> Considered {
         }
         Some(Passed::Full { allowed }) => {
             let sessions = card.sessions;
-            (Some("full"), format!("it holds {sessions} sessions, and {allowed} are its share now"))
+            let what = if sessions < card.most { "are its share now" } else { "are all it may hold" };
+            (Some("full"), format!("it holds {sessions} sessions, and {allowed} {what}"))
         }
     };
     Considered { life: card.life.to_string(), sessions: card.sessions, passed: name, why }
