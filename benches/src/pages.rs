@@ -23,7 +23,7 @@ use crate::run::Outputs;
 use crate::scrape::Scrape;
 use crate::server::{Server, ServerArgs};
 use crate::stop::Stop;
-use crate::wire::rally::Stamper;
+use crate::wire::stamps::Stamper;
 
 /// How many sends are under way at once while the server is filled.
 const WINDOW: usize = 200;

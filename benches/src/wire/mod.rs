@@ -8,6 +8,7 @@ pub mod bare;
 mod http;
 pub mod rally;
 pub mod socketio;
+pub mod stamps;
 pub mod text;
 
 use std::net::SocketAddr;

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rally_schema::frame::{
@@ -15,7 +14,7 @@ use rally_schema::frame::{
 };
 use rally_schema::ids::Stamp;
 use rally_schema::limits::SUBPROTOCOL;
-use rally_schema::{ClientId, ConversationId, Ref, UserId};
+use rally_schema::{ClientId, ConversationId, UserId};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -23,6 +22,7 @@ use crate::dice::Dice;
 use crate::people;
 use crate::run::scenario::{Receipts, Scenario};
 use crate::wire::http::{self, Answer};
+use crate::wire::stamps::{ServerTime, Stamper, name, number};
 use crate::wire::{Act, From, Heard, Line, Next, Wire};
 use crate::ws::{self, Event, Opcode, Reader};
 
@@ -93,46 +93,6 @@ struct Place {
     ticket: String,
 }
 
-/// The server's time, as `welcome` tells it.
-struct ServerTime {
-    origin: Instant,
-    /// What the server's clock was at `origin`; never later than it was.
-    at_origin_ms: u64,
-}
-
-/// The stamp that a conversation's last message got.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Stamper {
-    at: u64,
-    n: u16,
-}
-
-impl Stamper {
-    /// Gives the next stamp at a moment: above every one before it.
-    pub fn next(&mut self, now_ms: u64) -> (u64, u16) {
-        if now_ms > self.at {
-            *self = Self { at: now_ms, n: 0 };
-        } else if self.n == 0xfff {
-            *self = Self { at: self.at + 1, n: 0 };
-        } else {
-            self.n += 1;
-        }
-        (self.at, self.n)
-    }
-}
-
-impl ServerTime {
-    fn now_ms(&self) -> u64 {
-        self.at_origin_ms + self.origin.elapsed().as_millis() as u64
-    }
-
-    fn hear(&mut self, now_ms: u64) {
-        // A frame is heard after it was stamped: the largest estimate is the best.
-        let at_origin_ms = now_ms.saturating_sub(self.origin.elapsed().as_millis() as u64);
-        self.at_origin_ms = self.at_origin_ms.max(at_origin_ms);
-    }
-}
-
 impl Rally {
     /// Makes the clients of a scenario, for users who have accounts.
     pub fn new(door: SocketAddr, scenario: &Scenario, users: Vec<UserId>) -> Self {
@@ -152,7 +112,7 @@ impl Rally {
             receipts,
             users: users.into_iter().map(one).collect(),
             lines: (0..scenario.connections()).map(client).collect(),
-            time: ServerTime { origin: Instant::now(), at_origin_ms: 0 },
+            time: ServerTime::begin(),
             run: Uuid::new_v4().as_u64_pair().0,
             dice: Dice::new(1),
             pongs: Vec::new(),
@@ -446,30 +406,9 @@ impl Wire for Rally {
     }
 }
 
-fn name(half: u64, number: usize) -> Ref {
-    Ref::from(Uuid::from_u64_pair(half, number as u64))
-}
-
-fn number(half: u64, r#ref: Ref) -> Option<usize> {
-    let (of, number) = Uuid::from(r#ref).as_u64_pair();
-    (of == half).then_some(number as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stamps_only_grow_even_when_time_stands_or_goes_back() {
-        let mut stamper = Stamper::default();
-        let mut last = (0, 0);
-        for now in [5, 5, 5, 4, 6].into_iter().chain(std::iter::repeat_n(6, 5000)) {
-            let next = stamper.next(now);
-            assert!(next > last && next.1 <= 0xfff, "{next:?} after {last:?}");
-            last = next;
-        }
-        assert_eq!(last.0, 7, "4,096 fit into a millisecond");
-    }
 
     #[test]
     fn who_is_not_let_in_yet_asks_again_and_any_other_refusal_ends_the_run() {
@@ -532,11 +471,5 @@ mod tests {
         assert_eq!(asked(2_000, true), (2, 1, 1), "there is more of the run");
         assert_eq!(asked(2_000, false), (2, 0, 0));
         assert_eq!(asked(500, true), (2, 0, 0), "what is older is of others");
-    }
-
-    #[test]
-    fn a_ref_names_its_message_and_its_run() {
-        assert_eq!(number(3, name(3, 77)), Some(77));
-        assert_eq!(number(4, name(3, 77)), None);
     }
 }
