@@ -10,10 +10,11 @@ use std::thread::JoinHandle;
 use crate::scrape::Scrape;
 
 /// What of their histograms is reported, and under which name.
-const METRICS: [(&str, &str); 3] = [
+const METRICS: [(&str, &str); 4] = [
     ("rally_commit_seconds", "server: commit"),
     ("rally_delivery_seconds", "server: delivery"),
     ("rally_store_fsync_seconds", "server: fsync"),
+    ("rally_parcel_confirm_seconds", "server: parcel"),
 ];
 
 /// Nodes that are being asked.

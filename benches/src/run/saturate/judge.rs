@@ -65,11 +65,17 @@ fn bounds(run: &Measured) -> String {
         );
     }
     let mean = |of: &str| run.server.metrics.get(&format!("server: {of}, mean")).copied();
-    match (mean("fsync"), mean("commit")) {
-        (Some(fsync), Some(commit)) if fsync * 2.0 > commit => {
+    match (mean("fsync"), mean("commit"), mean("parcel")) {
+        (Some(fsync), Some(commit), _) if fsync * 2.0 > commit => {
             format!("the disk: a sync takes {fsync:.1} ms of a commit's {commit:.1}")
         }
-        (_, Some(commit)) => {
+        (_, Some(commit), Some(parcel)) if parcel > commit => {
+            format!(
+                "the broker: it answers for a parcel after {parcel:.1} ms, a commit takes \
+                 {commit:.1}, and of {cores} cores {all:.1} are busy"
+            )
+        }
+        (_, Some(commit), _) => {
             format!(
                 "the store: a commit takes {commit:.1} ms, and of {cores} cores {all:.1} are busy"
             )
@@ -146,6 +152,19 @@ mod tests {
         }
         run.processors = all(cores * 100_000_000, 0);
         assert!(judge(1_100.0, &run, 10.0).bounds.starts_with("the store"));
+    }
+
+    #[test]
+    fn of_disk_store_and_broker_the_slowest_is_named() {
+        let mut run = kept(1_000, 1_100);
+        let mut named = |what: &str, ms: f64| {
+            run.server.metrics.insert(format!("server: {what}, mean"), ms);
+            judge(1_100.0, &run, 10.0).bounds
+        };
+        assert!(named("commit", 40.0).starts_with("the store: a commit takes 40.0 ms"));
+        assert!(named("parcel", 30.0).starts_with("the store"));
+        assert!(named("parcel", 50.0).starts_with("the broker: it answers for a parcel after 50.0"));
+        assert!(named("fsync", 30.0).starts_with("the disk"));
     }
 
     #[test]
