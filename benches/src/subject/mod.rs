@@ -193,7 +193,7 @@ impl Kind {
                 let wire = Rally::new(address, scenario, users.collect());
                 let families = args.pids.iter().map(|pid| Family(Pid(*pid))).collect();
                 Ok(Subject {
-                    probe: Probe { families, metrics_at: vec![address] },
+                    probe: Probe { families, metrics_at: nodes_of(address) },
                     begin_at_s: args.begin_at,
                     ..Subject::of(Vec::new(), Box::new(wire))
                 })
@@ -242,11 +242,27 @@ impl Kind {
     }
 }
 
-/// Gives the version that a server names in the description of its HTTP interface.
+/// Asks a server for what it tells every page.
+fn config(server: SocketAddr) -> Option<serde_json::Value> {
+    serde_json::from_str(&Http::connect(server).ok()?.get("/api/config").ok()?).ok()
+}
+
+/// Gives the version that a server names.
 fn described(server: SocketAddr) -> Option<String> {
-    let text = Http::connect(server).ok()?.get("/api/config").ok()?;
-    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
-    Some(format!("rally-server {}", config["version"].as_str()?))
+    Some(format!("rally-server {}", config(server)?["version"].as_str()?))
+}
+
+/// Gives where the nodes of a server's cluster show their figures: all, if it names them and they are
+/// reached without TLS, or else the one.
+fn nodes_of(server: SocketAddr) -> Vec<SocketAddr> {
+    let named = config(server).and_then(|config| plain_addresses(&config["discovery"]));
+    named.unwrap_or_else(|| vec![server])
+}
+
+fn plain_addresses(origins: &serde_json::Value) -> Option<Vec<SocketAddr>> {
+    let plain = |origin: &serde_json::Value| origin.as_str()?.strip_prefix("http://")?.parse().ok();
+    let all: Vec<SocketAddr> = origins.as_array()?.iter().map(plain).collect::<Option<_>>()?;
+    (!all.is_empty()).then_some(all)
 }
 
 fn bare(arguments: &[&str], scenario: &Scenario, pings: bool) -> Result<Subject> {
@@ -301,5 +317,21 @@ impl Subject {
     /// Has it leave cleanly, and waits.
     pub fn end(self) -> Result<()> {
         self.servers.into_iter().try_for_each(Server::end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn all_nodes_that_are_named_are_asked_unless_one_cannot_be() {
+        let both = json!(["http://127.0.0.1:8081", "http://127.0.0.1:8082"]);
+        assert_eq!(plain_addresses(&both).unwrap().len(), 2);
+        for none in [json!([]), json!(null), json!(["http://127.0.0.1:8081", "https://chat-2.example.org"])] {
+            assert_eq!(plain_addresses(&none), None, "{none}");
+        }
     }
 }
