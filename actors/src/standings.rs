@@ -72,7 +72,8 @@ mod tests {
         let life = Life { node: node.parse().unwrap(), generation: 1 };
         let (address, version, status) = (String::new(), String::new(), Status::Ready);
         let roles = Roles::all();
-        let card = Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms: 0 };
+        let card =
+            Card { life, status, address, roles, version, sessions: 0, most: 9, clock_ms: 0 };
         Member { standing, ..Member::new(card, 0) }
     }
 

@@ -89,7 +89,7 @@ pub fn place(policy: Policy, user: UserId, members: &[Member], turn: u64) -> Opt
     let candidates = consider(policy, user, members, turn);
     let free = candidates.iter().find(|candidate| candidate.passed.is_none());
     let full = || {
-        let full = |one: &&Candidate| matches!(one.passed, Some(Passed::Full { .. }));
+        let full = |one: &&Candidate<'_>| matches!(one.passed, Some(Passed::Full { .. }));
         candidates.iter().find(|one| full(one) && has_room(one.member))
     };
     free.or_else(full).map(|candidate| candidate.member)

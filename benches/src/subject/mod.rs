@@ -330,7 +330,9 @@ mod tests {
     fn all_nodes_that_are_named_are_asked_unless_one_cannot_be() {
         let both = json!(["http://127.0.0.1:8081", "http://127.0.0.1:8082"]);
         assert_eq!(plain_addresses(&both).unwrap().len(), 2);
-        for none in [json!([]), json!(null), json!(["http://127.0.0.1:8081", "https://chat-2.example.org"])] {
+        for none in
+            [json!([]), json!(null), json!(["http://127.0.0.1:8081", "https://chat-2.example.org"])]
+        {
             assert_eq!(plain_addresses(&none), None, "{none}");
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(super) struct ServerTime {
     origin: Instant,
     /// What the server's clock was at `origin`; never later than it was.
-    at_origin_ms: u64,
+    pub(super) at_origin_ms: u64,
 }
 
 impl ServerTime {

@@ -57,7 +57,10 @@ pub async fn discover(
 ) -> Result<HttpResponse, Problem> {
     let Object(Discover { client }) = body.into_inner();
     let card = state.node.place(caller.user()).ok_or_else(|| {
-        let why = state.node.ready().err().unwrap_or_else(|| "no node takes users, or has room for one more session".to_owned());
+        let why =
+            state.node.ready().err().unwrap_or_else(|| {
+                "no node takes users, or has room for one more session".to_owned()
+            });
         Problem::new(Kind::NotReady, why).retry_after(2)
     })?;
     let origin = match card.life == state.life {

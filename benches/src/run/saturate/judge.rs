@@ -163,7 +163,9 @@ mod tests {
         };
         assert!(named("commit", 40.0).starts_with("the store: a commit takes 40.0 ms"));
         assert!(named("parcel", 30.0).starts_with("the store"));
-        assert!(named("parcel", 50.0).starts_with("the broker: it answers for a parcel after 50.0"));
+        assert!(
+            named("parcel", 50.0).starts_with("the broker: it answers for a parcel after 50.0")
+        );
         assert!(named("fsync", 30.0).starts_with("the disk"));
     }
 

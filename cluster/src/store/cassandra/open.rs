@@ -52,7 +52,16 @@ pub(super) async fn open(options: Options) -> Result<Inner, OpenError> {
     let (id, secret) = identity(&requests, &statements).await?;
     let high_water_ms = AtomicU64::new(0);
     let (buckets, stamps) = (Buckets::new(), Stamps::new());
-    let inner = Inner { id, secret, requests, statements, buckets, stamps, high_water_ms, homes: Mutex::default() };
+    let inner = Inner {
+        id,
+        secret,
+        requests,
+        statements,
+        buckets,
+        stamps,
+        high_water_ms,
+        homes: Mutex::default(),
+    };
     inner.note_time(lives::latest_ms(&inner).await?);
     Ok(inner)
 }

@@ -75,7 +75,8 @@ fn considered(member: &Member, passed: Option<Passed>) -> Considered {
         }
         Some(Passed::Full { allowed }) => {
             let sessions = card.sessions;
-            let what = if sessions < card.most { "are its share now" } else { "are all it may hold" };
+            let what =
+                if sessions < card.most { "are its share now" } else { "are all it may hold" };
             (Some("full"), format!("it holds {sessions} sessions, and {allowed} {what}"))
         }
     };
