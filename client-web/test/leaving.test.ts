@@ -31,13 +31,19 @@ async function kept() {
   return { ...rows, claimants: await (await cache()).claimants(ME) };
 }
 
-test('when the log-in is over what was told is deleted from the machine, and what was meant stays', async () => {
+/** Loads a page that is told its chats, and means to send something. */
+async function withUnsent() {
   const { page, line } = await browser().load();
   welcome(line);
   await until(() => line.of('inbox').length > 0);
   answer(line);
   page.open(TALK, PEER);
   await page.say(TALK, 'unsent');
+  return { page, line };
+}
+
+test('when the log-in is over what was told is deleted from the machine, and what was meant stays', async () => {
+  const { line } = await withUnsent();
   line.says({ type: 'bye', reason: 'logged_out' });
   await until(async () => (await (await cache()).begin(ME)) === 1);
   expect(await kept()).toEqual({ entries: [], newer: [], claimants: [] });
@@ -55,12 +61,7 @@ test('who enters finds nothing of what others were told, and what they meant to 
   ];
   vi.stubGlobal('indexedDB', browser().factory);
   for (const me of entries) {
-    const { page, line } = await browser().load();
-    welcome(line);
-    await until(() => line.of('inbox').length > 0);
-    answer(line);
-    page.open(TALK, PEER);
-    await page.say(TALK, 'unsent');
+    const { page, line } = await withUnsent();
     page.keep();
     await until(async () => (await kept()).entries.length > 0);
 

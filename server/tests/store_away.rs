@@ -33,14 +33,20 @@ const TOKEN: &str = "a-token-of-the-operator";
 /// Where pages of another node are.
 const ELSEWHERE: &str = "http://10.0.0.2:8080";
 
-/// A store that is not reached.
-struct Away;
+/// A store that is not reached. If it knows an account it answers of that, and changes it, but does not
+/// say so.
+#[derive(Default)]
+struct Away(Mutex<Option<UserRow>>);
+
+fn away<T>() -> Result<T, StoreError> {
+    Err(StoreError::Read("no connection".to_owned()))
+}
 
 /// Methods that fail, by their arguments.
 macro_rules! fail {
     ($($method:ident($($argument:ty),*) -> $answer:ty;)*) => {
         $(fn $method(&self, $(_: $argument),*) -> Later<$answer> {
-            Box::pin(async { Err(StoreError::Read("no connection".to_owned())) })
+            Box::pin(async { away() })
         })*
     };
 }
@@ -58,6 +64,22 @@ impl Store for Away {
         [7; 32]
     }
 
+    fn user(&self, _: UserId) -> Later<Option<UserRow>> {
+        let account = self.0.lock().unwrap().clone();
+        Box::pin(async { account.map_or_else(away, |account| Ok(Some(account))) })
+    }
+
+    fn change_user(&self, _: UserId, change: UserChange) -> Later<Option<UserRow>> {
+        let Some(account) = &mut *self.0.lock().unwrap() else { return Box::pin(async { away() }) };
+        account.epoch += u64::from(change.raise_epoch);
+        Box::pin(async { Err(StoreError::Unknown("it timed out".to_owned())) })
+    }
+
+    fn is_revoked(&self, _: Uuid) -> Later<bool> {
+        let knows = self.0.lock().unwrap().is_some();
+        Box::pin(async move { if knows { Ok(false) } else { away() } })
+    }
+
     fail! {
         commit(Vec<Commit>) -> ();
         messages(ConversationId, Vec<MessageId>) -> Vec<MessageRow>;
@@ -71,8 +93,6 @@ impl Store for Away {
         expire(u64) -> u64;
         create_user(UserRow) -> bool;
         import_users(Vec<UserRow>) -> u64;
-        user(UserId) -> Option<UserRow>;
-        change_user(UserId, UserChange) -> Option<UserRow>;
         find_users(String, usize) -> Vec<UserRow>;
         set_block(UserId, UserId, bool) -> ();
         blocks(UserId) -> Vec<UserId>;
@@ -82,7 +102,6 @@ impl Store for Away {
         set_node(NodeRow) -> ();
         nodes() -> Vec<NodeRow>;
         revoke(Uuid, u64) -> ();
-        is_revoked(Uuid) -> bool;
         check() -> ();
     }
 }
@@ -91,7 +110,7 @@ fn life(node: &str) -> Life {
     Life { node: node.parse().unwrap(), generation: 1 }
 }
 
-/// A node that hears these lives, and does nothing but to note what its store failed at.
+/// A node that hears these lives, and does nothing but to note what its store failed at, and who is out.
 struct Hears(Vec<Member>, Mutex<Vec<String>>);
 
 impl Hears {
@@ -112,7 +131,9 @@ impl NodeControl for Hears {
         Admission::new(1)
     }
 
-    fn log_out_everywhere(&self, _: UserId, _: u64) {}
+    fn log_out_everywhere(&self, user: UserId, epoch: u64) {
+        self.1.lock().unwrap().push(format!("{user} is out before epoch {epoch}"));
+    }
 
     fn account_changed(&self, _: &UserRow) {}
 
@@ -169,11 +190,11 @@ impl NodeControl for Hears {
 }
 
 /// Makes a node that hears itself and another one.
-fn node(settings: &[(&'static str, &str)]) -> (web::Data<HttpState>, Arc<Hears>) {
+fn node(store: Away, settings: &[(&'static str, &str)]) -> (web::Data<HttpState>, Arc<Hears>) {
     let mut values = BTreeMap::from([("admin_token", TOKEN.to_owned())]);
     values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let config = Config::load(Flags { values, file: None }, []).unwrap();
-    let (store, clock) = (Arc::new(Away), Clock::machine(0, 7, 1_000));
+    let (store, clock) = (Arc::new(store), Clock::machine(0, 7, 1_000));
     let tickets = Arc::new(Tickets::new(&store.secret(), clock.clone(), life("here")));
     let mut registry = Registry::default();
     let metrics = (HttpMetrics::new(&mut registry), Arc::new(registry));
@@ -184,7 +205,7 @@ fn node(settings: &[(&'static str, &str)]) -> (web::Data<HttpState>, Arc<Hears>)
 
 /// Asks; gives the status, what is said, and what the node noted of its store.
 async fn ask(path: &str) -> (u16, Value, Vec<String>) {
-    let (state, node) = node(&[]);
+    let (state, node) = node(Away::default(), &[]);
     let app = init_service(http::app(state)).await;
     let request = TestRequest::get()
         .uri(path)
@@ -227,7 +248,7 @@ async fn where_a_user_is_placed_is_not_known_and_that_is_said() {
 #[actix::test]
 async fn a_page_of_another_node_may_read_that_it_asks_too_often() {
     let once = [("rate_requests_per_second_address", "1"), ("rate_requests_burst_address", "1")];
-    let app = init_service(http::app(node(&once).0)).await;
+    let app = init_service(http::app(node(Away::default(), &once).0)).await;
     let mut answers = Vec::new();
     for _ in 0..2 {
         let request = TestRequest::get()
@@ -242,4 +263,20 @@ async fn a_page_of_another_node_may_read_that_it_asks_too_often() {
     }
     let read = |status, wait| (status, ELSEWHERE.to_owned(), wait);
     assert_eq!(answers, [read(200, false), read(429, true)]);
+}
+
+/// He could not ask again: his own log-in is over, too.
+#[actix::test]
+async fn who_is_out_everywhere_is_out_of_open_sessions_though_the_store_did_not_say_so() {
+    let (user, name) = ("ana".parse().unwrap(), "Ana".to_owned());
+    let account = UserRow { user, name, password: None, epoch: 4, hide_presence: false };
+    let (state, node) = node(Away(Mutex::new(Some(account.clone()))), &[]);
+    let token = state.tokens.issue(&account);
+    let app = init_service(http::app(state)).await;
+    let request = TestRequest::post()
+        .uri("/api/logout-everywhere")
+        .peer_addr("127.0.0.1:1".parse().unwrap())
+        .insert_header(("authorization", format!("Bearer {}", token.expose())));
+    assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), 204);
+    assert_eq!(*node.1.lock().unwrap(), ["ana is out before epoch 5"]);
 }

@@ -46,7 +46,7 @@ pub async fn serve(request: HttpRequest) -> Result<HttpResponse, Problem> {
         ));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Problem::method("GET, HEAD"));
+        return Err(Problem::method(super::READ));
     }
     let name = path.trim_start_matches('/');
     if let Some(file) = Built::get(name).filter(|_| !name.is_empty()) {

@@ -1,9 +1,10 @@
 //! HTTP: accounts and the way in, and pages of what the store has for programs; the web client
 //! reads those by frames.
 //!
-//! One file a resource. What the process has no role for is answered with the role that serves it. [`app`] puts routes and layers together; whoever serves it adds the
-//! socket's route. From the outside in: `pace`, `measure`, `dress`,
-//! `admit`, what pages of other nodes may read, `refuse`, then the route.
+//! One file a resource. What the process has no role for is answered with the role that serves it.
+//! [`app`] puts routes and layers together; whoever serves it adds the socket's route. From the
+//! outside in: `pace`, `measure`, `dress`, `admit`, what pages of other nodes may read, `refuse`, then
+//! the route.
 
 mod accounts;
 pub mod admin;
@@ -47,6 +48,9 @@ pub use state::{HttpState, NodeControl, Placed};
 
 /// Bytes of a body: the longest is a registration.
 const BODY_BYTES: usize = 16 * 1024;
+
+/// The methods of what is only read.
+const READ: &str = "GET, HEAD";
 
 /// Makes the application: every route but the socket's, dressed and measured.
 pub fn app(
@@ -99,7 +103,7 @@ fn pages_of_other_nodes(state: web::Data<HttpState>) -> Cors {
 }
 
 fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(at("/api/config", "GET, HEAD").route(read().to(config::config)))
+    cfg.service(at("/api/config", READ).route(read().to(config::config)))
         .service(at("/api/register", "POST").route(web::post().to(accounts::register)))
         .service(at("/api/login", "POST").route(web::post().to(accounts::login)))
         .service(at("/api/logout", "POST").route(web::post().to(accounts::logout)))
@@ -111,19 +115,19 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route(read().to(me::get))
                 .route(web::patch().to(me::patch)),
         )
-        .service(at("/api/users", "GET, HEAD").route(read().to(users::find)))
-        .service(at("/api/users/{user}", "GET, HEAD").route(read().to(users::get)))
-        .service(at("/api/blocks", "GET, HEAD").route(read().to(blocks::list)))
+        .service(at("/api/users", READ).route(read().to(users::find)))
+        .service(at("/api/users/{user}", READ).route(read().to(users::get)))
+        .service(at("/api/blocks", READ).route(read().to(blocks::list)))
         .service(
             at("/api/blocks/{user}", "DELETE, PUT")
                 .route(web::put().to(blocks::put))
                 .route(web::delete().to(blocks::delete)),
         )
-        .service(at("/api/openapi.json", "GET, HEAD").route(read().to(openapi::serve)))
+        .service(at("/api/openapi.json", READ).route(read().to(openapi::serve)))
         .configure(admin::routes)
-        .service(at("/healthz", "GET, HEAD").route(read().to(health::healthz)))
-        .service(at("/readyz", "GET, HEAD").route(read().to(health::readyz)))
-        .service(at("/metrics", "GET, HEAD").route(read().to(health::metrics)));
+        .service(at("/healthz", READ).route(read().to(health::healthz)))
+        .service(at("/readyz", READ).route(read().to(health::readyz)))
+        .service(at("/metrics", READ).route(read().to(health::metrics)));
 }
 
 /// Registers what only processes with a role serve.
@@ -135,10 +139,10 @@ fn routes_of(roles: Roles, cfg: &mut web::ServiceConfig) {
         });
     };
     serve(Role::Discovery, "/api/discover", "POST", web::post().to(discover::discover));
-    serve(Role::Messaging, "/api/inbox", "GET, HEAD", read().to(messaging::inbox));
+    serve(Role::Messaging, "/api/inbox", READ, read().to(messaging::inbox));
     let history = "/api/conversations/{id}/messages";
-    serve(Role::Messaging, history, "GET, HEAD", read().to(messaging::history));
-    serve(Role::Presence, "/api/users/{user}/presence", "GET, HEAD", read().to(presence::presence));
+    serve(Role::Messaging, history, READ, read().to(messaging::history));
+    serve(Role::Presence, "/api/users/{user}/presence", READ, read().to(presence::presence));
 }
 
 /// A resource that another process serves.

@@ -19,7 +19,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, web};
 
 use super::caller::state_of;
 use super::problem::{Kind, Problem};
-use super::{at, read};
+use super::{READ, at, read};
 pub(super) use rates::Looks;
 
 /// Under which path all of it is.
@@ -29,12 +29,12 @@ pub const ADMIN: &str = "/admin";
 pub fn routes(cfg: &mut web::ServiceConfig) {
     let scope = web::scope(ADMIN)
         .wrap(from_fn(guard))
-        .service(at("/nodes", "GET, HEAD").route(read().to(nodes::list)))
+        .service(at("/nodes", READ).route(read().to(nodes::list)))
         .service(at("/nodes/{life}", "DELETE").route(web::delete().to(nodes::delete)))
-        .service(at("/place/{user}", "GET, HEAD").route(read().to(place::place)))
-        .service(at("/connections", "GET, HEAD").route(read().to(connections::connections)))
-        .service(at("/rates", "GET, HEAD").route(read().to(rates::rates)))
-        .service(at("/incidents", "GET, HEAD").route(read().to(incidents::incidents)))
+        .service(at("/place/{user}", READ).route(read().to(place::place)))
+        .service(at("/connections", READ).route(read().to(connections::connections)))
+        .service(at("/rates", READ).route(read().to(rates::rates)))
+        .service(at("/incidents", READ).route(read().to(incidents::incidents)))
         .default_service(web::to(async || Err::<&'static str, _>(nothing())));
     cfg.service(scope);
 }
