@@ -68,7 +68,7 @@ const ALONE: Situation = Situation {
 
 /// Long texts for small budgets, and catch-ups that take turns: who does not read is behind at once.
 const SLOW_READERS: Situation = Situation {
-    server: &["--overlap-ms=8000", "--out-budget-bytes=65536", "--catch-ups-at-once=1"],
+    server: &["--overlap-ms=3000", "--out-budget-bytes=65536", "--catch-ups-at-once=1"],
     verify: &[
         "--users=4",
         "--devices=4",

@@ -225,7 +225,6 @@ impl Session {
             io: self.io.clone(),
             user: self.user,
             epoch: self.log_in.epoch(),
-            line,
             position: position.clone(),
             reading,
         };

@@ -3,7 +3,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use actix_rt::net::TcpStream;
 use actix_rt::time::{sleep, timeout};
+use actix_service::ServiceExt as _;
+use actix_tls::connect::{Connection, Connector};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use awc::http::{Method, StatusCode};
 use awc::{BoxedSocket, Client, ws};
@@ -11,6 +14,7 @@ use rally_schema::limits::SUBPROTOCOL;
 use rally_schema::{ClientId, NodeId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use socket2::SockRef;
 
 use crate::stop::Stop;
 
@@ -28,6 +32,10 @@ const QUOTED: usize = 300;
 
 /// Bytes of the largest frame that is read: a page of a hundred of the longest texts.
 const FRAME_BYTES: usize = 16 << 20;
+
+/// Bytes that wait in a socket for a device to read them. A kernel would hold megabytes for one that
+/// has read much, and a node would never learn that it stopped.
+const HELD_BYTES: usize = 64 << 10;
 
 /// A socket that speaks frames.
 pub type Wire = actix_codec::Framed<BoxedSocket, ws::Codec>;
@@ -49,11 +57,19 @@ pub struct Place {
     pub ticket: String,
 }
 
+/// Has a socket hold little that was not read. One that refuses is as good as any other.
+fn hold_little<R>(connection: Connection<R, TcpStream>) -> Connection<R, TcpStream> {
+    let _ = SockRef::from(connection.io_ref()).set_recv_buffer_size(HELD_BYTES);
+    connection
+}
+
 impl Site {
     /// Takes the addresses of nodes, as browsers open them.
     pub fn new(urls: &[String]) -> Self {
         let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        let client = Client::builder().timeout(PATIENCE).finish();
+        let connector =
+            awc::Connector::new().connector(Connector::default().service().map(hold_little));
+        let client = Client::builder().connector(connector).timeout(PATIENCE).finish();
         Self { urls, next: Cell::new(0), client }
     }
 
