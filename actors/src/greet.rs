@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::poll_fn;
+use rally_schema::ErrorCode;
 use rally_schema::frame::{Bye, ByeReason, ClientFrame, ErrorFrame, Hello, ServerFrame};
 use rally_schema::limits::{FRAME_BYTES, HELLO_BYTES, HELLO_MS};
-use rally_schema::{ErrorCode, UserId};
 use tokio::io::ReadBuf;
 
 use crate::io::Io;
@@ -20,10 +20,8 @@ use rally_cluster::membership::Status;
 
 /// Who was let in.
 pub struct Guest {
-    /// Whose ticket it was.
-    pub user: UserId,
-    /// The epoch of his account when it was issued, if it says so.
-    pub epoch: Option<u64>,
+    /// What his ticket says.
+    pub admitted: Admitted,
     /// What he said.
     pub hello: Hello,
     /// What came after `hello`, not yet decoded.
@@ -101,9 +99,9 @@ async fn hello(
         return Err(Refusal { error: None, reason: ByeReason::Draining, code: 1001 });
     }
     match node.gate.admit(&hello.ticket, hello.client) {
-        Ok(Admitted { user, epoch }) => {
+        Ok(admitted) => {
             decoder.allow(FRAME_BYTES);
-            Ok(Some(Guest { user, epoch, hello, decoder }))
+            Ok(Some(Guest { admitted, hello, decoder }))
         }
         Err(why) => Err(refuse(ErrorCode::BadTicket, why, ByeReason::Refused)),
     }

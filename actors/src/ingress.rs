@@ -27,7 +27,7 @@ use crate::node::Node;
 use crate::path;
 use crate::presence_watch::{Changed, Doubt, MapHeard, PresenceWatch, Watching};
 use crate::push::Push;
-use crate::router::{About, Said};
+use crate::router::{About, LogOut, Said};
 
 /// After how long a queue that began anew is taken to be known to all brokers of a cluster. Until
 /// then one of them may send back what another life publishes to it, or confirm it and put it into
@@ -104,7 +104,9 @@ impl Ingress {
                 count(&self.node.metrics.cluster.presence, "heard");
                 self.presence(Changed { user, stage });
             }
-            Envelope::LoggedOut { user, epoch } => self.node.log_out(user, epoch),
+            Envelope::LoggedOut { user, epoch, log_in } => {
+                self.node.log_out(user, LogOut { epoch, log_in });
+            }
             Envelope::Doubt { users, stage } => {
                 users.into_iter().for_each(|user| self.node.routers.doubt(user, stage));
             }

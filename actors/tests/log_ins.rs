@@ -11,6 +11,8 @@ use futures_util::StreamExt as _;
 use harness::{Peers, TestNode, life, model, two};
 use rally_actors::Settings;
 use rally_actors::admission::Line;
+use rally_actors::node::Admitted;
+use rally_actors::router::LogOut;
 use rally_cluster::broker::{Arrival, Broker as _, Parcel};
 use rally_cluster::membership::{Card, Membership as _};
 use rally_cluster::store::{Model, Store as _, UserChange};
@@ -35,7 +37,7 @@ async fn a_log_out_of_which_a_node_was_not_told_ends_its_sessions_when_they_catc
     let mut there = other.join("ben").await;
     peers.broker.cut();
     let epoch = raise_epoch(&store).await;
-    one.node.log_out_everywhere(ben(), epoch);
+    one.node.log_out_everywhere(ben(), LogOut::before(epoch));
     peers.broker.heal();
     assert_eq!(there.hears_bye().await, ByeReason::LoggedOut);
 }
@@ -47,7 +49,7 @@ async fn a_log_out_of_which_a_node_is_told_late_leaves_the_sessions_of_a_later_l
     let mut before = here.join("ben").await;
     let epoch = raise_epoch(&store).await;
     let mut after = here.join("ben").await;
-    here.node.log_out(ben(), epoch);
+    here.node.log_out(ben(), LogOut::before(epoch));
     assert_eq!(before.hears_bye().await, ByeReason::LoggedOut);
     let message = after.message("ana", "I am back");
     let r#ref = message.r#ref;
@@ -64,17 +66,51 @@ async fn a_session_whose_ticket_names_no_epoch_ends_by_a_later_log_out_told_or_n
         let mut ben = here.admit("ben", None).await;
         ben.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
         // That is his epoch: what is told late of the log-out before it leaves him alone.
-        here.node.log_out(self::ben(), 1);
+        here.node.log_out(self::ben(), LogOut::before(1));
         let message = ben.message("ana", "I am here");
         let r#ref = message.r#ref;
         ben.says(message).await;
         assert_eq!(ben.answer(r#ref).await, Ok(()));
         let epoch = raise_epoch(&store).await;
         match told {
-            true => here.node.log_out(self::ben(), epoch),
+            true => here.node.log_out(self::ben(), LogOut::before(epoch)),
             false => ben.says(Sync { cursor: None }).await,
         }
         assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
+    }
+}
+
+/// A ticket of ben's by a log-in.
+fn by(log_in: Uuid) -> Admitted {
+    Admitted { user: ben(), epoch: Some(0), log_in: Some(log_in) }
+}
+
+#[actix::test]
+async fn who_logs_out_ends_the_sessions_by_that_log_in_and_no_other_on_every_node() {
+    for told in [true, false] {
+        let (store, peers) = (model().await, Peers::default());
+        let (one, other) = two(store.clone(), &peers, Settings::default).await;
+        let (his, another) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut left = [one.admit_by(by(his)).await, other.admit_by(by(his)).await];
+        let mut stays = other.admit_by(by(another)).await;
+        for client in left.iter_mut().chain([&mut stays]) {
+            client.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+        }
+        store.revoke(his, u64::MAX).await.unwrap();
+        if !told {
+            peers.broker.cut();
+        }
+        one.node.log_out_everywhere(ben(), LogOut::of(his));
+        peers.broker.heal();
+        for client in &mut left {
+            assert_eq!(client.hears_bye().await, ByeReason::LoggedOut, "told: {told}");
+        }
+        let message = stays.message("ana", "I stay");
+        let r#ref = message.r#ref;
+        stays.says(message).await;
+        assert_eq!(stays.answer(r#ref).await, Ok(()));
+        // A ticket from before opens nothing any more.
+        assert_eq!(other.admit_by(by(his)).await.hears_bye().await, ByeReason::LoggedOut);
     }
 }
 
@@ -217,11 +253,12 @@ async fn a_node_that_is_given_up_is_told_of_a_log_out_because_it_may_be_paused()
     peers.membership.silence(paused, true);
     here.knows(&["here"]).await;
     assert!(!here.node.is_living(paused));
-    here.node.log_out_everywhere(ben(), 7);
+    here.node.log_out_everywhere(ben(), LogOut::before(7));
     let told = async {
         while let Some(arrival) = queue.next().await {
             let Arrival::Parcel(parcel) = arrival else { continue };
-            if parcel.envelopes.contains(&Envelope::LoggedOut { user: ben(), epoch: 7 }) {
+            let told = Envelope::LoggedOut { user: ben(), epoch: 7, log_in: None };
+            if parcel.envelopes.contains(&told) {
                 return;
             }
         }

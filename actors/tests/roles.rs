@@ -10,6 +10,7 @@ use std::sync::Arc;
 use harness::{Peers, Plan, TestNode, life, model};
 use rally_actors::Settings;
 use rally_actors::presence_watch::Changed;
+use rally_actors::router::LogOut;
 use rally_cluster::roles::{Role, Roles};
 use rally_cluster::store::{Model, Store as _};
 use rally_schema::frame::ByeReason;
@@ -45,7 +46,7 @@ async fn who_logs_out_everywhere_there_is_out_where_his_sessions_are() {
     let store = model().await;
     let (chat, front) = two(&store).await;
     let mut ben = chat.join("ben").await;
-    front.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
+    front.node.log_out_everywhere("ben".parse().unwrap(), LogOut::before(u64::MAX));
     assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
 }
 

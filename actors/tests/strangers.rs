@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness::{Peers, Plan, TestNode, life, model};
 use rally_actors::Settings;
+use rally_actors::router::LogOut;
 use rally_cluster::broker::{Broker as _, Parcel};
 use rally_cluster::clock::{MachineTime, TimeSource};
 use rally_cluster::membership::{Card, Membership as _};
@@ -105,7 +106,7 @@ async fn a_log_out_reaches_sessions_on_a_node_that_is_not_heard_by_way_of_their_
     let mut ben = far.join("ben").await;
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
     let account = store.change_user(ben.user, change).await.unwrap().expect("an account");
-    home.node.log_out_everywhere(ben.user, account.epoch);
+    home.node.log_out_everywhere(ben.user, LogOut::before(account.epoch));
     assert_eq!(ben.hears_bye().await, ByeReason::LoggedOut);
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{FutureExt as _, StreamExt as _};
 use harness::{Peers, Plan, TestNode, life, model, two};
 use rally_actors::Settings;
+use rally_actors::router::LogOut;
 use rally_cluster::broker::{
     Arrival, Arrivals, Broker, Confirmation, LocalBroker, Parcel, PublishError,
 };
@@ -78,7 +79,7 @@ async fn logging_out_everywhere_ends_sessions_on_other_nodes() {
     let (store, peers) = (model().await, Peers::default());
     let (one, other) = two(store, &peers, Settings::default).await;
     let (mut here, mut there) = (one.join("ben").await, other.join("ben").await);
-    one.node.log_out_everywhere("ben".parse().unwrap(), u64::MAX);
+    one.node.log_out_everywhere("ben".parse().unwrap(), LogOut::before(u64::MAX));
     for client in [&mut here, &mut there] {
         assert_eq!(client.hears_bye().await, ByeReason::LoggedOut);
     }

@@ -127,6 +127,12 @@ fn promise_2_is_broken_by_a_session_that_forgets_that_it_lagged() {
 
 #[test]
 #[ignore = "needs RALLY_PLANTED_SERVER"]
+fn promise_2_is_broken_by_a_catch_up_that_does_not_say_what_it_cuts() {
+    breaks(2, "CutUntold", &TRAVELLERS);
+}
+
+#[test]
+#[ignore = "needs RALLY_PLANTED_SERVER"]
 fn promise_3_is_broken_by_a_send_that_overtakes_one_that_was_not_written() {
     breaks(3, "HoldForgotten", &BUSY_STORE);
 }

@@ -82,6 +82,8 @@ faults! {
     BudgetEndless,
     /// A catch-up keeps its place while it waits for its client to read.
     PlaceKept,
+    /// A catch-up writes the newest messages of a conversation alone, and does not say so.
+    CutUntold,
 }
 
 /// Says that no fault has this name.

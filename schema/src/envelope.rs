@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use crate::ids::{ClientId, Life, UserId};
 
 /// The version of these shapes. Meanings never change in place; a reader of an earlier version
@@ -72,15 +74,18 @@ pub enum Envelope {
         /// Where the news is on its way.
         stage: Stage,
     },
-    /// Every log-in of this user from before an epoch is over: their sessions end. That of who comes
-    /// later by a ticket from before ends by the epoch in the store.
+    /// Log-ins of this user are over: their sessions end. That of who comes later by a ticket from
+    /// before ends by what the store says.
     LoggedOut {
         /// Whose.
         user: UserId,
-        /// The epoch of his account from now on. A version before this told none, and ended all of
+        /// Every log-in from before this epoch. A version before this told none, and ended all of
         /// his sessions: above every epoch.
         #[serde(default = "above_all")]
         epoch: u64,
+        /// This one besides; a version before this reads over it, and learns of none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log_in: Option<Uuid>,
     },
     /// From now on the sender takes these lives for those that have homes: what it sends for a
     /// user goes where this map says.
@@ -157,7 +162,7 @@ mod tests {
     fn a_log_out_that_an_earlier_version_tells_ends_every_session() {
         let earlier = r#"{"kind":"logged_out","user":"ben"}"#;
         let (user, epoch) = ("ben".parse().unwrap(), u64::MAX);
-        let told = Envelope::LoggedOut { user, epoch };
+        let told = Envelope::LoggedOut { user, epoch, log_in: None };
         assert_eq!(serde_json::from_str::<Envelope>(earlier).unwrap(), told);
     }
 

@@ -18,6 +18,7 @@ use rally_actors::drain::{Drain, Leave};
 use rally_actors::incidents::Incident;
 use rally_actors::node::{Admitted, Parts};
 use rally_actors::presence_watch::Changed;
+use rally_actors::router::LogOut;
 use rally_actors::{Gate, Metrics, Node};
 use rally_cluster::broker::rabbitmq;
 use rally_cluster::clock::{Clock, MachineTime, TimeSource as _};
@@ -354,8 +355,8 @@ impl NodeControl for Control {
         self.node.admission.clone()
     }
 
-    fn log_out_everywhere(&self, user: UserId, epoch: u64) {
-        self.node.log_out_everywhere(user, epoch);
+    fn log_out_everywhere(&self, user: UserId, over: LogOut) {
+        self.node.log_out_everywhere(user, over);
     }
 
     fn account_changed(&self, account: &UserRow) {

@@ -116,7 +116,7 @@ impl Workers {
         prepare(&socket);
         let Some((socket, guest)) = greet(&self.node, socket, early).await else { return };
         let here = HERE.with(|here| here.get().cloned());
-        let owner = self.owner(guest.user);
+        let owner = self.owner(guest.admitted.user);
         match here {
             Some((index, worker)) if index == owner => {
                 Session::open(worker, Box::new(socket), guest);
@@ -126,7 +126,7 @@ impl Workers {
     }
 
     fn send_home(&self, owner: usize, socket: TcpStream, guest: Guest) {
-        let user = guest.user;
+        let user = guest.admitted.user;
         let sent = socket.into_std().map(|socket| {
             let door = self.doors[owner].get();
             door.is_some_and(|door| door.try_send(Arrival { socket, guest }).is_ok())

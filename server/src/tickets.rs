@@ -2,8 +2,9 @@
 //!
 //! Sealed for a user, a client and a node life, good for [`TICKET_MS`], spent once. They
 //! travel in `hello`, never in a URL. Any node issues; only the life a ticket names redeems
-//! it. A ticket names the epoch of its user's account: should he log out everywhere before it is
-//! redeemed, the session ends by that. Knows nothing of sockets or sessions.
+//! it. A ticket names the log-in by which it was asked for, and the epoch of its user's account:
+//! should he log out before it is redeemed, there or everywhere, the session ends by that. Knows
+//! nothing of sockets or sessions.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -55,6 +56,8 @@ struct Claims {
     user: UserId,
     /// A version before this named none.
     epoch: Option<u64>,
+    /// Here, too.
+    log_in: Option<Uuid>,
     client: ClientId,
     life: Life,
     issued_ms: u64,
@@ -88,12 +91,18 @@ impl Tickets {
         self.life
     }
 
-    /// Makes a ticket for `client` at the node life `life`. The account is as it was when its
+    /// Makes a ticket for `client` at the node life `life`, by a log-in. The account is as it was when its
     /// token was checked: of the token's epoch.
-    pub fn issue(&self, account: &UserRow, client: ClientId, life: Life) -> String {
-        let (user, epoch) = (account.user, Some(account.epoch));
-        let issued_ms = self.clock.now_ms();
-        self.sealer.seal(&Claims { id: Uuid::new_v4(), user, epoch, client, life, issued_ms })
+    pub fn issue(&self, account: &UserRow, log_in: Uuid, client: ClientId, life: Life) -> String {
+        self.sealer.seal(&Claims {
+            id: Uuid::new_v4(),
+            user: account.user,
+            epoch: Some(account.epoch),
+            log_in: Some(log_in),
+            client,
+            life,
+            issued_ms: self.clock.now_ms(),
+        })
     }
 
     /// Spends a ticket and says whose it is.
@@ -120,7 +129,8 @@ impl Tickets {
         }
         memory.spent.insert(claims.id);
         memory.ends.push_back((ends_ms, claims.id));
-        Ok(Admitted { user: claims.user, epoch: claims.epoch })
+        let Claims { user, epoch, log_in, .. } = claims;
+        Ok(Admitted { user, epoch, log_in })
     }
 }
 
@@ -138,6 +148,8 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::testing::Hands;
+
+    const LOG_IN: Uuid = Uuid::from_u128(7);
 
     struct Place {
         hands: Hands,
@@ -160,7 +172,7 @@ mod tests {
 
     impl Place {
         fn issue(&self) -> String {
-            self.tickets.issue(&self.account, self.client, life(1))
+            self.tickets.issue(&self.account, LOG_IN, self.client, life(1))
         }
         fn redeem(&self, ticket: &str) -> Result<Admitted, TicketError> {
             self.tickets.redeem(ticket, self.client)
@@ -168,10 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_opens_once_and_names_the_account_as_it_was() {
+    fn a_ticket_opens_once_and_names_its_log_in_and_the_account_as_it_was() {
         let place = place();
         let ticket = place.issue();
-        let admitted = Admitted { user: place.account.user, epoch: Some(3) };
+        let (user, log_in) = (place.account.user, Some(LOG_IN));
+        let admitted = Admitted { user, epoch: Some(3), log_in };
         assert_eq!(place.redeem(&ticket), Ok(admitted));
         assert_eq!(place.redeem(&ticket), Err(TicketError::Spent));
         assert_eq!(place.redeem(&place.issue()), Ok(admitted));
@@ -208,7 +221,7 @@ mod tests {
         let place = place();
         let other: ClientId = Uuid::from_u128(2).into();
         assert_eq!(place.tickets.redeem(&place.issue(), other), Err(TicketError::OtherClient));
-        let elsewhere = place.tickets.issue(&place.account, place.client, life(2));
+        let elsewhere = place.tickets.issue(&place.account, LOG_IN, place.client, life(2));
         assert_eq!(place.redeem(&elsewhere), Err(TicketError::OtherNode));
     }
 
@@ -217,14 +230,14 @@ mod tests {
         let place = place();
         let stranger = Tickets::new(&[2; 32], place.hands.clock(), life(1));
         let token = crate::seal::Sealer::new(&[1; 32], "rally token 1").seal(&"x");
-        for forged in [stranger.issue(&place.account, place.client, life(1)), token, String::new()]
-        {
+        let theirs = stranger.issue(&place.account, LOG_IN, place.client, life(1));
+        for forged in [theirs, token, String::new()] {
             assert_eq!(place.redeem(&forged), Err(TicketError::Forged));
         }
     }
 
     #[test]
-    fn a_ticket_of_a_version_without_epochs_is_good_and_names_none() {
+    fn a_ticket_of_an_earlier_version_is_good_and_names_neither_epoch_nor_log_in() {
         #[derive(Serialize)]
         struct Before {
             id: Uuid,
@@ -237,7 +250,7 @@ mod tests {
         let (user, client, life) = (place.account.user, place.client, life(1));
         let before = Before { id: Uuid::nil(), user, client, life, issued_ms: 1_000_000 };
         let ticket = place.tickets.sealer.seal(&before);
-        assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: None }));
+        assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: None, log_in: None }));
     }
 
     #[test]

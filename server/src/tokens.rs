@@ -51,7 +51,8 @@ impl Claims {
 pub struct LoggedIn {
     /// The account as it stood when the token was checked.
     pub account: UserRow,
-    token: Uuid,
+    /// Which log-in of his it is.
+    pub log_in: Uuid,
     expires_ms: u64,
 }
 
@@ -104,7 +105,7 @@ impl Tokens {
         let reads = try_join(self.store.is_revoked(claims.id), self.store.user(claims.user));
         match reads.await? {
             (false, Some(account)) if account.epoch == claims.epoch => {
-                Ok(LoggedIn { account, token: claims.id, expires_ms: claims.expires_ms })
+                Ok(LoggedIn { account, log_in: claims.id, expires_ms: claims.expires_ms })
             }
             _ => Err(TokenError::Invalid),
         }
@@ -112,7 +113,7 @@ impl Tokens {
 
     /// Ends this log-in; may be repeated.
     pub async fn log_out(&self, who: &LoggedIn) -> Result<(), StoreError> {
-        self.store.revoke(who.token, who.expires_ms).await
+        self.store.revoke(who.log_in, who.expires_ms).await
     }
 
     /// Ends every log-in of the account; gives its epoch from now on, if there is one.

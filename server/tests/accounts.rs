@@ -52,7 +52,15 @@ async fn an_account_is_made_logged_in_and_logged_out() {
     }
     assert_eq!(server.get("/api/me", Some(&token)).await.json()["hide_presence"], false);
 
-    // Logging out ends this log-in and no other.
+    // Logging out ends this log-in and its open sessions, and no other.
+    let other = log_in(true).await.json()["token"].as_str().unwrap().to_owned();
+    let join = async |token: &String| {
+        let client = uuid::Uuid::new_v4().into();
+        Client::join_as(server.address, "ana", token.clone(), client, None).await
+    };
+    let (open, mut ends) = (join(&token).await, join(&other).await);
+    assert_eq!(server.post("/api/logout", Some(&other), json!({})).await.status, 204);
+    assert_eq!(ends.goodbye().await.reason, ByeReason::LoggedOut);
     let proof = [("x-rally-csrf", "1")];
     let out = as_browser(&server, "POST", "/api/logout", cookies[1], &proof).await;
     assert_eq!((out.status, out.cookie()), (204, Some("")));
@@ -62,8 +70,6 @@ async fn an_account_is_made_logged_in_and_logged_out() {
     assert_eq!(as_browser(&server, "GET", "/api/me", cookies[0], &[]).await.status, 200);
 
     // Logging out everywhere ends them all, open sessions and tickets too.
-    let client = uuid::Uuid::new_v4();
-    let open = Client::join_as(server.address, "ana", token.clone(), client.into(), None).await;
     let late = uuid::Uuid::new_v4();
     let ticket = http::ticket(server.address, &token, &late.to_string()).await;
     let out = server.post("/api/logout-everywhere", Some(&token), json!({})).await;

@@ -10,6 +10,7 @@ use actix_web::web;
 use prometheus_client::registry::Registry;
 use rally_actors::admission::Admission;
 use rally_actors::incidents::Incident;
+use rally_actors::router::LogOut;
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::roster::Member;
 use rally_cluster::membership::{Card, Status};
@@ -131,7 +132,8 @@ impl NodeControl for Hears {
         Admission::new(1)
     }
 
-    fn log_out_everywhere(&self, user: UserId, epoch: u64) {
+    fn log_out_everywhere(&self, user: UserId, over: LogOut) {
+        let epoch = over.epoch;
         self.1.lock().unwrap().push(format!("{user} is out before epoch {epoch}"));
     }
 

@@ -12,8 +12,9 @@ use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
 use rally_actors::incidents::Incident;
 use rally_actors::metrics::{Counts, Label};
-use rally_actors::node::{NoTickets, Parts};
+use rally_actors::node::{Admitted, NoTickets, Parts};
 use rally_actors::presence_watch::Changed;
+use rally_actors::router::LogOut;
 use rally_actors::session::Session;
 use rally_actors::sweeper::Sweep;
 use rally_actors::wire::Decoder;
@@ -69,7 +70,7 @@ pub struct Block {
 async fn log_out_everywhere(node: Arc<Node>, user: UserId) {
     let change = UserChange { raise_epoch: true, ..UserChange::default() };
     if let Ok(Some(account)) = node.store.change_user(user, change).await {
-        node.log_out_everywhere(user, account.epoch);
+        node.log_out_everywhere(user, LogOut::before(account.epoch));
     }
 }
 
@@ -231,7 +232,8 @@ impl SimNode {
                         match call {
                             Call::Visit(Visit { socket, user, epoch, hello }) => {
                                 let decoder = Decoder::new(FRAME_BYTES);
-                                let guest = Guest { user, epoch: Some(epoch), hello, decoder };
+                                let admitted = Admitted { user, epoch: Some(epoch), log_in: None };
+                                let guest = Guest { admitted, hello, decoder };
                                 Session::open(worker.clone(), Box::new(socket), guest);
                             }
                             Call::LogOut(user) => {

@@ -1,5 +1,5 @@
-//! The judges find what is wrong: every fault that can be planted is found by the promise that it
-//! breaks, within a stated number of seeds.
+//! The judges find what is wrong: every fault that can be planted into a simulation is found by the
+//! promise that it breaks, within a stated number of seeds.
 //!
 //! A run has one thread, and a fault is planted into a thread, so runs go on side by side.
 
@@ -49,6 +49,8 @@ fn promises(fault: Fault) -> &'static [u8] {
         Fault::LogOutUnread => &[LOG_INS],
         Fault::OneGoneAllGone | Fault::SilenceEndless => &[7],
         Fault::BudgetEndless | Fault::PlaceKept => &[10],
+        // No simulated conversation is long enough to be cut: `benches/tests/planted.rs` has one.
+        Fault::CutUntold => &[],
     }
 }
 
@@ -91,6 +93,9 @@ fn every_planted_fault_is_found_by_the_judge_of_its_promise() {
     println!("|---|---|---|---|---|");
     for fault in Fault::ALL {
         let expected = promises(*fault);
+        if expected.is_empty() {
+            continue;
+        }
         let Some((seed, breaches)) = find(*fault) else {
             println!("| {fault:?} | {expected:?} | nobody | {SEEDS} | |");
             wrong.push(format!("{fault:?} was not found by {expected:?} in {SEEDS} seeds"));

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::{System, SystemRunner};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
-use rally_actors::node::{NoTickets, Parts};
+use rally_actors::node::{Admitted, NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
 use rally_actors::{Metrics, Node, Settings, Worker};
@@ -184,7 +184,8 @@ impl OneThread {
         self.system.block_on(async {
             (&mut registered).await.expect("registered");
             let hello = Hello { ticket: String::new(), client, cursor: None };
-            let guest = Guest { user, epoch: Some(0), hello, decoder: Decoder::new(FRAME_BYTES) };
+            let admitted = Admitted { user, epoch: Some(0), log_in: None };
+            let guest = Guest { admitted, hello, decoder: Decoder::new(FRAME_BYTES) };
             Session::open(self.worker.clone(), Box::new(pipe.clone()), guest);
         });
         self.until(|| pipe.has("reset"));

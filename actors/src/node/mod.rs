@@ -23,6 +23,7 @@ use rally_cluster::roles::{Role, Roles};
 use rally_cluster::store::{NodeRow, Store};
 use rally_schema::{ClientId, Cursor, Envelope, Life, Stage, UserId};
 use tracing::Span;
+use uuid::Uuid;
 
 use crate::admission::Admission;
 use crate::committer::Committer;
@@ -65,6 +66,8 @@ pub struct Admitted {
     /// The epoch of his account then: the session ends once the store has a later one. Where the
     /// ticket does not say, that of the account when the session begins.
     pub epoch: Option<u64>,
+    /// By which log-in it was asked for, if the ticket says so: the session ends with it.
+    pub log_in: Option<Uuid>,
 }
 
 /// What a node is put together from.
@@ -255,17 +258,16 @@ impl Node {
         }
     }
 
-    /// Ends every session of a user here by a log-in from before an epoch. Who comes later with a
-    /// ticket from before finds out when he first catches up.
-    pub fn log_out(&self, user: UserId, epoch: u64) {
-        self.routers.log_out(user, LogOut { epoch });
+    /// Ends the sessions of a user here whose log-in is over. Who comes later with a ticket from
+    /// before finds out when he first catches up.
+    pub fn log_out(&self, user: UserId, over: LogOut) {
+        self.routers.log_out(user, over);
     }
 
-    /// Ends every session of a user by a log-in from before an epoch, wherever it is; to be called
-    /// once his account has that epoch. Whom that does not reach learns it from the store: what is
-    /// lost is doubt there.
-    pub fn log_out_everywhere(&self, user: UserId, epoch: u64) {
-        self.log_out(user, epoch);
+    /// Ends the sessions of a user whose log-in is over, on every node; to be called once the store
+    /// says so. Whom that does not reach learns it from the store: what is lost is doubt there.
+    pub fn log_out_everywhere(&self, user: UserId, over: LogOut) {
+        self.log_out(user, over);
         // His home knows of nodes that hold sessions of his and were never heard here.
         match self.home(user) {
             home if home == self.life => self.routers.doubt(user, Stage::Home),
@@ -275,7 +277,8 @@ impl Node {
         let others = chats.map(|member| member.card.life);
         // Who is given up may only be paused, and hears it then.
         for life in others.filter(|life| *life != self.life && !self.is_long_over(*life)) {
-            self.tell(life, Envelope::LoggedOut { user, epoch });
+            let LogOut { epoch, log_in } = over;
+            self.tell(life, Envelope::LoggedOut { user, epoch, log_in });
         }
     }
 

@@ -28,6 +28,7 @@ use rally_schema::frame::ByeReason;
 use rally_schema::limits::SESSIONS_PER_USER;
 use rally_schema::{ClientId, Envelope, Life, Stage, UserId};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::metrics::count;
 use crate::node::Node;
@@ -89,12 +90,26 @@ pub struct EndAll {
     pub after_ms: Option<u64>,
 }
 
-/// Ends the sessions of the user by a log-in from before an epoch.
-#[derive(Debug, Clone, Copy, Message)]
+/// Ends the sessions of the user whose log-in is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct LogOut {
-    /// The epoch of the account from now on.
+    /// Every one from before this epoch of the account is.
     pub epoch: u64,
+    /// This one is besides.
+    pub log_in: Option<Uuid>,
+}
+
+impl LogOut {
+    /// Ends every log-in from before an epoch.
+    pub fn before(epoch: u64) -> Self {
+        Self { epoch, log_in: None }
+    }
+
+    /// Ends one log-in.
+    pub fn of(log_in: Uuid) -> Self {
+        Self { epoch: 0, log_in: Some(log_in) }
+    }
 }
 
 struct Attached {

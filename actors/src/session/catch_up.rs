@@ -15,6 +15,7 @@ use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::CATCH_UP_CONVERSATION;
 use rally_schema::{ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::log_in::still_holds;
 use super::reading::{Position, Reading, after, from_when, read_log};
@@ -47,6 +48,7 @@ pub(super) struct CatchUp {
     pub(super) io: Rc<Io>,
     pub(super) user: UserId,
     pub(super) epoch: Option<u64>,
+    pub(super) log_in: Option<Uuid>,
     pub(super) position: Rc<Cell<Position>>,
     /// Of the account and the log, together with others.
     pub(super) reading: Work<Reading>,
@@ -63,7 +65,7 @@ impl CatchUp {
         confirm: oneshot::Sender<u64>,
     ) -> Result<Option<Done>, StoreError> {
         let read = self.reading.clone().await?;
-        let Some(epoch) = still_holds(self.epoch, read.account.as_ref()) else { return Ok(None) };
+        let Some(epoch) = still_holds(self.epoch, self.log_in, &read) else { return Ok(None) };
         let cursor = read.cursor;
         // Once it is known, nobody listens.
         let _ = confirm.send(epoch);
@@ -89,7 +91,9 @@ impl CatchUp {
         for (conversation, ids) in &named {
             if ids.len() > CATCH_UP_CONVERSATION {
                 self.write_window(*conversation).await?;
-                cut.push(*conversation);
+                if !planted::on(Fault::CutUntold) {
+                    cut.push(*conversation);
+                }
             } else {
                 self.write_messages(*conversation, ids).await?;
             }

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::Session;
 use super::catch_up::{CatchUp, Done};
-use super::reading::{AGAIN, Common, Phase, Position, read_together};
+use super::reading::{AGAIN, Asker, Common, Phase, Position, read_together};
 use crate::admission::Line;
 use crate::metrics::count;
 use crate::node::Worker;
@@ -218,13 +218,15 @@ impl Session {
         }
         let (line, position) = (self.catching.line, &self.catching.position);
         let Worker { node, readings, .. } = &*self.worker;
-        let (reading, common) = read_together(readings, node, self.user, line, position);
+        let asker = Asker { position: position.clone(), log_in: self.log_in.id() };
+        let (reading, common) = read_together(readings, node, self.user, line, asker);
         self.catching.reading = common;
         let run = CatchUp {
             node: node.clone(),
             io: self.io.clone(),
             user: self.user,
             epoch: self.log_in.epoch(),
+            log_in: self.log_in.id(),
             position: position.clone(),
             reading,
         };

@@ -110,7 +110,8 @@ pub struct Session {
 impl Session {
     /// Opens a session for a guest on the current thread, which must be the user's worker.
     pub fn open(worker: Rc<Worker>, socket: Box<dyn Socket>, guest: Guest) {
-        let Guest { user, epoch, hello, decoder } = guest;
+        let Guest { admitted, hello, decoder } = guest;
+        let user = admitted.user;
         let node = &worker.node;
         let now_ms = node.clock.monotonic_ms();
         let io = Rc::new(Io::new(socket, node.settings.out_budget_bytes, now_ms));
@@ -119,7 +120,7 @@ impl Session {
             number: node.next_session(),
             user,
             client: hello.client,
-            log_in: LogIn::of(epoch),
+            log_in: LogIn::of(&admitted),
             router: node.routers.join(user, node),
             signals: Arc::default(),
             sweep_key: u32::MAX,

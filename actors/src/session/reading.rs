@@ -1,4 +1,5 @@
-//! What the store says of a user: his account, and his log from a position on.
+//! What the store says of a user: his account, which of his log-ins are over, and his log from a
+//! position on.
 //!
 //! After a node's death every session is in doubt at once, and each tab of a user would read the
 //! same. So those that wait in one line read together, from the earliest of their positions.
@@ -9,11 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, StoreError, UserRow};
 use rally_schema::limits::{CATCH_UP_MESSAGES, CURSOR_DAYS};
 use rally_schema::{ChangeId, Cursor, UserId};
+use uuid::Uuid;
 
 use crate::admission::Line;
 use crate::node::Node;
@@ -42,8 +44,15 @@ pub type Reading = Result<Rc<Read>, StoreError>;
 #[derive(Default)]
 pub struct Common {
     phase: Cell<Phase>,
-    /// From where each wants to know everything.
-    positions: RefCell<Vec<Rc<Cell<Position>>>>,
+    askers: RefCell<Vec<Asker>>,
+}
+
+/// A session that waits for a reading.
+pub(super) struct Asker {
+    /// From where it wants to know everything.
+    pub(super) position: Rc<Cell<Position>>,
+    /// By which log-in it was opened, as far as that is known.
+    pub(super) log_in: Option<Uuid>,
 }
 
 /// How far a reading is.
@@ -69,25 +78,28 @@ pub struct Read {
     /// Everything that was stored before is read.
     pub(super) cursor: Cursor,
     pub(super) account: Option<UserRow>,
+    /// Which log-ins of those who asked are over.
+    pub(super) revoked: BTreeSet<Uuid>,
     /// From when the log was read: `None` when no position could be read from.
     pub(super) from: Option<u64>,
     /// `None` when it is too much.
     pub(super) log: Option<Vec<Change>>,
 }
 
-/// Has a user's account and log read, from `position` at the latest, with who else waits for it.
+/// Has a user's account and log read, from the asker's position at the latest, with who else waits
+/// for it.
 pub(super) fn read_together(
     readings: &Readings,
     node: &Arc<Node>,
     user: UserId,
     line: Line,
-    position: &Rc<Cell<Position>>,
+    asker: Asker,
 ) -> (Work<Reading>, Rc<Common>) {
     let (work, common) = readings.join((user, line), |common, unbegun| {
         let node = node.clone();
         async move { read(&node, user, line, &common, unbegun).await.map(Rc::new) }
     });
-    common.positions.borrow_mut().push(position.clone());
+    common.askers.borrow_mut().push(asker);
     (work, common)
 }
 
@@ -112,18 +124,31 @@ async fn read(
     drop(unbegun);
     common.phase.set(Phase::ReadsLog);
     let cursor = node.cursor(node.clock.now_ms());
-    let positions = common.positions.take();
-    let earliest =
-        positions.iter().filter_map(|one| from_when(one.get(), node, cursor.at).ok()).min();
+    let askers = common.askers.take();
+    let from = |asker: &Asker| from_when(asker.position.get(), node, cursor.at).ok();
+    let earliest = askers.iter().filter_map(from).min();
+    let log_ins = askers.iter().filter_map(|asker| asker.log_in).collect();
     let log = async {
         match earliest {
             Some(from) => read_log(node, user, from).await,
             None => Ok(None),
         }
     };
-    let (account, log) = try_join(node.store.user(user), log).await?;
+    let read = try_join3(node.store.user(user), revoked(node, log_ins), log);
+    let (account, revoked, log) = read.await?;
     common.phase.set(Phase::ReadsRows);
-    Ok(Read { cursor, account, from: earliest, log })
+    Ok(Read { cursor, account, revoked, from: earliest, log })
+}
+
+/// Leaves those log-ins that are over. Tabs of one browser share one.
+async fn revoked(node: &Node, mut log_ins: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+    let mut over = BTreeSet::new();
+    while let Some(log_in) = log_ins.pop_first() {
+        if node.store.is_revoked(log_in).await? {
+            over.insert(log_in);
+        }
+    }
+    Ok(over)
 }
 
 /// Says from when to read, or why the position is of no use.

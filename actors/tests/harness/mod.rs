@@ -9,7 +9,7 @@ use actix_http::ws::{Codec, Frame, Message as WsMessage};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use prometheus_client::registry::Registry;
 use rally_actors::greet::Guest;
-use rally_actors::node::{NoTickets, Parts};
+use rally_actors::node::{Admitted, NoTickets, Parts};
 use rally_actors::session::Session;
 use rally_actors::wire::Decoder;
 use rally_actors::{Metrics, Node, Settings, Worker};
@@ -190,14 +190,19 @@ impl TestNode {
 
     /// Lets a user in by a ticket of this epoch, or that names none, with a new client.
     pub async fn admit(&self, user: &str, epoch: impl Into<Option<u64>>) -> Client {
-        let epoch = epoch.into();
+        let (user, epoch) = (user.parse().unwrap(), epoch.into());
+        self.admit_by(Admitted { user, epoch, log_in: None }).await
+    }
+
+    /// Lets a user in by a ticket, with a new client.
+    pub async fn admit_by(&self, admitted: Admitted) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let user: UserId = user.parse().unwrap();
+        let user = admitted.user;
         let client = ClientId::from(Uuid::new_v4());
         let hello = Hello { ticket: String::new(), client, cursor: None };
-        let guest = Guest { user, epoch, hello, decoder: Decoder::new(FRAME_BYTES) };
+        let guest = Guest { admitted, hello, decoder: Decoder::new(FRAME_BYTES) };
         Session::open(self.worker.clone(), Box::new(accepted.unwrap().0), guest);
         Client {
             user,

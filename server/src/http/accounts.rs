@@ -4,6 +4,7 @@
 //! to end them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use rally_actors::router::LogOut;
 use rally_cluster::store::UserRow;
 use rally_schema::UserId;
 use serde::{Deserialize, Serialize};
@@ -136,11 +137,12 @@ fn bad_login(state: &HttpState) -> Problem {
     Problem::new(Kind::BadLogin, "the user is unknown or the password is wrong")
 }
 
-/// Ends this log-in.
+/// Ends this log-in, and the open sessions by it.
 #[utoipa::path(post, path = "/api/logout", tag = "accounts", security(("cookie" = []), ("bearer" = [])),
     responses((status = 204, description = "Logged out; the cookie is removed")))]
 pub async fn logout(caller: Caller, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     state.tokens.log_out(&caller.login).await?;
+    state.node.log_out_everywhere(caller.user(), LogOut::of(caller.login.log_in));
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }
 
@@ -154,7 +156,7 @@ pub async fn logout_everywhere(
 ) -> Result<HttpResponse, Problem> {
     let user = caller.user();
     if let Some(epoch) = state.tokens.log_out_everywhere(&caller.login.account).await? {
-        state.node.log_out_everywhere(user, epoch);
+        state.node.log_out_everywhere(user, LogOut::before(epoch));
     }
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use rally_actors::admission::Admission;
 use rally_actors::incidents::Incident;
+use rally_actors::router::LogOut;
 use rally_cluster::clock::Clock;
 use rally_cluster::membership::Card;
 use rally_cluster::membership::roster::Member;
@@ -32,8 +33,8 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Gives the places of those who read the store to catch up.
     fn admission(&self) -> Admission;
 
-    /// Ends every live session of the user by a log-in from before an epoch, wherever it is.
-    fn log_out_everywhere(&self, user: UserId, epoch: u64);
+    /// Ends every live session of the user whose log-in is over, on every node.
+    fn log_out_everywhere(&self, user: UserId, over: LogOut);
 
     /// Hears that an account's name or settings changed.
     fn account_changed(&self, account: &UserRow);
