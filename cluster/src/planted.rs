@@ -82,7 +82,7 @@ faults! {
     BudgetEndless,
     /// A catch-up keeps its place while it waits for its client to read.
     PlaceKept,
-    /// A catch-up writes the newest messages of a conversation alone, and does not say so.
+    /// A catch-up leaves out a conversation of which there is too much, and does not say so.
     CutUntold,
 }
 

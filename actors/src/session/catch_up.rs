@@ -90,10 +90,11 @@ impl CatchUp {
         let mut cut = Vec::new();
         for (conversation, ids) in &named {
             if ids.len() > CATCH_UP_CONVERSATION {
-                self.write_window(*conversation).await?;
-                if !planted::on(Fault::CutUntold) {
-                    cut.push(*conversation);
+                if planted::on(Fault::CutUntold) {
+                    continue;
                 }
+                self.write_window(*conversation).await?;
+                cut.push(*conversation);
             } else {
                 self.write_messages(*conversation, ids).await?;
             }

@@ -82,7 +82,7 @@ pub struct VerifyArgs {
     text_bytes: u64,
 
     /// For how many seconds they want something while devices come and go
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=604_800))]
     seconds: u64,
 
     /// For how many seconds they do before that while nothing happens but that some devices do not

@@ -305,7 +305,7 @@ pub enum ByeReason {
     Protocol,
     /// The session was not let in: get a new ticket, or log in.
     Refused,
-    /// The user logged out everywhere.
+    /// The user ended the log-in of this session, or all of them.
     LoggedOut,
 }
 
