@@ -97,7 +97,8 @@ pub enum Event {
         /// Which message.
         id: MessageId,
     },
-    /// A message was pushed or caught up on, and shown.
+    /// A message was shown, for the first time at this device. A version before wrote it down each
+    /// time that a device loaded it anew.
     Appeared {
         /// Which.
         id: MessageId,

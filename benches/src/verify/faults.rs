@@ -194,12 +194,13 @@ impl Plan {
     /// fails, it mends what is broken and does no more.
     pub async fn run(&self, calm: Duration, record: &Record, stop: &Stop) -> Done {
         let mut spans = Vec::new();
-        for (hook, victims) in &self.0 {
+        for (nth, (hook, victims)) in self.0.iter().enumerate() {
             pause(calm, stop).await;
             for victim in victims {
                 if stop.asked() {
                     return Done { spans, failed: None };
                 }
+                tell(&format!("fault {} of {}: {} {victim}", nth + 1, self.0.len(), hook.fault));
                 let from_ms = record.now_ms();
                 let broken = command(&hook.breaks, *victim).await;
                 if broken.is_ok() {

@@ -39,6 +39,7 @@ use faults::{Counts, Done, Fault, Hook, Plan};
 use late::Late;
 use line::{Line, Record};
 use site::Site;
+use verdict::Demand;
 use workload::{Load, MOST_TEXT_BYTES, Mishaps};
 
 /// Checks what a running cluster promises, from outside: real sockets, many devices, and a verdict
@@ -123,6 +124,9 @@ pub struct VerifyArgs {
     /// Keeps what happened, so that `judge` can judge it again
     #[arg(long)]
     history: Option<PathBuf>,
+
+    #[command(flatten)]
+    demand: Demand,
 }
 
 /// Judges again what `verify --history` kept.
@@ -130,6 +134,9 @@ pub struct VerifyArgs {
 pub struct JudgeArgs {
     /// The file
     file: PathBuf,
+
+    #[command(flatten)]
+    demand: Demand,
 }
 
 /// More a second than this is wanted of no user without a word about it: nodes let one send 20, when
@@ -159,7 +166,7 @@ pub fn command(args: &VerifyArgs, stop: &Stop) -> Result<ExitCode> {
     if let Some(kept) = kept {
         kept.write(&history)?;
     }
-    let status = verdict::say(&history)?;
+    let status = verdict::say(&history, args.demand)?;
     match failed {
         // Kept or not, what was asked for was not all done.
         Some(failed) if status != verdict::BROKEN => {
@@ -198,7 +205,7 @@ pub fn judge(args: &JudgeArgs) -> Result<ExitCode> {
     let path = args.file.display();
     let from = File::open(&args.file).with_context(|| format!("opening {path}"))?;
     let history = file::read(BufReader::new(from)).with_context(|| format!("reading {path}"))?;
-    Ok(ExitCode::from(verdict::say(&history)?))
+    Ok(ExitCode::from(verdict::say(&history, args.demand)?))
 }
 
 /// Says how it goes on. Whoever does not read it any more still wants the verdict.
@@ -213,7 +220,7 @@ async fn run(
     stop: &Stop,
 ) -> Result<(History, Option<anyhow::Error>)> {
     let seed = args.seed.unwrap_or_else(|| u64::from(Uuid::new_v4().as_fields().0));
-    tell(&format!("seed {seed} (again: --seed {seed})"));
+    tell(&format!("seed {seed} (again: with the same options and --seed {seed})"));
     let (site, record) = (Rc::new(Site::new(&args.urls)), Rc::new(Record::new()));
     let mut dice = Dice::new(seed);
     let people = accounts::log_in(accounts, args.users, &site, stop).await?;

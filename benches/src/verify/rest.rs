@@ -136,7 +136,8 @@ pub async fn read_back(
 ) -> (Vec<View>, Option<String>) {
     let record = Rc::new(Record::new());
     let (mut stored, mut unread, mut has) = (Vec::new(), None, patience);
-    for (user, token) in people {
+    let mut told = Instant::now();
+    for (nth, (user, token)) in people.iter().enumerate() {
         let device = Device { user: *user, number: READER };
         let reader = Rc::new(Line::reader(device, token.clone(), site.clone(), record.clone()));
         let task = actix_rt::spawn(reader.clone().run());
@@ -149,6 +150,10 @@ pub async fn read_back(
             unread.get_or_insert(missing);
         }
         stored.extend(reader.phone.borrow().read_back());
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            tell(&format!("{} of {} users are read back", nth + 1, people.len()));
+        }
     }
     tell(&format!("{} conversations are read back", stored.len()));
     (stored, unread)

@@ -53,7 +53,7 @@ impl<H: Host> Phone<H> {
                 let begins_anew = history.r#ref.is_none();
                 if begins_anew {
                     self.gaps.cuts += 1;
-                    self.thread(conversation).messages.clear();
+                    self.thread(conversation).clear();
                 }
                 if let Some(pages) = &mut self.pages {
                     let pages = pages.entry(conversation).or_default();
@@ -115,7 +115,7 @@ impl<H: Host> Phone<H> {
 
     pub(super) fn show(&mut self, conversation: ConversationId, shown: Shown) {
         let id = shown.id;
-        if self.thread(conversation).take(shown) {
+        if self.thread(conversation).take(shown) && self.appeared.insert(id) {
             self.events.push(Event::Appeared { id });
         }
     }

@@ -12,6 +12,7 @@ mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashSet;
 use rally_schema::frame::{ClientFrame, Delivered, Hello, Mark, Read, Watch};
 use rally_schema::ids::Stamp;
 use rally_schema::{ClientId, ConversationId, MessageId, NodeId, Ref, UserId};
@@ -52,6 +53,9 @@ pub struct Phone<H> {
     host: H,
     intents: Vec<Intent>,
     threads: BTreeMap<ConversationId, Thread>,
+    /// What it ever showed: of what it loads anew nothing is written down, or a long record would
+    /// grow with the square of its length.
+    appeared: HashSet<MessageId>,
     last_stamp: Stamp,
     /// The server's clock minus this world's.
     offset_ms: i64,
@@ -89,6 +93,7 @@ impl<H: Host> Phone<H> {
             host,
             intents: Vec::new(),
             threads: BTreeMap::new(),
+            appeared: HashSet::default(),
             last_stamp: Stamp { at: 0, n: 0 },
             offset_ms: 0,
             connected: false,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use rally_schema::{EditId, MessageId, UserId};
 
 use crate::history::Shown;
@@ -10,6 +11,8 @@ use crate::history::Shown;
 #[derive(Debug, Default)]
 pub(super) struct Thread {
     pub(super) messages: BTreeMap<MessageId, Shown>,
+    /// The same by what twins have in common: a device that loads thousands anew looks for one of each.
+    by_low: HashMap<u64, MessageId>,
     /// The other member, once something of him or to him is shown.
     pub(super) peer: Option<UserId>,
     pub(super) read_up_to: Option<MessageId>,
@@ -34,7 +37,13 @@ impl Thread {
 
     /// Tells whether a message is here, or a later twin of it.
     pub(super) fn knows(&self, id: MessageId) -> bool {
-        self.messages.contains_key(&id) || self.messages.keys().any(|known| known.is_twin_of(&id))
+        self.by_low.contains_key(&id.low())
+    }
+
+    /// Drops what is shown, to be loaded anew.
+    pub(super) fn clear(&mut self) {
+        self.messages.clear();
+        self.by_low.clear();
     }
 
     /// Takes a message in; `false` when it was here, as it is or as a larger twin.
@@ -47,13 +56,15 @@ impl Thread {
             }
             return false;
         }
-        let twin = |m: &&Shown| m.sender == shown.sender && m.id.is_twin_of(&shown.id);
-        if let Some(twin) = self.messages.values().find(twin).map(|twin| twin.id) {
+        if let Some(twin) = self.by_low.get(&shown.id.low()).copied()
+            && self.messages.get(&twin).is_some_and(|twin| twin.sender == shown.sender)
+        {
             if twin > shown.id {
                 return false;
             }
             self.messages.remove(&twin);
         }
+        self.by_low.insert(shown.id.low(), shown.id);
         self.messages.insert(shown.id, shown).is_none()
     }
 }

@@ -7,10 +7,11 @@ mod plan;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
@@ -113,15 +114,17 @@ struct Result {
 /// A page that grows, and where its parts keep their output.
 struct Night<'a> {
     checkout: &'a Checkout,
+    /// Its own, from the top: each night keeps its page.
+    folder: String,
+    /// Of which commit.
+    of: String,
     results: Vec<Result>,
 }
 
 /// Runs all parts, and writes the page after each.
 pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
-    let folder = checkout.root().join("target/night");
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut night = Night::begin(checkout)?;
     build(checkout, args)?;
-    let mut night = Night { checkout, results: Vec::new() };
     services::stop(checkout, true)?;
 
     let three = services::Up::three();
@@ -153,11 +156,23 @@ pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
         night.part("simulation", simulation, |_| true)?;
     }
     let broken = night.results.iter().any(|result| result.passed == Some(false));
-    println!("{}", night.page().display());
+    println!("{}", night.file("results.md").display());
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-impl Night<'_> {
+impl<'a> Night<'a> {
+    fn begin(checkout: &'a Checkout) -> anyhow::Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let folder = format!("target/night/{}", now.as_secs());
+        let at = checkout.root().join(&folder);
+        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
+        let mut git = call::program("git", checkout.root());
+        git.args(["describe", "--always", "--dirty"]);
+        // A checkout without its history has nights, too.
+        let of = call::ask(&mut git).unwrap_or_else(|| "an unknown commit".to_owned());
+        Ok(Self { checkout, folder, of: of.trim().to_owned(), results: Vec::new() })
+    }
+
     /// Has nodes, brokers and stores die, stand still and slow down under load.
     fn faults(
         &mut self,
@@ -194,7 +209,7 @@ impl Night<'_> {
             bench.arg("run").args(CHECKER).args(["--", "verify"]);
             bench.args(urls).args(["--faults", &faults, "--brokers=3", "--stores=3"]);
             bench.args([&format!("--seconds={}", time.as_secs()), &format!("--seed={seed}")]);
-            bench.args(["--history", "target/night/verify.jsonl"]);
+            bench.args(["--all", "--history", &format!("{}/verify.jsonl", self.folder)]);
             let (over, ended) = mpsc::channel::<()>();
             let begun = Instant::now();
             let looks = thread::scope(|scope| {
@@ -224,7 +239,7 @@ impl Night<'_> {
         mut command: Command,
         tells: impl Fn(&str) -> bool,
     ) -> anyhow::Result<()> {
-        let log = self.checkout.root().join(format!("target/night/{}.log", self.results.len() + 1));
+        let log = self.file(&format!("{}.log", self.results.len() + 1));
         println!("== {name}: {}", log.display());
         let out = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let begun = Instant::now();
@@ -243,16 +258,16 @@ impl Night<'_> {
     /// Adds a result, and writes the page anew.
     fn note(&mut self, result: Result) -> anyhow::Result<()> {
         self.results.push(result);
-        let page = self.page();
+        let page = self.file("results.md");
         fs::write(&page, self.text()).with_context(|| format!("writing {}", page.display()))
     }
 
-    fn page(&self) -> std::path::PathBuf {
-        self.checkout.root().join("target/night/results.md")
+    fn file(&self, name: &str) -> PathBuf {
+        self.checkout.root().join(&self.folder).join(name)
     }
 
     fn text(&self) -> String {
-        let mut text = "# What a night found\n".to_owned();
+        let mut text = format!("# What a night found, of {}\n", self.of);
         for Result { name, command, passed, took, words } in &self.results {
             let verdict = match passed {
                 Some(true) => "passed",

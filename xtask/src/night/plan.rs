@@ -14,8 +14,9 @@ const OFTEN: [&str; 4] = ["kill-broker", "kill-store", "pause-node", "pause-stor
 const PER_KILL: usize = 15;
 const PER_RESTART: usize = 90;
 
-/// About how long a fault lasts, with the calm before it.
-const FAULT: Duration = Duration::from_secs(20);
+/// About how long a fault lasts on two cores, with the calm before it and until it is mended: 180 took
+/// 6,814 s.
+const FAULT: Duration = Duration::from_secs(38);
 
 /// Fewer would leave some kind out.
 const LEAST: usize = 8;
@@ -87,8 +88,8 @@ mod tests {
     fn nodes_are_ended_as_often_as_is_said_and_in_the_first_third() {
         let drawn = draw(7, HOUR);
         let count = |kind| drawn.iter().filter(|fault| **fault == kind).count();
-        assert_eq!((drawn.len(), count("kill-node"), count("restart-all")), (180, 12, 2));
-        assert!(OFTEN.iter().all(|kind| (41..=42).contains(&count(kind))), "{drawn:?}");
+        assert_eq!((drawn.len(), count("kill-node"), count("restart-all")), (94, 7, 2));
+        assert!(OFTEN.iter().all(|kind| (21..=22).contains(&count(kind))), "{drawn:?}");
         for (seed, seconds) in (0..100).zip((0..3_600).step_by(37)) {
             let drawn = draw(seed, Duration::from_secs(seconds));
             let last = drawn.iter().rposition(ends_a_node).expect("some node is ended");
