@@ -1,4 +1,4 @@
-//! Who logs out everywhere is out everywhere, also where nobody told of it.
+//! Who logs out is out, there or everywhere, also where nobody told of it.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use harness::{Peers, TestNode, life, model, two};
+use harness::{Client, Peers, TestNode, life, model, two};
 use rally_actors::Settings;
 use rally_actors::admission::Line;
-use rally_actors::node::Admitted;
+use rally_actors::node::{Admitted, ByLogIn};
 use rally_actors::router::LogOut;
 use rally_cluster::broker::{Arrival, Broker as _, Parcel};
 use rally_cluster::membership::{Card, Membership as _};
@@ -82,7 +82,57 @@ async fn a_session_whose_ticket_names_no_epoch_ends_by_a_later_log_out_told_or_n
 
 /// A ticket of ben's by a log-in.
 fn by(log_in: Uuid) -> Admitted {
-    Admitted { user: ben(), epoch: Some(0), log_in: Some(log_in) }
+    Admitted {
+        user: ben(),
+        epoch: Some(0),
+        log_in: Some(ByLogIn { id: log_in, ends_ms: u64::MAX }),
+    }
+}
+
+/// Tells who said good-bye, of two sessions of which one stays.
+async fn stays(mut client: Client) {
+    let message = client.message("ana", "I stay");
+    let r#ref = message.r#ref;
+    client.says(message).await;
+    assert_eq!(client.answer(r#ref).await, Ok(()));
+}
+
+#[actix::test]
+async fn a_node_that_is_told_of_one_log_out_ends_the_sessions_by_that_log_in_alone() {
+    // Nothing says so in the store: what ends is what is told.
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());
+    let (his, another) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let mut left = [here.admit_by(by(his)).await, here.admit_by(by(his)).await];
+    let mut others = [here.admit_by(by(another)).await, here.admit("ben", 0).await];
+    for client in left.iter_mut().chain(&mut others) {
+        client.hears(|frame| matches!(frame, ServerFrame::Reset(_)).then_some(())).await;
+    }
+    here.node.log_out(ben(), LogOut::of(his));
+    for client in &mut left {
+        assert_eq!(client.hears_bye().await, ByeReason::LoggedOut);
+    }
+    let envelopes = vec![Envelope::LoggedOut { user: ben(), epoch: 0, log_in: Some(another) }];
+    let parcel = Parcel { from: life("somebody"), number: 1, envelopes };
+    let [mut ends, goes_on] = others;
+    peers.broker.publish(here.node.life, parcel).await.unwrap();
+    assert_eq!(ends.hears_bye().await, ByeReason::LoggedOut);
+    stays(goes_on).await;
+}
+
+#[actix::test]
+async fn a_session_ends_with_the_log_in_that_has_expired() {
+    let (store, peers) = (model().await, Peers::default());
+    let here = TestNode::start("here", Arc::new(store), &peers, Settings::default());
+    let now_ms = here.node.clock.now_ms();
+    for (ends_ms, is_over) in [(now_ms, true), (now_ms + 86_400_000, false)] {
+        let log_in = Some(ByLogIn { id: Uuid::nil(), ends_ms });
+        let mut client = here.admit_by(Admitted { log_in, ..by(Uuid::nil()) }).await;
+        match is_over {
+            true => assert_eq!(client.hears_bye().await, ByeReason::LoggedOut),
+            false => stays(client).await,
+        }
+    }
 }
 
 #[actix::test]
@@ -105,10 +155,7 @@ async fn who_logs_out_ends_the_sessions_by_that_log_in_and_no_other_on_every_nod
         for client in &mut left {
             assert_eq!(client.hears_bye().await, ByeReason::LoggedOut, "told: {told}");
         }
-        let message = stays.message("ana", "I stay");
-        let r#ref = message.r#ref;
-        stays.says(message).await;
-        assert_eq!(stays.answer(r#ref).await, Ok(()));
+        self::stays(stays).await;
         // A ticket from before opens nothing any more.
         assert_eq!(other.admit_by(by(his)).await.hears_bye().await, ByeReason::LoggedOut);
     }

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn a_single_log_out_ends_nothing_else_at_a_version_that_reads_over_it() {
+        let (user, log_in) = ("ben".parse().unwrap(), Some(Uuid::nil()));
+        let told = serde_json::to_value(Envelope::LoggedOut { user, epoch: 0, log_in }).unwrap();
+        assert_eq!(told["epoch"], 0);
+        assert_eq!(told["log_in"], "00000000-0000-0000-0000-000000000000");
+        let told = serde_json::to_value(Envelope::LoggedOut { user, epoch: 7, log_in: None });
+        assert!(told.unwrap().get("log_in").is_none());
+    }
+
+    #[test]
     fn a_field_that_a_later_version_adds_is_ignored() {
         let later = r#"{"kind":"push","to":"ben","stage":"home","frame":"{}","speed":9}"#;
         let Envelope::Push(push) = serde_json::from_str(later).unwrap() else { panic!("{later}") };

@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use parking_lot::Mutex;
-use rally_actors::node::Admitted;
+use rally_actors::node::{Admitted, ByLogIn};
 use rally_cluster::clock::Clock;
 use rally_cluster::store::UserRow;
 use rally_schema::limits::TICKET_MS;
@@ -56,8 +56,8 @@ struct Claims {
     user: UserId,
     /// A version before this named none.
     epoch: Option<u64>,
-    /// Here, too.
-    log_in: Option<Uuid>,
+    /// Nor this: which log-in, and when it is over by itself.
+    log_in: Option<(Uuid, u64)>,
     client: ClientId,
     life: Life,
     issued_ms: u64,
@@ -93,12 +93,12 @@ impl Tickets {
 
     /// Makes a ticket for `client` at the node life `life`, by a log-in. The account is as it was when its
     /// token was checked: of the token's epoch.
-    pub fn issue(&self, account: &UserRow, log_in: Uuid, client: ClientId, life: Life) -> String {
+    pub fn issue(&self, account: &UserRow, by: ByLogIn, client: ClientId, life: Life) -> String {
         self.sealer.seal(&Claims {
             id: Uuid::new_v4(),
             user: account.user,
             epoch: Some(account.epoch),
-            log_in: Some(log_in),
+            log_in: Some((by.id, by.ends_ms)),
             client,
             life,
             issued_ms: self.clock.now_ms(),
@@ -130,6 +130,7 @@ impl Tickets {
         memory.spent.insert(claims.id);
         memory.ends.push_back((ends_ms, claims.id));
         let Claims { user, epoch, log_in, .. } = claims;
+        let log_in = log_in.map(|(id, ends_ms)| ByLogIn { id, ends_ms });
         Ok(Admitted { user, epoch, log_in })
     }
 }
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
     use crate::testing::Hands;
 
-    const LOG_IN: Uuid = Uuid::from_u128(7);
+    const LOG_IN: ByLogIn = ByLogIn { id: Uuid::from_u128(7), ends_ms: 9_000_000 };
 
     struct Place {
         hands: Hands,

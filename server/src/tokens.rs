@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join;
+use rally_actors::node::ByLogIn;
 use rally_cluster::clock::Clock;
 use rally_cluster::store::{Store, StoreError, UserChange, UserRow};
 use rally_schema::UserId;
@@ -51,9 +52,15 @@ impl Claims {
 pub struct LoggedIn {
     /// The account as it stood when the token was checked.
     pub account: UserRow,
-    /// Which log-in of his it is.
-    pub log_in: Uuid,
+    id: Uuid,
     expires_ms: u64,
+}
+
+impl LoggedIn {
+    /// Gives the log-in by which he asks.
+    pub fn by(&self) -> ByLogIn {
+        ByLogIn { id: self.id, ends_ms: self.expires_ms }
+    }
 }
 
 /// Issues, checks and ends log-ins.
@@ -105,15 +112,20 @@ impl Tokens {
         let reads = try_join(self.store.is_revoked(claims.id), self.store.user(claims.user));
         match reads.await? {
             (false, Some(account)) if account.epoch == claims.epoch => {
-                Ok(LoggedIn { account, log_in: claims.id, expires_ms: claims.expires_ms })
+                Ok(LoggedIn { account, id: claims.id, expires_ms: claims.expires_ms })
             }
             _ => Err(TokenError::Invalid),
         }
     }
 
-    /// Ends this log-in; may be repeated.
+    /// Ends this log-in. What the store did not confirm is looked up, as below; may be repeated.
     pub async fn log_out(&self, who: &LoggedIn) -> Result<(), StoreError> {
-        self.store.revoke(who.log_in, who.expires_ms).await
+        match self.store.revoke(who.id, who.expires_ms).await {
+            Err(unknown @ StoreError::Unknown(_)) => {
+                self.store.is_revoked(who.id).await?.then_some(()).ok_or(unknown)
+            }
+            answer => answer,
+        }
     }
 
     /// Ends every log-in of the account; gives its epoch from now on, if there is one.

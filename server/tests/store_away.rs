@@ -76,6 +76,12 @@ impl Store for Away {
         Box::pin(async { Err(StoreError::Unknown("it timed out".to_owned())) })
     }
 
+    fn revoke(&self, _: Uuid, _: u64) -> Later<()> {
+        let knows = self.0.lock().unwrap().is_some();
+        let unknown = || Err(StoreError::Unknown("it timed out".to_owned()));
+        Box::pin(async move { if knows { unknown() } else { away() } })
+    }
+
     fn is_revoked(&self, _: Uuid) -> Later<bool> {
         let knows = self.0.lock().unwrap().is_some();
         Box::pin(async move { if knows { Ok(false) } else { away() } })
@@ -102,7 +108,6 @@ impl Store for Away {
         presence(UserId) -> Vec<PresenceRow>;
         set_node(NodeRow) -> ();
         nodes() -> Vec<NodeRow>;
-        revoke(Uuid, u64) -> ();
         check() -> ();
     }
 }
@@ -133,8 +138,9 @@ impl NodeControl for Hears {
     }
 
     fn log_out_everywhere(&self, user: UserId, over: LogOut) {
-        let epoch = over.epoch;
-        self.1.lock().unwrap().push(format!("{user} is out before epoch {epoch}"));
+        let LogOut { epoch, log_in } = over;
+        let which = log_in.map_or(format!("before epoch {epoch}"), |_| "by one log-in".to_owned());
+        self.1.lock().unwrap().push(format!("{user} is out {which}"));
     }
 
     fn account_changed(&self, _: &UserRow) {}
@@ -281,4 +287,20 @@ async fn who_is_out_everywhere_is_out_of_open_sessions_though_the_store_did_not_
         .insert_header(("authorization", format!("Bearer {}", token.expose())));
     assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), 204);
     assert_eq!(*node.1.lock().unwrap(), ["ana is out before epoch 5"]);
+}
+
+/// He is told to ask again, and may learn that his log-in is over.
+#[actix::test]
+async fn who_logs_out_is_out_of_open_sessions_though_the_store_did_not_say_so() {
+    let (user, name) = ("ana".parse().unwrap(), "Ana".to_owned());
+    let account = UserRow { user, name, password: None, epoch: 4, hide_presence: false };
+    let (state, node) = node(Away(Mutex::new(Some(account.clone()))), &[]);
+    let token = state.tokens.issue(&account);
+    let app = init_service(http::app(state)).await;
+    let request = TestRequest::post()
+        .uri("/api/logout")
+        .peer_addr("127.0.0.1:1".parse().unwrap())
+        .insert_header(("authorization", format!("Bearer {}", token.expose())));
+    assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), 503);
+    assert_eq!(node.1.lock().unwrap()[0], "ana is out by one log-in");
 }

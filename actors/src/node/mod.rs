@@ -67,7 +67,16 @@ pub struct Admitted {
     /// ticket does not say, that of the account when the session begins.
     pub epoch: Option<u64>,
     /// By which log-in it was asked for, if the ticket says so: the session ends with it.
-    pub log_in: Option<Uuid>,
+    pub log_in: Option<ByLogIn>,
+}
+
+/// A log-in by which somebody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByLogIn {
+    /// Which.
+    pub id: Uuid,
+    /// When it is over by itself, in milliseconds since 1970.
+    pub ends_ms: u64,
 }
 
 /// What a node is put together from.

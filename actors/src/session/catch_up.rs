@@ -15,14 +15,13 @@ use rally_schema::frame::{self, Reset, ServerFrame, Synced};
 use rally_schema::limits::CATCH_UP_CONVERSATION;
 use rally_schema::{ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::log_in::still_holds;
 use super::reading::{Position, Reading, after, from_when, read_log};
 use crate::admission::{Line, Permit};
 use crate::io::Io;
 use crate::metrics::count;
-use crate::node::Node;
+use crate::node::{ByLogIn, Node};
 use crate::together::Work;
 use crate::wire;
 
@@ -48,7 +47,7 @@ pub(super) struct CatchUp {
     pub(super) io: Rc<Io>,
     pub(super) user: UserId,
     pub(super) epoch: Option<u64>,
-    pub(super) log_in: Option<Uuid>,
+    pub(super) log_in: Option<ByLogIn>,
     pub(super) position: Rc<Cell<Position>>,
     /// Of the account and the log, together with others.
     pub(super) reading: Work<Reading>,

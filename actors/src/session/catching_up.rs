@@ -218,7 +218,7 @@ impl Session {
         }
         let (line, position) = (self.catching.line, &self.catching.position);
         let Worker { node, readings, .. } = &*self.worker;
-        let asker = Asker { position: position.clone(), log_in: self.log_in.id() };
+        let asker = Asker { position: position.clone(), log_in: self.log_in.by().map(|by| by.id) };
         let (reading, common) = read_together(readings, node, self.user, line, asker);
         self.catching.reading = common;
         let run = CatchUp {
@@ -226,7 +226,7 @@ impl Session {
             io: self.io.clone(),
             user: self.user,
             epoch: self.log_in.epoch(),
-            log_in: self.log_in.id(),
+            log_in: self.log_in.by(),
             position: position.clone(),
             reading,
         };

@@ -2,25 +2,24 @@
 //!
 //! Every node is told of that at once, and what is told may be lost. So each catch-up also reads
 //! the account's epoch, and whether the log-in was revoked: a session of an earlier epoch ends, and
-//! one of a revoked log-in. Until the first catch-up has, a client gets no more than the time: the
+//! one of a log-in that was revoked or has expired: of that one no log-out could tell any more. Until the first catch-up has, a client gets no more than the time: the
 //! log-in behind its ticket may be over already.
 
 use actix::{Context, Handler};
 use rally_cluster::planted::{self, Fault};
 use rally_schema::frame::{ByeReason, ClientFrame};
-use uuid::Uuid;
 
 use super::reading::Read;
 use super::{End, Session};
 use crate::io::Pause;
-use crate::node::Admitted;
+use crate::node::{Admitted, ByLogIn};
 use crate::router::LogOut;
 
 /// By which log-in a session was opened.
 #[derive(Debug)]
 pub(super) struct LogIn {
     /// Which one, where the ticket says so.
-    id: Option<Uuid>,
+    by: Option<ByLogIn>,
     /// The account's epoch when the ticket was issued. Where the ticket names none, the one that the
     /// first catch-up finds: `None` until then.
     epoch: Option<u64>,
@@ -36,12 +35,12 @@ impl LogIn {
     /// Begins unconfirmed.
     pub(super) fn of(admitted: &Admitted) -> Self {
         let Admitted { epoch, log_in, .. } = *admitted;
-        Self { id: log_in, epoch, confirmed: false, early: None }
+        Self { by: log_in, epoch, confirmed: false, early: None }
     }
 
     /// Gives which one it is, as far as that is known.
-    pub(super) fn id(&self) -> Option<Uuid> {
-        self.id
+    pub(super) fn by(&self) -> Option<ByLogIn> {
+        self.by
     }
 
     /// Gives the account's epoch when the ticket was issued, as far as it is known.
@@ -57,27 +56,25 @@ impl LogIn {
 
 /// Gives the epoch of a log-in that still holds, by what was read for it; `None` when it is over. One
 /// of an unknown epoch is taken for one of the account's.
-pub(super) fn still_holds(epoch: Option<u64>, id: Option<Uuid>, read: &Read) -> Option<u64> {
+pub(super) fn still_holds(epoch: Option<u64>, by: Option<ByLogIn>, read: &Read) -> Option<u64> {
     if planted::on(Fault::LogOutUnread) {
         return Some(epoch.unwrap_or(0));
     }
     let stored = read.account.as_ref()?.epoch;
     let epoch = epoch.unwrap_or(stored);
-    let is_revoked = id.is_some_and(|id| read.revoked.contains(&id));
-    (stored <= epoch && !is_revoked).then_some(epoch)
+    let is_over = |by: ByLogIn| read.revoked.contains(&by.id) || by.ends_ms <= read.cursor.at;
+    (stored <= epoch && !by.is_some_and(is_over)).then_some(epoch)
 }
 
 impl Handler<LogOut> for Session {
     type Result = ();
 
     fn handle(&mut self, log_out: LogOut, ctx: &mut Self::Context) {
-        let LogIn { id, epoch, .. } = self.log_in;
-        let is_over = match log_out.log_in {
-            Some(log_in) => id == Some(log_in),
-            // One that is not known yet may be of before.
-            None => epoch.is_none_or(|epoch| epoch < log_out.epoch),
-        };
-        if is_over {
+        let LogIn { by, epoch, .. } = self.log_in;
+        let is_it = by.is_some_and(|by| log_out.log_in == Some(by.id));
+        // One that is not known yet may be of before.
+        let is_before = epoch.map_or(log_out.epoch > 0, |epoch| epoch < log_out.epoch);
+        if is_it || is_before {
             self.log_in_is_over(ctx);
         }
     }

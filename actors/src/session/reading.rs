@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join3;
+use futures_util::TryFutureExt as _;
+use futures_util::future::{try_join_all, try_join3};
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, StoreError, UserRow};
 use rally_schema::limits::{CATCH_UP_MESSAGES, CURSOR_DAYS};
@@ -140,15 +141,11 @@ async fn read(
     Ok(Read { cursor, account, revoked, from: earliest, log })
 }
 
-/// Leaves those log-ins that are over. Tabs of one browser share one.
-async fn revoked(node: &Node, mut log_ins: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
-    let mut over = BTreeSet::new();
-    while let Some(log_in) = log_ins.pop_first() {
-        if node.store.is_revoked(log_in).await? {
-            over.insert(log_in);
-        }
-    }
-    Ok(over)
+/// Leaves those log-ins that are over: at most one for each session of a user.
+async fn revoked(node: &Node, log_ins: BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+    let look = |id| node.store.is_revoked(id).map_ok(move |is_revoked| is_revoked.then_some(id));
+    let looked = try_join_all(log_ins.into_iter().map(look)).await?;
+    Ok(looked.into_iter().flatten().collect())
 }
 
 /// Says from when to read, or why the position is of no use.

@@ -64,7 +64,8 @@ fn verdict(history: &History, demand: Demand) -> Verdict {
             2
         }
         (false, _) if demand.all && unseen > 0 => {
-            let _ = writeln!(text, "            {unseen} could not be judged, and --all asks for all");
+            let _ =
+                writeln!(text, "            {unseen} could not be judged, and --all asks for all");
             2
         }
         (false, _) => 0,

@@ -71,7 +71,7 @@ pub async fn discover(
         })?,
     };
     let address = origin.websocket(SOCKET_PATH);
-    let ticket = state.tickets.issue(&caller.account, caller.login.log_in, client, card.life);
+    let ticket = state.tickets.issue(&caller.account, caller.login.by(), client, card.life);
     state.metrics.tickets.inc();
     Ok(HttpResponse::Ok().json(Place { address, node: card.life.node, ticket }))
 }

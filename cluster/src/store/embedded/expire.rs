@@ -57,7 +57,7 @@ impl Rows {
         Ok(Expired { entries: old.len() as u64, keys: old, next: Some(next) })
     }
 
-    /// Walks all revocations: there are few, an ended one is gone within the hour.
+    /// Walks all revocations: there are few, an ended one is gone two weeks later.
     fn ended_revocations(&self, from: Key, before_ms: u64) -> Result<Expired, StoreError> {
         let mut walked = self.all.range(from..);
         let mut keys = Vec::new();
