@@ -14,6 +14,7 @@ import { type Database, openDatabase } from './core/store/idb.ts';
 import { Journal } from './core/store/journal.ts';
 import { Outbox } from './core/store/outbox.ts';
 import { livenessHere, takeClient } from './core/tabs.ts';
+import { WayOut } from './core/way-out.ts';
 import type { UserId } from './wire.ts';
 
 /** A logged-in user's client in this tab. */
@@ -23,8 +24,7 @@ export interface Session {
   readonly drafts: Drafts;
   /** Counts what the user meant to do, in any tab, that the server has not confirmed. */
   readonly unsent: () => Promise<number>;
-  /** Ends the user's clients in all tabs, and deletes what they kept on this machine. */
-  readonly forget: () => Promise<void>;
+  readonly wayOut: WayOut;
 }
 
 /** Deletes what users other than `user` were told and left on this machine. */
@@ -113,11 +113,18 @@ export async function openSession(
     const all = await outbox.all(user).catch(() => []);
     return Math.max(own, all.length);
   };
+  /** Ends the user's clients in all tabs, and deletes what they kept on this machine. */
   const forget = async () => {
     farewell.say(user);
     drafts.forget();
     // The user is logged out, whatever the database says.
     await Promise.allSettled([client.forget(), outbox.forget(user)]);
   };
-  return { me, client, drafts, unsent, forget };
+  const wayOut = new WayOut({
+    state: client.state,
+    subscribe: client.subscribe,
+    forget,
+    beginAnew,
+  });
+  return { me, client, drafts, unsent, wayOut };
 }

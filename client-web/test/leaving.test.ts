@@ -7,6 +7,7 @@ import { Cache } from '../src/core/store/cache.ts';
 import { Database, openDatabase } from '../src/core/store/idb.ts';
 import { Outbox } from '../src/core/store/outbox.ts';
 import type { Liveness } from '../src/core/tabs.ts';
+import { Writer } from '../src/core/writer.ts';
 import { whoEnters } from '../src/session.ts';
 import type { ByeReason, ClientId } from '../src/wire.ts';
 import { answer, browserOfEachTest, texts, welcome } from './browser.ts';
@@ -138,6 +139,27 @@ test('what a tab that has ended still meant to send another tab sends, and it ta
     expect(again.page.state().intents).toEqual([]);
     for (const { page } of [third, again]) await page.stop();
   }
+});
+
+test('a tab that wakes to the end of its log-in takes nothing from the next one', async () => {
+  const asleep = await browser().load(OTHER);
+  welcome(asleep.line);
+  const before = await browser().load();
+  await before.page.forget();
+
+  const { page, line } = await browser().load();
+  welcome(line);
+  await until(() => line.of('inbox').length > 0);
+  answer(line);
+  page.keep();
+  await until(async () => (await kept()).entries.length > 0);
+  const forgotten = vi.spyOn(Writer.prototype, 'forgetLogIn');
+  asleep.line.says({ type: 'bye', reason: 'logged_out' });
+  await forgotten.mock.results[0]?.value;
+  line.says({ type: 'message', ...theirs(2) }, { type: 'synced', cursor: 'c2' });
+  await page.stop();
+  expect(await kept()).toMatchObject({ entries: [{ peer: PEER }], claimants: [CLIENT] });
+  expect((await (await cache()).claimOf(ME, CLIENT))?.cursor).toBe('c2');
 });
 
 test('a tab that another one has logged out writes nothing more, and sends nothing more', async () => {

@@ -146,6 +146,19 @@ test('a log-out ends also who began before room was made, and after it', async (
   expect(await one.cache.claimants(ME)).toEqual([]);
 });
 
+test('the end of a log-in deletes also what was kept after room was made, of which its tab knew nothing', async () => {
+  const [one, other] = [await tab(), await tab(OTHER)];
+  other.hear(WELCOME);
+  await other.recorder.makeRoom();
+  other.hear({ type: 'reset', cursor: 'c3' }, INBOX, PUSH);
+  await other.recorder.flush();
+  expect(await one.cache.claimants(ME)).toEqual([OTHER]);
+  await one.recorder.forgetLogIn();
+  other.hear(PUSH, { type: 'synced', cursor: 'c4' });
+  await other.recorder.flush();
+  expect(await one.cache.claimants(ME)).toEqual([]);
+});
+
 test('when that does not help nothing more is written', async () => {
   const { recorder, cache, told, hear } = await tab();
   cache.times = 2;

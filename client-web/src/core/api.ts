@@ -226,7 +226,7 @@ export class Api {
     try {
       await this.#ask('POST', '/api/logout');
     } catch (error) {
-      // Whose log-in is over already has what he wants.
+      // It is over already: it was ended, maybe by an attempt without an answer, or it had expired.
       if (!(error instanceof Problem && error.status === 401)) throw error;
     }
   }

@@ -199,7 +199,7 @@ export class Client {
       // What this tab still means to send another one can.
       this.#parts.liveness.leave(this.#parts.client);
       // Somebody else may come to this machine next.
-      if (status.why === 'logged_out') this.#recorder.forget().catch(() => {});
+      if (status.why === 'logged_out') this.#recorder.forgetLogIn().catch(() => {});
     }
     if (status.phase === 'live' || status.phase === 'catching_up') return;
     if (before !== 'live' && before !== 'catching_up') return;

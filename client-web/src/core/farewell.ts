@@ -1,7 +1,8 @@
 /**
  * Tells the other tabs of this browser that a user has logged out.
  *
- * A log-out ends the log-in of all tabs, and says so to one. Knows nothing of what a tab does then.
+ * The server says `bye` to each session of a log-in that is over, wherever it was ended; only this
+ * says that the user chose to lose what his tabs keep. Knows nothing of what a tab does then.
  */
 
 import type { UserId } from '../wire.ts';

@@ -271,6 +271,12 @@ export class Recorder {
     await this.#writer.forget();
   }
 
+  /** Deletes what the user's tabs were told by this client's log-in, and writes nothing more. */
+  async forgetLogIn(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#writer.forgetLogIn();
+  }
+
   /** Drops what clients may conclude whose tabs are gone. */
   dropDead(liveness: Liveness): Promise<void> {
     return this.#writer.dropDead(liveness);

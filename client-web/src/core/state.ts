@@ -105,6 +105,11 @@ export interface State {
   readonly asked: ReadonlySet<MessageId>;
 }
 
+/** Tells whether the log-in is known to be over. */
+export function isLoggedOut({ status }: State): boolean {
+  return status.phase === 'ended' && status.why === 'logged_out';
+}
+
 /** Gives the state of a user of whom nothing is known yet. */
 export function initialState(me: UserId): State {
   return {

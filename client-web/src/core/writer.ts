@@ -28,8 +28,8 @@ export class Writer {
   #work: Promise<void> = Promise.resolve();
   #isStopped: boolean;
   #hasMadeRoom = false;
-  /** What was deleted here before this client began. */
-  #generation = 0;
+  /** What was deleted here before this client began; above all until that is known. */
+  #generation = Number.MAX_SAFE_INTEGER;
 
   /** Writes to `cache`, or nowhere without one. */
   constructor(cache: Cache | undefined, user: UserId, client: ClientId, host: WriterHost) {
@@ -134,6 +134,16 @@ export class Writer {
     this.abandon();
     await this.#work;
     await this.#cache?.forget(this.#user);
+  }
+
+  /**
+   * Deletes what the user's tabs keep here by this client's log-in, and writes nothing more. A tab that
+   * slept may hear that it is over when he has long logged in again.
+   */
+  async forgetLogIn(): Promise<void> {
+    this.abandon();
+    await this.#work;
+    await this.#cache?.forgetLogIn(this.#user, this.#generation);
   }
 
   /** Drops what clients may conclude whose tabs are gone. */

@@ -1,6 +1,7 @@
 /** The page of a logged-in user: inbox left, chat right; one of the two where room is scarce. */
 
 import { useEffect, useRef, useState } from 'react';
+import { isLoggedOut } from '../core/state.ts';
 import { unreadInAll } from '../core/views.ts';
 import type { UserId } from '../wire.ts';
 import { Announcer } from './Announcer.tsx';
@@ -59,9 +60,15 @@ function useFocusOnClose(peer: UserId | undefined): void {
 
 /** Shows inbox and chat, for as long as the user is logged in. */
 export function Chats() {
-  const { status } = useClientState();
-  const isOut = status.phase === 'ended' && status.why === 'logged_out';
-  return isOut ? <LoggedOut /> : <Panes />;
+  const { wayOut } = useShared().session;
+  const state = useClientState();
+  if (!isLoggedOut(state)) return <Panes />;
+  return wayOut.isTaken ? <Leaving /> : <LoggedOut />;
+}
+
+/** Shows nothing more to a user who has logged out here, until the page begins anew. */
+function Leaving() {
+  return <main className="beginning" aria-busy="true" aria-label="Logging out" />;
 }
 
 /** Says that the log-in is over, which may have been ended on another device. */

@@ -11,7 +11,7 @@ import { useShared } from './shared.ts';
 /** Shows the head of the inbox. */
 export function Owner() {
   const { api, session, notices } = useShared();
-  const { me, unsent, forget } = session;
+  const { me, unsent, wayOut } = session;
   const [hides, setHides] = useState(me.hide_presence);
   const [question, setQuestion] = useState<Question>();
   const [answers] = useState(() => new Answers());
@@ -33,10 +33,7 @@ export function Owner() {
   };
   const leave = async (logout: () => Promise<void>) => {
     try {
-      await logout();
-      await forget();
-      // From the beginning: nothing of this user's stays in the page.
-      location.replace('/');
+      await wayOut.take(logout);
     } catch (error) {
       notices.failed(error);
     }

@@ -119,11 +119,16 @@ async function putEntry(table: TableOf, scope: Scope, entry: InboxEntry): Promis
   rows.put({ user, store, conversation, entry });
 }
 
+/** Tells whether who began in `generation` did so after his user's last log-out. */
+function isSinceLogOut(known: Generation, generation: number): boolean {
+  return generation >= (known.since ?? known.generation);
+}
+
 /** Sees to it that nothing of a scope was deleted, be it with the whole database. */
 async function hold(table: TableOf, { user, generation }: Scope): Promise<void> {
   const known = await done(table('generations').get(user));
   if (known?.generation === generation) return;
-  const goesOn = known !== undefined && generation >= (known.since ?? known.generation);
+  const goesOn = known !== undefined && isSinceLogOut(known, generation);
   throw new Forgotten(goesOn ? known.generation : undefined);
 }
 
@@ -138,6 +143,13 @@ function successor(user: UserId, known: Generation | undefined, end: End): Requi
 
 /** What is deleted when a user's log-in is over. */
 const TOLD = ['messages', 'inbox', 'claims'] as const;
+
+/** Deletes everything of a user, and begins his next generation. */
+function forgetIn(table: TableOf, next: Generation): number {
+  for (const name of TOLD) table(name).delete(beginningWith(next.user));
+  table('generations').put(next);
+  return next.generation;
+}
 
 /** The cache of one browser. */
 export class Cache {
@@ -276,10 +288,20 @@ export class Cache {
    */
   async forget(user: UserId, end: End = 'log-out'): Promise<number> {
     return this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
-      for (const name of TOLD) table(name).delete(beginningWith(user));
-      const next = successor(user, await done(table('generations').get(user)), end);
-      table('generations').put(next);
-      return next.generation;
+      const known = await done(table('generations').get(user));
+      return forgetIn(table, successor(user, known, end));
+    });
+  }
+
+  /**
+   * Deletes everything of a user, whose log-in is over by which somebody began in `generation`: nothing
+   * when he has logged out since, as what is kept then is of a later log-in.
+   */
+  async forgetLogIn(user: UserId, generation: number): Promise<void> {
+    await this.#db.within([...TOLD, 'generations'], 'readwrite', async (table) => {
+      const known = await done(table('generations').get(user));
+      if (known !== undefined && !isSinceLogOut(known, generation)) return;
+      forgetIn(table, successor(user, known, 'log-out'));
     });
   }
 
