@@ -118,7 +118,8 @@ impl Tokens {
         }
     }
 
-    /// Ends this log-in. What the store did not confirm is looked up, as below; may be repeated.
+    /// Ends this log-in. What the store did not confirm is looked up, as below: who asks again at
+    /// another node may only be told that his log-in is over.
     pub async fn log_out(&self, who: &LoggedIn) -> Result<(), StoreError> {
         match self.store.revoke(who.id, who.expires_ms).await {
             Err(unknown @ StoreError::Unknown(_)) => {

@@ -2,8 +2,9 @@
 //!
 //! Every node is told of that at once, and what is told may be lost. So each catch-up also reads
 //! the account's epoch, and whether the log-in was revoked: a session of an earlier epoch ends, and
-//! one of a log-in that was revoked or has expired: of that one no log-out could tell any more. Until the first catch-up has, a client gets no more than the time: the
-//! log-in behind its ticket may be over already.
+//! one of a log-in that was revoked, or has expired (nobody could end it any more). Until the first
+//! catch-up has, a client gets no more than the time: the log-in behind its ticket may be over
+//! already.
 
 use actix::{Context, Handler};
 use rally_cluster::planted::{self, Fault};

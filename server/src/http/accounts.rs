@@ -5,7 +5,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use rally_actors::router::LogOut;
-use rally_cluster::store::{StoreError, UserRow};
+use rally_cluster::store::UserRow;
 use rally_schema::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -141,12 +141,8 @@ fn bad_login(state: &HttpState) -> Problem {
 #[utoipa::path(post, path = "/api/logout", tag = "accounts", security(("cookie" = []), ("bearer" = [])),
     responses((status = 204, description = "Logged out; the cookie is removed")))]
 pub async fn logout(caller: Caller, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
-    let done = state.tokens.log_out(&caller.login).await;
-    // Also when that is not known: who asks again may be told that his log-in is over.
-    if matches!(done, Ok(()) | Err(StoreError::Unknown(_))) {
-        state.node.log_out_everywhere(caller.user(), LogOut::of(caller.login.by().id));
-    }
-    done?;
+    state.tokens.log_out(&caller.login).await?;
+    state.node.log_out_everywhere(caller.user(), LogOut::of(caller.login.by().id));
     Ok(HttpResponse::NoContent().cookie(no_cookie(&state)).finish())
 }
 

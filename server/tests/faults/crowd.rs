@@ -9,11 +9,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::device::Device;
+use super::harness::client::Client;
 use super::harness::cluster::Cluster;
 use super::trial::{NODES, Trial, calm, count, seconds};
 
-/// Devices of each user.
-const DEVICES: usize = 25;
+/// Devices of each user: what they have missed is read once for all of one user's at a node.
+const DEVICES: usize = 5;
+
+/// Users to whom one writes: no more than what he may send at once.
+const READERS: usize = 50;
 
 /// Users that are registered at once.
 const AT_ONCE: usize = 8;
@@ -53,14 +57,16 @@ async fn a_node_dies(trial: &mut Trial, called: &str, clients: usize) {
     assert!(!others.is_empty(), "some pair has nobody at node {victim}");
     let begun = trial.load.now();
     sleep(span).await;
+    let mut writers = crowd.writers(&trial.nodes, victim, called).await;
     let (killed, at) = (trial.load.now(), Instant::now());
     trial.to(victim, |node| node.kill());
+    crowd.are_written_to(&mut writers).await;
     let back = crowd.back_since(at).await;
     sleep(span.saturating_sub(at.elapsed())).await;
     let before = trial.load.p99_ms(&others, begun, killed);
     let during = trial.load.p99_ms(&others, killed, trial.load.now());
     let what = format!(
-        "{} clients of a node that died were back and had caught up after {:.2} s (p50 {:.2}); \
+        "{} clients of a node that died were back and had what they missed after {:.2} s (p50 {:.2}); \
          {} pairs elsewhere waited {before:.0} ms (p99) before and {during:.0} meanwhile",
         crowd.clients(),
         back[back.len() - 1].as_secs_f64(),
@@ -75,16 +81,33 @@ async fn a_node_dies(trial: &mut Trial, called: &str, clients: usize) {
 
 /// Clients of all nodes.
 struct Crowd {
-    /// When each of those at the node that dies last caught up.
-    synced: Vec<Arc<Mutex<Option<Instant>>>>,
+    /// When each of those at the node that dies last caught up, and was last shown a message.
+    came: Vec<Arc<Mutex<Came>>>,
+    /// Who they are.
+    people: Vec<String>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// When a client last caught up, and was last shown a message.
+#[derive(Default)]
+struct Came {
+    synced: Option<Instant>,
+    shown: Option<Instant>,
+}
+
+impl Came {
+    /// Gives when both had happened, if they did after a moment.
+    fn since(&self, since: Instant) -> Option<Instant> {
+        self.synced.min(self.shown).filter(|first| *first > since)?;
+        self.synced.max(self.shown)
+    }
 }
 
 impl Crowd {
     /// Connects clients of users called so until so many are at a node, and waits until these have caught up.
     async fn at(nodes: &Cluster, node: usize, called: &str, clients: usize) -> Self {
-        let (mut this, name) =
-            (Self { synced: Vec::new(), tasks: Vec::new() }, format!("node-{node}"));
+        let name = format!("node-{node}");
+        let mut this = Self { came: Vec::new(), people: Vec::new(), tasks: Vec::new() };
         let addresses = nodes.addresses();
         for round in 0.. {
             if this.clients() >= clients {
@@ -101,33 +124,62 @@ impl Crowd {
                 // more than its share is given no more.
                 let (_, placed) = device().connect().await;
                 (0..DEVICES).for_each(|_| this.join(device(), placed == name));
+                if placed == name {
+                    this.people.push(person.name);
+                }
             }
         }
-        let all = || this.synced.iter().all(|synced| synced.lock().unwrap().is_some());
+        let all = || this.came.iter().all(|came| came.lock().unwrap().synced.is_some());
         super::harness::eventually("the crowd has caught up", async || all()).await;
         this
     }
 
     fn join(&mut self, device: Device, counts: bool) {
-        let synced = Arc::<Mutex<Option<Instant>>>::default();
-        self.tasks.push(tokio::spawn(stay(device, synced.clone())));
+        let came = Arc::<Mutex<Came>>::default();
+        self.tasks.push(tokio::spawn(stay(device, came.clone())));
         if counts {
-            self.synced.push(synced);
+            self.came.push(came);
         }
     }
 
     fn clients(&self) -> usize {
-        self.synced.len()
+        self.came.len()
     }
 
-    /// Waits until each has caught up since a moment; gives how long after it, in order.
+    /// Connects who can write to all of them, at other nodes than one.
+    async fn writers(&self, nodes: &Cluster, but: usize, called: &str) -> Vec<Client> {
+        let (but, addresses) = (format!("node-{but}"), nodes.addresses());
+        let mut writers = Vec::new();
+        for nth in 0.. {
+            if writers.len() * READERS >= self.people.len() {
+                break;
+            }
+            let (_, at) = nodes.all().nth(nth % NODES).unwrap();
+            let person = nodes.person(&format!("{called}by{nth}"), at).await;
+            let mut device = Device::new(&person.name, &person.token, &addresses);
+            let (mut writer, placed) = device.connect().await;
+            writer.caught_up().await;
+            writers.extend((placed != but).then_some(writer));
+        }
+        writers
+    }
+
+    /// Has each of the users written to: all clients of theirs that are away miss it.
+    async fn are_written_to(&self, writers: &mut [Client]) {
+        let write = async |(writer, readers): (&mut Client, &[String])| {
+            for reader in readers {
+                writer.say(reader, "while you were away").await;
+            }
+        };
+        join_all(writers.iter_mut().zip(self.people.chunks(READERS)).map(write)).await;
+    }
+
+    /// Waits until each has caught up since a moment, and shows what it missed; gives how long after
+    /// it, in order.
     async fn back_since(&self, since: Instant) -> Vec<Duration> {
         loop {
-            let after = |synced: &Arc<Mutex<Option<Instant>>>| {
-                let at = synced.lock().unwrap().filter(|at| *at > since)?;
-                Some(at - since)
-            };
-            let all: Option<Vec<Duration>> = self.synced.iter().map(after).collect();
+            let after = |came: &Arc<Mutex<Came>>| Some(came.lock().unwrap().since(since)? - since);
+            let all: Option<Vec<Duration>> = self.came.iter().map(after).collect();
             if let Some(mut all) = all {
                 all.sort_unstable();
                 return all;
@@ -146,13 +198,18 @@ impl Crowd {
     }
 }
 
-/// Stays connected, and notes when it has caught up.
-async fn stay(mut device: Device, synced: Arc<Mutex<Option<Instant>>>) {
+/// Stays connected, and notes when it has caught up and is shown something.
+async fn stay(mut device: Device, came: Arc<Mutex<Came>>) {
     loop {
         let (mut client, _) = device.connect().await;
         while let Some(frame) = device.next(&mut client).await {
-            if matches!(frame, ServerFrame::Synced(_) | ServerFrame::Reset(_)) {
-                *synced.lock().unwrap() = Some(Instant::now());
+            let mut came = came.lock().unwrap();
+            match frame {
+                ServerFrame::Synced(_) | ServerFrame::Reset(_) => {
+                    came.synced = Some(Instant::now())
+                }
+                ServerFrame::Message(_) => came.shown = Some(Instant::now()),
+                _ => {}
             }
         }
     }
