@@ -110,12 +110,26 @@ test('a tab that shows somebody else does nothing in the name of who is logged i
 }) => {
   const rafa = await enter('Rafa');
   const context = rafa.page.context();
-  // A tab that slept through the log-out of the other one.
+  // A tab that slept through the log-out of the other one: neither that nor the server tells it.
   await context.addInitScript(() => {
     BroadcastChannel.prototype.postMessage = () => {};
   });
+  let isOver = false;
+  await context.routeWebSocket(/\/ws$/, (page) => {
+    const server = page.connectToServer();
+    const isOfBefore = !isOver;
+    const sleeps = () => isOver && isOfBefore;
+    server.onMessage((frame) => {
+      if (!sleeps()) page.send(frame);
+    });
+    server.onClose((code, reason) => {
+      if (!sleeps()) void page.close({ code, reason });
+    });
+  });
   const stale = await Tab.another(context, server);
   await rafa.page.reload();
+  await expect(rafa.page.getByRole('button', { name: 'Settings' })).toBeVisible();
+  isOver = true;
   await leaves(rafa, 'Log out');
   await rafa.page.getByRole('button', { name: 'Roger', exact: true }).click();
   await expect(rafa.page.getByRole('heading', { name: 'Roger', exact: true })).toBeVisible();
