@@ -263,7 +263,7 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let history = checkout.kept("verify.jsonl");
     std::fs::create_dir_all(history.parent().context("what is kept is in a folder")?)?;
     cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
-        let faults = "kill-node,kill-broker,pause-store,pause-node,restart-all";
+        let faults = "kill-node,kill-broker,pause-node,restart-all";
         let mut verify = bench();
         verify.arg("verify").args(urls).args(["--faults", faults, "--brokers", "3", "--all"]);
         call::run(verify.arg("--history").arg(&history))
