@@ -89,7 +89,7 @@ fn by(log_in: Uuid) -> Admitted {
     }
 }
 
-/// Tells who said good-bye, of two sessions of which one stays.
+/// Asserts that a session goes on.
 async fn stays(mut client: Client) {
     let message = client.message("ana", "I stay");
     let r#ref = message.r#ref;

@@ -273,34 +273,25 @@ async fn a_page_of_another_node_may_read_that_it_asks_too_often() {
     assert_eq!(answers, [read(200, false), read(429, true)]);
 }
 
-/// He could not ask again: his own log-in is over, too.
-#[actix::test]
-async fn who_is_out_everywhere_is_out_of_open_sessions_though_the_store_did_not_say_so() {
+/// Has ana log out by a path, at a node whose store confirms nothing; gives whom that is told of.
+async fn logs_out(path: &str) -> Vec<String> {
     let (user, name) = ("ana".parse().unwrap(), "Ana".to_owned());
     let account = UserRow { user, name, password: None, epoch: 4, hide_presence: false };
-    let (state, node) = node(Away(Mutex::new(Some(account.clone())), Mutex::default()), &[]);
+    let store = Away(Mutex::new(Some(account.clone())), Mutex::default());
+    let (state, node) = node(store, &[]);
     let token = state.tokens.issue(&account);
     let app = init_service(http::app(state)).await;
     let request = TestRequest::post()
-        .uri("/api/logout-everywhere")
+        .uri(path)
         .peer_addr("127.0.0.1:1".parse().unwrap())
         .insert_header(("authorization", format!("Bearer {}", token.expose())));
     assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), 204);
-    assert_eq!(*node.1.lock().unwrap(), ["ana is out before epoch 5"]);
+    node.1.lock().unwrap().clone()
 }
 
-/// Who asked again elsewhere would only be told that his log-in is over.
+/// He could not ask again, or would only be told that his log-in is over.
 #[actix::test]
 async fn who_logs_out_is_out_of_open_sessions_though_the_store_did_not_say_so() {
-    let (user, name) = ("ana".parse().unwrap(), "Ana".to_owned());
-    let account = UserRow { user, name, password: None, epoch: 4, hide_presence: false };
-    let (state, node) = node(Away(Mutex::new(Some(account.clone())), Mutex::default()), &[]);
-    let token = state.tokens.issue(&account);
-    let app = init_service(http::app(state)).await;
-    let request = TestRequest::post()
-        .uri("/api/logout")
-        .peer_addr("127.0.0.1:1".parse().unwrap())
-        .insert_header(("authorization", format!("Bearer {}", token.expose())));
-    assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), 204);
-    assert_eq!(*node.1.lock().unwrap(), ["ana is out by one log-in"]);
+    assert_eq!(logs_out("/api/logout").await, ["ana is out by one log-in"]);
+    assert_eq!(logs_out("/api/logout-everywhere").await, ["ana is out before epoch 5"]);
 }
