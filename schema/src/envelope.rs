@@ -5,7 +5,6 @@
 //! other: unknown fields are ignored, and an unknown kind is doubt too.
 
 use serde::{Deserialize, Serialize};
-
 use uuid::Uuid;
 
 use crate::ids::{ClientId, Life, UserId};

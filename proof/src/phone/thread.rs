@@ -35,7 +35,7 @@ impl Thread {
         self.messages.values().rev().find(|m| m.sender != me).map(|m| m.id)
     }
 
-    /// Tells whether a message is here, or a later twin of it.
+    /// Tells whether a message is here, or a twin of it.
     pub(super) fn knows(&self, id: MessageId) -> bool {
         self.by_low.contains_key(&id.low())
     }
