@@ -164,11 +164,20 @@ impl Crowd {
         writers
     }
 
-    /// Has each of the users written to: all clients of theirs that are away miss it.
+    /// Has each of the users written to at once: all clients of theirs that are away miss it.
     async fn are_written_to(&self, writers: &mut [Client]) {
         let write = async |(writer, readers): (&mut Client, &[String])| {
             for reader in readers {
-                writer.say(reader, "while you were away").await;
+                let draft = writer.draft(reader, "while you were away");
+                writer.tell(draft).await;
+            }
+            let mut acks = 0;
+            while acks < readers.len() {
+                match writer.next().await.expect("a node that lives keeps its clients") {
+                    ServerFrame::Ack(_) => acks += 1,
+                    ServerFrame::Error(error) => panic!("{error:?}"),
+                    _ => {}
+                }
             }
         };
         join_all(writers.iter_mut().zip(self.people.chunks(READERS)).map(write)).await;
