@@ -10,7 +10,9 @@ use rally_schema::ErrorCode;
 use rally_schema::frame::{Bye, ByeReason, ClientFrame, ErrorFrame, Hello, ServerFrame};
 use rally_schema::limits::{FRAME_BYTES, HELLO_BYTES, HELLO_MS};
 use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
+use crate::deadlines;
 use crate::io::Io;
 use crate::metrics::count;
 use crate::node::{Admitted, Node};
@@ -41,14 +43,14 @@ pub async fn greet<S: Socket>(node: &Node, mut socket: S, early: Bytes) -> Optio
     decoder.feed(&early);
     drop(early);
     node.metrics.opening.inc();
-    let wait = Duration::from_millis(HELLO_MS);
-    let said = tokio::time::timeout(wait, hello(node, &mut socket, decoder)).await;
+    let deadline = Instant::now() + Duration::from_millis(HELLO_MS);
+    let said = deadlines::before(deadline, hello(node, &mut socket, decoder)).await;
     node.metrics.opening.dec();
     let refusal = match said {
-        Ok(Ok(Some(guest))) => return Some((socket, guest)),
-        Ok(Ok(None)) => return None,
-        Ok(Err(refusal)) => refusal,
-        Err(_) => {
+        Some(Ok(Some(guest))) => return Some((socket, guest)),
+        Some(Ok(None)) => return None,
+        Some(Err(refusal)) => refusal,
+        None => {
             let text = format!("no hello within {HELLO_MS} ms");
             refuse(ErrorCode::HelloExpected, text, ByeReason::Silent)
         }

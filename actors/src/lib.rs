@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod committer;
+pub mod deadlines;
 pub mod drain;
 pub mod gossip;
 pub mod greet;

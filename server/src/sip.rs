@@ -19,8 +19,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_rt::net::TcpStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until};
+use rally_actors::deadlines;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
+use tokio::time::Instant;
 
 /// Bytes handed on in one turn.
 const SIP: usize = 8 * 1024;
@@ -37,7 +38,7 @@ const TAKEN_PER_S: u32 = 4 * 1024;
 
 /// A socket, and when it may hand on.
 pub struct Sipped {
-    socket: TcpStream,
+    socket: Take<TcpStream>,
     pace: Pace,
     /// A whole sip was handed on in this turn.
     sipped: bool,
@@ -117,7 +118,7 @@ impl Pace {
             }
             // Looked at again soon: a deadline may come nearer meanwhile.
             let soon = now + HEAD;
-            sleep_until(if is_answering { soon } else { soon.min(state.until.get()) }).await;
+            deadlines::until(if is_answering { soon } else { soon.min(state.until.get()) }).await;
         }
     }
 }
@@ -160,7 +161,7 @@ impl Drop for Answering {
 impl Sipped {
     /// Takes over a socket.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, pace: Pace::default(), sipped: false }
+        Self { socket: socket.take(0), pace: Pace::default(), sipped: false }
     }
 
     /// Gives what is to be told of its requests.
@@ -177,7 +178,11 @@ impl Sipped {
 
     /// Gives the socket back.
     pub fn into_inner(self) -> TcpStream {
-        self.socket
+        self.socket.into_inner()
+    }
+
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.socket.get_mut())
     }
 }
 
@@ -196,11 +201,10 @@ impl AsyncRead for Sipped {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let sip = SIP.min(buf.remaining());
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(sip));
-        let polled = Pin::new(&mut self.socket).poll_read(cx, &mut part);
-        let read = part.filled().len();
-        buf.advance(read);
+        let before = buf.filled().len();
+        self.socket.set_limit(SIP as u64);
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
         if read > 0 {
             self.pace.0.begin();
         }
@@ -215,7 +219,7 @@ impl AsyncWrite for Sipped {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        let polled = self.socket().poll_write(cx, bytes);
         self.note_taken(polled)
     }
 
@@ -224,20 +228,20 @@ impl AsyncWrite for Sipped {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        let polled = self.socket().poll_write_vectored(cx, slices);
         self.note_taken(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.socket.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        self.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        self.socket().poll_shutdown(cx)
     }
 }
 
@@ -249,6 +253,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio::time::timeout;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -292,26 +298,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_a_request_unfinished_is_overdue_and_one_that_is_answered_is_not()
     {
-        let (mut client, mut sipped) = pair().await;
-        let pace = sipped.pace().clone();
-        assert_eq!(left(&pace).await, NOTHING.as_secs(), "it says nothing at all");
-        let answering = pace.answering();
-        let waited = tokio::time::timeout(3 * NOTHING, pace.overdue()).await;
-        assert!(waited.is_err(), "an answer may take what it takes: others see to that");
-        drop(answering);
-        client.write_all(b"GET").await.unwrap();
-        sipped.socket.readable().await.unwrap();
-        turn(&mut sipped, &Arc::default());
-        assert_eq!(left(&pace).await, HEAD.as_secs(), "half of a request does not count");
+        let test = async {
+            let (mut client, mut sipped) = pair().await;
+            let pace = sipped.pace().clone();
+            assert_eq!(left(&pace).await, NOTHING.as_secs(), "it says nothing at all");
+            let answering = pace.answering();
+            let waited = timeout(3 * NOTHING, pace.overdue()).await;
+            assert!(waited.is_err(), "an answer may take what it takes: others see to that");
+            drop(answering);
+            client.write_all(b"GET").await.unwrap();
+            sipped.socket.get_ref().readable().await.unwrap();
+            turn(&mut sipped, &Arc::default());
+            assert_eq!(left(&pace).await, HEAD.as_secs(), "half of a request does not count");
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_an_answer_slowly_has_longer_than_who_takes_nothing() {
-        let (_client, sipped) = pair().await;
-        let mut answering = sipped.pace().answering();
-        answering.gives();
-        sipped.pace().0.taken(40 * 1024);
-        assert_eq!(left(sipped.pace()).await, NOTHING.as_secs() + 10);
+        let test = async {
+            let (_client, sipped) = pair().await;
+            let mut answering = sipped.pace().answering();
+            answering.gives();
+            sipped.pace().0.taken(40 * 1024);
+            assert_eq!(left(sipped.pace()).await, NOTHING.as_secs() + 10);
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     #[tokio::test]
@@ -319,7 +331,7 @@ mod tests {
         let (mut client, mut sipped) = pair().await;
         let wakes = Arc::new(Wakes::default());
         client.write_all(&[b'x'; 3 * SIP]).await.unwrap();
-        sipped.socket.readable().await.unwrap();
+        sipped.socket.get_ref().readable().await.unwrap();
         assert_eq!(turn(&mut sipped, &wakes), SIP);
         assert_eq!(wakes.count(), 1, "the next turn is asked for");
         assert_eq!(turn(&mut sipped, &wakes), SIP);
@@ -331,7 +343,7 @@ mod tests {
         let (mut client, mut sipped) = pair().await;
         let wakes = Arc::new(Wakes::default());
         client.write_all(&[b'x'; 3 * SIP]).await.unwrap();
-        sipped.socket.readable().await.unwrap();
+        sipped.socket.get_ref().readable().await.unwrap();
         let first = sipped.pace().answering();
         assert_eq!(turn(&mut sipped, &wakes), 0);
         assert_eq!(wakes.count(), 0, "no turn is taken up for nothing");

@@ -4,10 +4,10 @@
 //! What thousands of connections have to do at the same moment, as when the time of all who came
 //! together is up, would keep the others waiting until the last of them is done. So only a few are
 //! taken up in each turn of the thread, in the order in which they became ready. The others stand
-//! in line, one place a connection, of which there are only so many (`door.rs`).
+//! in line, one place a connection, of which there are only so many (`door.rs`). Nothing is made of
+//! what stands in line for the first time: memory that is touched for the first time is slow.
 
 use std::cell::Cell;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -32,18 +32,20 @@ thread_local! {
     });
 }
 
-/// Runs `work` to its end, each step of it in a turn with few others.
+/// Has `work` begin, and runs it to its end, each step of it in a turn with few others.
 ///
 /// Panics when the thread runs no `LocalSet`, which every thread of actix does.
-pub async fn in_turns<F: Future>(work: F) -> F::Output {
+pub async fn in_turns<F: Future>(work: impl FnOnce() -> F) -> F::Output {
     let turnstile = TURNSTILE.with(Rc::clone);
-    let mut work = pin!(work);
+    turnstile.pass().await;
+    // Not a part of this future, which is all there while it waits.
+    let mut work = Box::pin(work());
     loop {
-        turnstile.pass().await;
         if let Poll::Ready(output) = poll!(work.as_mut()) {
             return output;
         }
         pending!();
+        turnstile.pass().await;
     }
 }
 
@@ -70,6 +72,8 @@ impl Turnstile {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     /// Counts the turns of the thread that pass while `work` is done.
@@ -87,7 +91,7 @@ mod tests {
     async fn connections(count: usize, steps: usize) {
         let all: Vec<_> = (0..count)
             .map(|_| {
-                actix_rt::spawn(in_turns(async move {
+                actix_rt::spawn(in_turns(move || async move {
                     for _ in 1..steps {
                         tokio::task::yield_now().await;
                     }
@@ -109,6 +113,25 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn of_who_stands_in_line_nothing_is_begun() {
+        let begun = Rc::new(Cell::new(0));
+        for _ in 0..10 * A_TURN {
+            let begun = begun.clone();
+            actix_rt::spawn(in_turns(move || {
+                begun.set(begun.get() + 1);
+                std::future::pending::<()>()
+            }));
+        }
+        let mut before = 0;
+        while begun.get() < 10 * A_TURN {
+            tokio::task::yield_now().await;
+            let since = begun.get() - before;
+            assert!(since <= 2 * A_TURN, "{since} were begun in one turn");
+            before = begun.get();
+        }
+    }
+
+    #[actix_web::test]
     async fn who_is_alone_does_not_wait() {
         let turns = turns_of(connections(1, 1)).await;
         assert!(turns <= 2, "one took {turns} turns");
@@ -120,7 +143,7 @@ mod tests {
         let all: Vec<_> = (0..5 * A_TURN)
             .map(|i| {
                 let done = done.clone();
-                actix_rt::spawn(in_turns(async move { done.borrow_mut().push(i) }))
+                actix_rt::spawn(in_turns(move || async move { done.borrow_mut().push(i) }))
             })
             .collect();
         // They stand in line before every other one leaves it.

@@ -132,24 +132,32 @@ where
                 let http = http.clone();
                 async move {
                     let Some(pass) = pass else { return Ok(()) };
-                    give_up_in_time(&stream);
-                    let socket = Sipped::new(stream);
-                    let pace = socket.pace().clone();
-                    let served = http.call((socket, Protocol::Http1, peer));
-                    let ended = in_turns(async {
-                        tokio::select! {
-                            biased;
-                            ended = served => ended,
-                            () = pace.overdue() => Err(DispatchError::SlowRequestTimeout),
-                        }
-                    });
-                    let ended = ended.await;
+                    let ended = in_turns(|| serve(stream, peer, http)).await;
                     pass.ended(&ended);
                     ended
                 }
             }))
         }
     })
+}
+
+/// Speaks HTTP on a connection until it ends, or has taken too long over something.
+async fn serve<H>(
+    stream: TcpStream,
+    peer: Option<SocketAddr>,
+    http: Rc<H>,
+) -> Result<(), DispatchError>
+where
+    H: Service<Connection, Response = (), Error = DispatchError>,
+{
+    give_up_in_time(&stream);
+    let socket = Sipped::new(stream);
+    let pace = socket.pace().clone();
+    tokio::select! {
+        biased;
+        ended = http.call((socket, Protocol::Http1, peer)) => ended,
+        () = pace.overdue() => Err(DispatchError::SlowRequestTimeout),
+    }
 }
 
 /// Has the kernel give up a peer that takes nothing: what waits for him would be kept for ever.
