@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 
 use crate::checkout::Checkout;
 use crate::{call, cluster, services, simulate};
@@ -21,8 +22,8 @@ use memory::Look;
 
 /// Do everything to clusters that is known, for a given time, and write one page of results.
 ///
-/// Half of the time goes to the checker from outside, a quarter to faults under load, a quarter to
-/// the simulation. Each part has its log beside the page. Ends with status 1 when something broke.
+/// Half of the time goes to the checker from outside, a quarter to faults under load, an eighth each to
+/// a store whose power is cut and to the simulation. Each part has its log beside the page. Ends with status 1 when something broke.
 #[derive(clap::Args)]
 pub struct Args {
     /// For how long; what is begun is finished
@@ -46,6 +47,8 @@ enum Part {
     Verify,
     /// Faults under load, each with its figures
     Faults,
+    /// The embedded store, whose power is cut and whose disk fills
+    Power,
     /// Simulated clusters
     Simulation,
 }
@@ -53,9 +56,13 @@ enum Part {
 impl Args {
     /// Gives how long a part has; none when it is not to be done.
     fn time(&self, part: Part) -> Option<Duration> {
-        let share = |part: Part| if part == Part::Verify { 2 } else { 1 };
+        let share = |part: Part| match part {
+            Part::Verify => 4,
+            Part::Faults => 2,
+            Part::Power | Part::Simulation => 1,
+        };
         let parts: &[Part] = match &*self.only {
-            [] => &[Part::Verify, Part::Faults, Part::Simulation],
+            [] => Part::value_variants(),
             only => only,
         };
         let all: u32 = parts.iter().copied().map(share).sum();
@@ -64,9 +71,13 @@ impl Args {
     }
 }
 
-/// What cargo is told for the checker, and for the faults under load.
+/// What cargo is told for the checker, for the faults under load, and for cuts of the power.
 const CHECKER: [&str; 4] = ["--release", "--quiet", "--package", "rally-bench"];
 const FAULTS: [&str; 5] = ["--release", "--package", "rally-server", "--test", "faults"];
+const POWER: [&str; 5] = ["--release", "--package", "rally-server", "--test", "power"];
+
+/// How often the power is cut in one run of its tests, under load and while a store is made each.
+const CUTS: &str = "60";
 
 /// Builds what the parts run, so that no compiler works beside a cluster that is judged.
 fn build(checkout: &Checkout, args: &Args) -> anyhow::Result<()> {
@@ -77,6 +88,9 @@ fn build(checkout: &Checkout, args: &Args) -> anyhow::Result<()> {
     }
     if is_asked(Part::Faults) {
         cargo(&[&["test", "--no-run"], &FAULTS[..]].concat())?;
+    }
+    if is_asked(Part::Power) {
+        cargo(&[&["test", "--no-run"], &POWER[..]].concat())?;
     }
     if is_asked(Part::Simulation) {
         cargo(&[&["build"], &simulate::BUILD[..]].concat())?;
@@ -149,6 +163,13 @@ pub fn run(checkout: &Checkout, args: &Args) -> anyhow::Result<ExitCode> {
         }
         services::stop(checkout, true)?;
     }
+    if let Some(time) = args.time(Part::Power) {
+        let until = Instant::now() + time;
+        night.power("power cuts and a full disk")?;
+        while Instant::now() < until {
+            night.power("power cuts and a full disk, again")?;
+        }
+    }
     if let Some(time) = args.time(Part::Simulation) {
         let mut simulation = call::cargo(checkout.root());
         simulation.args(["run", "--quiet"]).args(simulate::BUILD);
@@ -193,6 +214,17 @@ impl<'a> Night<'a> {
         self.part(name, test, |line| {
             let begins = ["test ", "refused, each"].iter().any(|word| line.starts_with(word));
             begins || line.contains("flowing again") || line.contains("waited")
+        })
+    }
+
+    /// Has the power of the embedded store cut, and its disk fill, under load.
+    fn power(&mut self, name: &str) -> anyhow::Result<()> {
+        let mut test = call::cargo(self.checkout.root());
+        test.env("RALLY_TEST_CUTS", CUTS);
+        test.arg("test").args(POWER).args(["--", "--nocapture", "--test-threads=1"]);
+        self.part(name, test, |line| {
+            let words = ["RALLY_TEST_SEED", "cuts under load", " full after ", "test result"];
+            words.iter().any(|word| line.contains(word))
         })
     }
 
