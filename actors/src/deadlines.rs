@@ -1,4 +1,4 @@
-//! The deadlines of all who wait on one thread, hardly any of which ever come.
+//! Deadlines of connections that are silent, hardly any of which ever come.
 //!
 //! Timers of the runtime hang in lists that run through the tasks themselves: as four seconds' worth
 //! of them come near, all are moved at once, which touches the memory of every one of ten thousand
@@ -6,7 +6,7 @@
 //! deadlines stand in one heap, so that only those are touched whose time is up, a few in each turn.
 //!
 //! A deadline has one place, which is given up with it. The heap forgets late, but never holds
-//! more than twice as many as wait.
+//! more than twice as many as wait, and a few.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -20,7 +20,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// How many are woken in one turn of the thread.
+/// How many are woken at most in one turn of the thread.
 const A_TURN: usize = 8;
 
 /// What the heap may hold of those who have left, beside as many as wait.
@@ -93,7 +93,8 @@ struct Line {
 struct Waiting {
     /// Who is woken when; nobody twice.
     entries: Slab<(Instant, Option<Waker>)>,
-    /// The soonest on top. Of a key that was given up, or has a new holder, the deadline differs.
+    /// The soonest on top. A key that was given up, or has a new holder, has no such deadline; or the
+    /// very same, and then nobody is woken twice.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
@@ -118,7 +119,7 @@ impl Line {
 struct Keeping(Rc<Line>);
 
 impl Keeping {
-    /// Wakes whose time is up, until nobody waits.
+    /// Wakes whose time is up, until the heap is empty.
     async fn keep(self) {
         let Line { waiting, sooner, .. } = &*self.0;
         loop {

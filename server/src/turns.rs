@@ -4,8 +4,8 @@
 //! What thousands of connections have to do at the same moment, as when the time of all who came
 //! together is up, would keep the others waiting until the last of them is done. So only a few are
 //! taken up in each turn of the thread, in the order in which they became ready. The others stand
-//! in line, one place a connection, of which there are only so many (`door.rs`). Nothing is made of
-//! what stands in line for the first time: memory that is touched for the first time is slow.
+//! in line, one place a connection, of which there are only so many (`door.rs`). Of what stands there
+//! for the first time nothing is made yet: memory that is touched for the first time is slow.
 
 use std::cell::Cell;
 use std::rc::Rc;
