@@ -2,12 +2,17 @@
 //! names the version, and the last of which says how many there are.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
+use std::num::NonZero;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::history::{Entry, HISTORY_VERSION, History, Queue, Span, View};
+
+/// About how many bytes a core decodes at a time.
+const BLOCK: u64 = 4 * 1024 * 1024;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,24 +96,76 @@ fn put(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Reads a history.
+/// Reads a history, and decodes its lines on all cores, some megabytes on each at a time.
+///
+/// # Errors
+///
+/// It cannot be read, or is no whole history.
 pub fn read(from: impl BufRead) -> Result<History, FileError> {
-    let mut history = None::<History>;
-    let (mut lines, mut ended) = (0, None);
-    for text in from.lines() {
-        let (before, line) = (lines, lines + 1);
-        lines = line;
-        if ended.is_some() {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    read_by(from, cores, BLOCK)
+}
+
+fn read_by(mut from: impl BufRead, cores: usize, bytes: u64) -> Result<History, FileError> {
+    let mut reading = Reading::default();
+    loop {
+        let blocks = (0..cores).map(|_| block(&mut from, bytes)).collect::<io::Result<Vec<_>>>()?;
+        if blocks[0].is_empty() {
+            return reading.end();
+        }
+        let decoded = thread::scope(|scope| {
+            let workers: Vec<_> =
+                blocks.iter().map(|block| scope.spawn(|| decode(block))).collect();
+            let done = workers.into_iter().map(|worker| worker.join().expect("decoding ends"));
+            done.collect::<Vec<_>>()
+        });
+        for line in decoded.into_iter().flatten() {
+            reading.take(line)?;
+        }
+    }
+}
+
+/// Reads whole lines, about so many bytes of them; none at the end.
+fn block(from: &mut impl BufRead, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    from.by_ref().take(bytes).read_to_end(&mut lines)?;
+    if lines.last().is_some_and(|last| *last != b'\n') {
+        from.read_until(b'\n', &mut lines)?;
+    }
+    Ok(lines)
+}
+
+fn decode(block: &[u8]) -> Vec<serde_json::Result<Line<'static>>> {
+    let lines = block.split_inclusive(|byte| *byte == b'\n');
+    // Errors count the end of a line as another one.
+    lines.map(|line| serde_json::from_slice(line.strip_suffix(b"\n").unwrap_or(line))).collect()
+}
+
+/// What has been read of a history.
+#[derive(Default)]
+struct Reading {
+    history: Option<History>,
+    lines: usize,
+    /// How many lines its last one says that there are, and how many there were.
+    ended: Option<(usize, usize)>,
+}
+
+impl Reading {
+    fn take(&mut self, decoded: serde_json::Result<Line<'_>>) -> Result<(), FileError> {
+        let before = self.lines;
+        self.lines += 1;
+        let line = self.lines;
+        if self.ended.is_some() {
             return Err(FileError::Beyond { line });
         }
-        let read = serde_json::from_str(&text?).map_err(|error| FileError::Line { line, error })?;
-        match (read, &mut history) {
+        let decoded = decoded.map_err(|error| FileError::Line { line, error })?;
+        match (decoded, &mut self.history) {
             (Line::Head { version, .. }, None) if !(1..=HISTORY_VERSION).contains(&version) => {
                 return Err(FileError::Version(version));
             }
             (Line::Head { version, ended_ms, restless }, None) => {
                 let restless = restless.map(Cow::into_owned);
-                history = Some(History { version, ended_ms, restless, ..History::default() });
+                self.history = Some(History { version, ended_ms, restless, ..History::default() });
             }
             (_, None) => return Err(FileError::Headless),
             (Line::Head { .. }, Some(_)) => return Err(FileError::SecondHead { line }),
@@ -118,13 +175,17 @@ pub fn read(from: impl BufRead) -> Result<History, FileError> {
             (Line::Calm(span), Some(history)) => history.calm.push(span),
             (Line::Stall(span), Some(history)) => history.stalls.push(span),
             (Line::Queue(queue), Some(history)) => history.queues.push(queue.into_owned()),
-            (Line::End { lines }, Some(_)) => ended = Some((lines, before)),
+            (Line::End { lines }, Some(_)) => self.ended = Some((lines, before)),
         }
+        Ok(())
     }
-    let history = history.ok_or(FileError::Headless)?;
-    match ended {
-        Some((said, before)) if said == before => Ok(history),
-        _ => Err(FileError::Torn { lines }),
+
+    fn end(self) -> Result<History, FileError> {
+        let history = self.history.ok_or(FileError::Headless)?;
+        match self.ended {
+            Some((said, before)) if said == before => Ok(history),
+            _ => Err(FileError::Torn { lines: self.lines }),
+        }
     }
 }
 
@@ -203,6 +264,22 @@ mod tests {
         let mut file = Vec::new();
         write(&history(), &mut file).unwrap();
         assert_eq!(read(&*file).unwrap(), history());
+    }
+
+    #[test]
+    fn however_few_bytes_are_decoded_at_a_time_all_lines_are_read_in_their_order() {
+        let mut file = Vec::new();
+        write(&history(), &mut file).unwrap();
+        for (cores, bytes) in [(1, 1), (2, 7), (2, 100), (3, 333), (7, 1_000), (2, 1 << 20)] {
+            assert_eq!(read_by(&*file, cores, bytes).unwrap(), history(), "{cores} of {bytes}");
+            let mut broken = file.clone();
+            let brace = broken.iter().rposition(|byte| *byte == b'{').unwrap();
+            broken[brace] = b'\n';
+            let lines = file.iter().filter(|byte| **byte == b'\n').count();
+            let error = read_by(&*broken, cores, bytes).unwrap_err().to_string();
+            let (line, place) = (format!("line {lines} is none"), "line 1 column");
+            assert!(error.starts_with(&line) && error.contains(place), "{error}");
+        }
     }
 
     #[test]
