@@ -4,14 +4,14 @@
 //! taken. Each cluster has a name of its own and users of its own; the keyspace is common to all,
 //! and stays.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::client::Client;
 use super::relay::{self, Cut};
-use super::{Server, http};
+use super::{Server, http, ports};
 
 /// Processes that know each other.
 pub struct Cluster {
@@ -56,7 +56,8 @@ impl Cluster {
     ) -> Self {
         let mark = Uuid::new_v4().simple().to_string()[..10].to_owned();
         let home = tempfile::tempdir().unwrap();
-        let places = free(roles.len());
+        let places: Vec<(SocketAddr, SocketAddr)> =
+            roles.iter().map(|_| (ports::free(), ports::free())).collect();
         let (gossip, cut): (Vec<SocketAddr>, _) =
             (places.iter().map(|(_, gossip)| *gossip).collect(), Cut::default());
         let reached: Vec<String> =
@@ -189,16 +190,4 @@ impl Cluster {
 
 fn name(mark: &str) -> String {
     format!("roles_{mark}")
-}
-
-/// Gives as many addresses for HTTP and for gossip as asked for, that nobody uses now.
-fn free(count: usize) -> Vec<(SocketAddr, SocketAddr)> {
-    let bind =
-        |_| (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-    // All are held until the last is drawn, so that none is drawn twice.
-    let held: Vec<(TcpListener, UdpSocket)> = (0..count).map(bind).collect();
-    let address = |(tcp, udp): &(TcpListener, UdpSocket)| {
-        (tcp.local_addr().unwrap(), udp.local_addr().unwrap())
-    };
-    held.iter().map(address).collect()
 }

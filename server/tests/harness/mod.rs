@@ -13,6 +13,7 @@ pub mod http;
 pub mod measure;
 pub mod nodes;
 pub mod outbox;
+pub mod ports;
 pub mod raw;
 pub mod relay;
 pub mod small_disk;
@@ -78,7 +79,7 @@ impl Server {
 
     /// Starts a node that may refuse its data.
     pub fn try_on(home: &Path, flags: &[&str]) -> Result<Self, Refused> {
-        Self::try_at("127.0.0.1:0", home, flags)
+        Self::try_at(&ports::free().to_string(), home, flags)
     }
 
     /// Starts a node on an address of its own, which may refuse its data.

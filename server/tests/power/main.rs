@@ -25,7 +25,7 @@ use cut::Survives;
 use disk::Disk;
 use futures_util::future::join_all;
 use harness::book::{Book, NO_RATES};
-use harness::{Refused, Server};
+use harness::{Refused, Server, ports};
 use tokio::sync::Notify;
 
 /// How many cuts there are under load, if nothing else is asked for.
@@ -61,7 +61,8 @@ fn try_server(
     flags: &[&str],
 ) -> Result<Server, Refused> {
     let flags: Vec<&str> = NO_RATES.iter().chain(flags).copied().collect();
-    Server::try_under(preload::environment(disk, layer), "127.0.0.1:0", &disk.home(), &flags)
+    let listen = ports::free().to_string();
+    Server::try_under(preload::environment(disk, layer), &listen, &disk.home(), &flags)
 }
 
 /// Starts a server on the layer.
