@@ -50,7 +50,7 @@ where
 
 impl<K, S, T> Together<K, S, T>
 where
-    K: Copy + Eq + Hash + 'static,
+    K: Clone + Eq + Hash + 'static,
     S: Default + 'static,
     T: Clone + 'static,
 {
@@ -67,8 +67,8 @@ where
         if let Some(found) = found {
             return found;
         }
-        let (common, all) = (Rc::<S>::default(), self.0.clone());
-        let unbegun = Unbegun(Some(Box::new(move || drop(all.borrow_mut().remove(&key)))));
+        let (common, all, about) = (Rc::<S>::default(), self.0.clone(), key.clone());
+        let unbegun = Unbegun(Some(Box::new(move || drop(all.borrow_mut().remove(&about)))));
         let work = work(common.clone(), unbegun).boxed_local().shared();
         // None but a finished one cannot be held weakly.
         if let Some(weak) = work.downgrade() {

@@ -38,7 +38,7 @@ use crate::push::Push;
 use crate::rate::Quota;
 use crate::router::LogOut;
 use crate::routers::Routers;
-use crate::session::Readings;
+use crate::session::{Readings, Rows};
 use crate::settings::Settings;
 use crate::standings::Members;
 use crate::sweeper::{Sweep, Sweeper};
@@ -350,8 +350,10 @@ pub struct Worker {
     pub committer: Addr<Committer>,
     /// The sessions that the sweeper looks after.
     pub sweep: Rc<Sweep>,
-    /// What their catch-ups wait to read.
+    /// The accounts and logs that their catch-ups wait to read.
     pub readings: Readings,
+    /// The rows that they wait to read then.
+    pub rows: Rows,
 }
 
 impl Worker {
@@ -360,6 +362,7 @@ impl Worker {
         let sweep = Rc::new(Sweep::default());
         Sweeper::new(node.clone(), sweep.clone()).start();
         let committer = Committer::new(&node).start();
-        Rc::new(Self { node, committer, sweep, readings: Readings::default() })
+        let (readings, rows) = (Readings::default(), Rows::default());
+        Rc::new(Self { node, committer, sweep, readings, rows })
     }
 }

@@ -5,34 +5,29 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use futures_util::future::poll_fn;
 use rally_cluster::planted::{self, Fault};
 use rally_cluster::store::{Change, StoreError};
-use rally_cluster::{pages, twins};
-use rally_schema::frame::{self, Reset, ServerFrame, Synced};
+use rally_schema::frame::{Reset, ServerFrame, Synced};
 use rally_schema::limits::CATCH_UP_CONVERSATION;
 use rally_schema::{ConversationId, Cursor, MessageId, UserId};
 use tokio::sync::oneshot;
 
 use super::log_in::still_holds;
 use super::reading::{Position, Reading, after, from_when, read_log};
-use crate::admission::{Line, Permit};
+use super::rows::{self, Wanted};
+use crate::admission::Line;
 use crate::io::Io;
 use crate::metrics::count;
-use crate::node::{ByLogIn, Node};
+use crate::node::{ByLogIn, Worker};
 use crate::together::Work;
-use crate::wire;
 
 /// Messages read at once: a page of the longest texts is a megabyte.
 const MESSAGES_PAGE: usize = 16;
 
 /// Inbox entries read and written at once.
 const ENTRIES_PAGE: usize = 50;
-
-/// Messages of the window that replaces a cut conversation's.
-const WINDOW: usize = 50;
 
 /// How a catch-up ended.
 pub(super) struct Done {
@@ -43,7 +38,7 @@ pub(super) struct Done {
 
 /// One catch-up of one session.
 pub(super) struct CatchUp {
-    pub(super) node: Arc<Node>,
+    pub(super) worker: Rc<Worker>,
     pub(super) io: Rc<Io>,
     pub(super) user: UserId,
     pub(super) epoch: Option<u64>,
@@ -68,19 +63,20 @@ impl CatchUp {
         let cursor = read.cursor;
         // Once it is known, nobody listens.
         let _ = confirm.send(epoch);
-        let from = match from_when(self.position.get(), &self.node, cursor.at) {
+        let from = match from_when(self.position.get(), &self.worker.node, cursor.at) {
             Ok(from) => from,
             Err(why) => return Ok(Some(self.reset(cursor, why))),
         };
         let named = match &read.log {
             Some(log) => {
-                let after = after(&self.node, from);
+                let after = after(&self.worker.node, from);
                 Some(named(log.iter().filter(|entry| entry.change > after)))
             }
             // What was too much from where another session is may not be from here.
             None if read.from != Some(from) => {
-                let _permit = self.turn().await;
-                read_log(&self.node, self.user, from).await?.as_deref().map(named)
+                self.has_read().await;
+                let _permit = self.worker.node.admission.enter(Line::Begun).await;
+                read_log(&self.worker.node, self.user, from).await?.as_deref().map(named)
             }
             None => None,
         };
@@ -92,7 +88,7 @@ impl CatchUp {
                 if planted::on(Fault::CutUntold) {
                     continue;
                 }
-                self.write_window(*conversation).await?;
+                self.write(Wanted::Window(*conversation)).await?;
                 cut.push(*conversation);
             } else {
                 self.write_messages(*conversation, ids).await?;
@@ -104,19 +100,25 @@ impl CatchUp {
     }
 
     fn reset(&self, cursor: Cursor, why: &'static str) -> Done {
-        count(&self.node.metrics.resets, why);
+        count(&self.worker.node.metrics.resets, why);
         Done { cursor, last: Reset { cursor: cursor.to_string() }.into() }
     }
 
-    /// Waits until the client has read what it got, so that a catch-up is no way around the
-    /// budget; then for a place among those that read the store.
-    async fn turn(&self) -> Permit {
+    /// Waits until the client has read what it got, so that a catch-up is no way around the budget.
+    async fn has_read(&self) {
         poll_fn(|cx| self.io.poll_uncongested(cx)).await;
-        self.node.admission.enter(Line::Begun).await
     }
 
-    fn write(&self, frame: impl Into<ServerFrame>) {
-        self.io.answer(wire::text(frame.into().encode()));
+    /// Reads rows, once the client has read what it got, and writes them.
+    async fn write(&self, wanted: Wanted) -> Result<(), StoreError> {
+        self.has_read().await;
+        let page = rows::read(&self.worker.rows, &self.worker.node, wanted).await?;
+        for frame in &page.frames {
+            // A client of which more waits is not listened to, and would soon be taken for dead.
+            self.has_read().await;
+            self.io.answer(frame.clone());
+        }
+        Ok(())
     }
 
     async fn write_messages(
@@ -126,36 +128,14 @@ impl CatchUp {
     ) -> Result<(), StoreError> {
         let ids: Vec<MessageId> = ids.iter().copied().collect();
         for page in ids.chunks(MESSAGES_PAGE) {
-            let permit = self.turn().await;
-            let mut rows = self.node.store.messages(conversation, page.to_vec()).await?;
-            if !planted::on(Fault::PlaceKept) {
-                drop(permit);
-            }
-            twins::fold(&mut rows);
-            for row in &rows {
-                // A client of which more waits is not listened to, and would soon be taken for dead.
-                poll_fn(|cx| self.io.poll_uncongested(cx)).await;
-                self.write(row.to_frame());
-            }
+            self.write(Wanted::Messages(conversation, page.to_vec())).await?;
         }
-        Ok(())
-    }
-
-    async fn write_window(&self, conversation: ConversationId) -> Result<(), StoreError> {
-        let _permit = self.turn().await;
-        let (mut rows, more) = pages::rows(&*self.node.store, conversation, None, WINDOW).await?;
-        twins::fold(&mut rows);
-        let messages = rows.iter().map(|row| row.to_frame()).collect();
-        self.write(frame::History { r#ref: None, conversation, messages, more });
         Ok(())
     }
 
     async fn write_inbox(&self, conversations: Vec<ConversationId>) -> Result<(), StoreError> {
         for page in conversations.chunks(ENTRIES_PAGE) {
-            let _permit = self.turn().await;
-            let rows = self.node.store.inbox_rows(self.user, page.to_vec()).await?;
-            let entries = pages::entries(&*self.node.store, self.user, rows).await?;
-            self.write(frame::Inbox { r#ref: None, entries, more: false });
+            self.write(Wanted::Entries(self.user, page.to_vec())).await?;
         }
         Ok(())
     }

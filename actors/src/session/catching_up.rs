@@ -222,7 +222,7 @@ impl Session {
         let (reading, common) = read_together(readings, node, self.user, line, asker);
         self.catching.reading = common;
         let run = CatchUp {
-            node: node.clone(),
+            worker: self.worker.clone(),
             io: self.io.clone(),
             user: self.user,
             epoch: self.log_in.epoch(),

@@ -19,6 +19,7 @@ mod marking;
 mod peers;
 pub mod reader;
 mod reading;
+mod rows;
 mod sending;
 mod typing;
 mod watching;
@@ -58,6 +59,7 @@ use catching_up::Catching;
 use log_in::LogIn;
 use reader::Reader;
 pub use reading::Readings;
+pub use rows::Rows;
 
 /// How long an ended session waits for its peer to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
