@@ -230,7 +230,7 @@ impl Session {
             position: position.clone(),
             reading,
         };
-        count(&run.node.metrics.catch_ups, self.catching.reason);
+        count(&run.worker.node.metrics.catch_ups, self.catching.reason);
         let began_us = self.now_us();
         let span = info_span!(target: "rally_path", "catch_up", reason = self.catching.reason);
         let running = run.run(confirm).instrument(span).into_actor(self);
