@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use harness::{Client, Peers, TestNode, model};
 use rally_actors::Settings;
+use rally_actors::admission::Line;
 use rally_cluster::store::{
     Change, Commit, InboxRow, Later, MessageRow, Model, NodeRow, PresenceRow, Store, StoreError,
     UserChange, UserRow,
@@ -44,14 +45,15 @@ struct Uncertain {
     /// How often each was read.
     inboxes: Arc<tokio::sync::Mutex<usize>>,
     logs: Arc<tokio::sync::Mutex<usize>>,
+    rows: Arc<tokio::sync::Mutex<usize>>,
 }
 
 impl Uncertain {
     async fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
         let (tried, commits) = (Arc::default(), Arc::default());
-        let (inboxes, logs) = (Arc::default(), Arc::default());
-        Self { model: model().await, faults, tried, commits, inboxes, logs }
+        let (inboxes, logs, rows) = (Arc::default(), Arc::default(), Arc::default());
+        Self { model: model().await, faults, tried, commits, inboxes, logs, rows }
     }
 }
 
@@ -101,12 +103,13 @@ impl Store for Uncertain {
         inboxes: inbox_rows(user: UserId, conversations: Vec<ConversationId>)
             -> Later<Vec<InboxRow>>;
         logs: changes(user: UserId, after: ChangeId, limit: usize) -> Later<Vec<Change>>;
+        rows: messages(conversation: ConversationId, ids: Vec<MessageId>)
+            -> Later<Vec<MessageRow>>;
     }
 
     hand_on! {
         id() -> StoreId;
         high_water_ms() -> u64;
-        messages(conversation: ConversationId, ids: Vec<MessageId>) -> Later<Vec<MessageRow>>;
         stamped(conversation: ConversationId, stamp: Stamp) -> Later<Vec<MessageRow>>;
         history(conversation: ConversationId, before: Option<MessageId>, limit: usize)
             -> Later<Vec<MessageRow>>;
@@ -356,4 +359,36 @@ async fn who_is_not_listened_to_is_not_silent_and_hears_that_the_node_lives() {
     ana.hears(hears_beat(true)).await;
     drop(held);
     ana.hears(hears_beat(false)).await;
+}
+
+#[actix::test]
+async fn what_devices_of_a_user_have_missed_is_read_once_for_all_that_wait() {
+    let store = Uncertain::new([]).await;
+    let settings = Settings { catch_ups_at_once: 1, ..Settings::default() };
+    let peers = Peers::default();
+    let here = TestNode::start("here", Arc::new(store.clone()), &peers, settings);
+    let mut ana = here.join("ana").await;
+    let mut devices = vec![here.join("ben").await, here.join("ben").await, here.join("ben").await];
+    let cursor = Some(here.node.cursor(here.node.clock.now_ms()).to_string());
+    ana.writes("ben", "hello").await;
+    for device in &mut devices {
+        device.hears_message("hello").await;
+    }
+    let read = async || {
+        [*store.logs.lock().await, *store.rows.lock().await, *store.inboxes.lock().await]
+    };
+    let (before, place) = (read().await, here.node.admission.enter(Line::Reconnect).await);
+    for device in &mut devices {
+        let sync = Sync { cursor: cursor.clone() };
+        device.says_all([ClientFrame::from(sync), Beat {}.into()]).await;
+        device.hears(|frame| matches!(frame, ServerFrame::Beat(_)).then_some(())).await;
+    }
+    drop(place);
+    for device in &mut devices {
+        device.hears_message("hello").await;
+        let inbox = |frame| matches!(frame, ServerFrame::Inbox(_)).then_some(());
+        device.hears(inbox).await;
+        device.hears(|frame| matches!(frame, ServerFrame::Synced(_)).then_some(())).await;
+    }
+    assert_eq!(read().await, before.map(|count| count + 1), "its log, its message, its inbox");
 }
