@@ -374,9 +374,8 @@ async fn what_devices_of_a_user_have_missed_is_read_once_for_all_that_wait() {
     for device in &mut devices {
         device.hears_message("hello").await;
     }
-    let read = async || {
-        [*store.logs.lock().await, *store.rows.lock().await, *store.inboxes.lock().await]
-    };
+    let read =
+        async || [*store.logs.lock().await, *store.rows.lock().await, *store.inboxes.lock().await];
     let (before, place) = (read().await, here.node.admission.enter(Line::Reconnect).await);
     for device in &mut devices {
         let sync = Sync { cursor: cursor.clone() };
