@@ -65,14 +65,6 @@ const LOGGING: &str = "<configuration>
 </configuration>
 ";
 
-/// Of several copies, as upstream ships it: a write is acknowledged before the disk has it. Three copies
-/// cover a process that dies, and none covers a power cut of all.
-const PERIODIC: &str = "commitlog_sync: periodic
-commitlog_sync_period: 10000ms";
-
-/// Of one copy: nothing but its disk has what it acknowledged when it dies.
-const SYNCED: &str = "commitlog_sync: batch";
-
 fn configuration(node: &Path, index: u8, count: u8) -> String {
     // One token a node, evenly spread: the ring is whole from the first start.
     let token = i128::from(i64::MIN) + (i128::from(index) - 1) * (1_i128 << 64) / i128::from(count);
@@ -100,13 +92,16 @@ commitlog_directory: {commitlog}
 hints_directory: {hints}
 saved_caches_directory: {caches}
 cdc_raw_directory: {cdc}
-{sync}
+# As upstream ships it: a write is acknowledged before the disk has it. Three copies cover a
+# process that dies, and none covers a power cut of all.
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
 commitlog_segment_size: 16MiB
 # What a killed node reads before it answers again: of an hour under load some minutes otherwise.
 commitlog_total_space: 64MiB
 disk_optimization_strategy: ssd
 concurrent_reads: 8
-concurrent_writes: {writes}
+concurrent_writes: 8
 concurrent_counter_writes: 4
 memtable_heap_space: 96MiB
 memtable_offheap_space: 64MiB
@@ -116,9 +111,6 @@ file_cache_size: 48MiB
 networking_cache_size: 32MiB
 ",
         seeds = seeds.join(","),
-        sync = if count == 1 { SYNCED } else { PERIODIC },
-        // Each waits for the disk where there is one copy.
-        writes = if count == 1 { 64 } else { 8 },
         data = node.join(DATA).display(),
         commitlog = folder("commitlog"),
         hints = folder("hints"),
