@@ -54,8 +54,9 @@ pub(super) async fn read(
     let (work, _) = rows.join(wanted.clone(), |_, unbegun| {
         let node = node.clone();
         async move {
-            // Who was told of the log at the same moment asks before it begins.
-            tokio::task::yield_now().await;
+            // Who was told of the log at the same moment asks before it begins. In a task of its own: an
+            // actor may poll what it waits for again and again in one turn.
+            let _ = actix::spawn(tokio::task::yield_now()).await;
             let place = node.admission.enter(Line::Begun).await;
             drop(unbegun);
             let frames = wanted.read(&node).await?;
