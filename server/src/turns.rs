@@ -15,7 +15,7 @@ use futures_util::{pending, poll};
 use tokio::sync::Semaphore;
 
 /// How many connections are taken up in one turn: the thread's sessions wait for all of them.
-const A_TURN: usize = 8;
+const A_TURN: usize = 2;
 
 /// Where the connections of one thread stand in line.
 struct Turnstile {
