@@ -11,9 +11,9 @@ use rally_schema::{ConversationId, MessageId, UserId};
 use crate::store::{InboxRow, MessageRow, Store, StoreError, is_full};
 use crate::twins;
 
-/// Conversations whose unread messages are counted side by side: one after the other took most of an
+/// Conversations of which messages are counted or read side by side: one after the other took most of an
 /// inbox's time, and all of a page at once would be one reader's flood upon the store.
-const COUNTED_AT_ONCE: usize = 8;
+const SIDE_BY_SIDE: usize = 8;
 
 /// Finds the other member of a conversation that the user is in.
 pub async fn find_peer(
@@ -62,7 +62,25 @@ pub async fn entries(
             peer_read_up_to: cells.peer_read_up_to,
         })
     };
-    stream::iter(entries).map(entry).buffered(COUNTED_AT_ONCE).try_collect().await
+    stream::iter(entries).map(entry).buffered(SIDE_BY_SIDE).try_collect().await
+}
+
+/// Reads messages of one or more conversations as they stand; those of a conversation stand together,
+/// and come back in their order, without the smaller ones of twins.
+pub async fn messages(
+    store: &dyn Store,
+    wanted: &[(ConversationId, MessageId)],
+) -> Result<Vec<MessageRow>, StoreError> {
+    let of_one = async |part: &[(ConversationId, MessageId)]| {
+        let ids = part.iter().map(|&(_, id)| id).collect();
+        let mut rows = store.messages(part[0].0, ids).await?;
+        twins::fold(&mut rows);
+        Ok(rows)
+    };
+    let parts = wanted.chunk_by(|(one, _), (next, _)| one == next);
+    let parts: Vec<_> =
+        stream::iter(parts).map(of_one).buffered(SIDE_BY_SIDE).try_collect().await?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// Reads a page of a conversation as it stands, and whether more may follow.

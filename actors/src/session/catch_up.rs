@@ -23,7 +23,7 @@ use crate::metrics::count;
 use crate::node::{ByLogIn, Worker};
 use crate::together::Work;
 
-/// Messages read at once: a page of the longest texts is a megabyte.
+/// Messages read at once, of however many conversations: a page of the longest texts is a megabyte.
 const MESSAGES_PAGE: usize = 16;
 
 /// Inbox entries read and written at once.
@@ -82,19 +82,24 @@ impl CatchUp {
         };
         drop(read);
         let Some(named) = named else { return Ok(Some(self.reset(cursor, "too_much"))) };
-        let mut cut = Vec::new();
-        for (conversation, ids) in &named {
-            if ids.len() > CATCH_UP_CONVERSATION {
-                if planted::on(Fault::CutUntold) {
-                    continue;
-                }
-                self.write(Wanted::Window(*conversation)).await?;
-                cut.push(*conversation);
-            } else {
-                self.write_messages(*conversation, ids).await?;
+        let (mut messages, mut cut) = (Vec::new(), Vec::new());
+        for (&conversation, ids) in &named {
+            if ids.len() <= CATCH_UP_CONVERSATION {
+                messages.extend(ids.iter().map(|&id| (conversation, id)));
+            } else if !planted::on(Fault::CutUntold) {
+                cut.push(conversation);
             }
         }
-        self.write_inbox(named.into_keys().collect()).await?;
+        for page in messages.chunks(MESSAGES_PAGE) {
+            self.write(Wanted::Messages(page.to_vec())).await?;
+        }
+        for &conversation in &cut {
+            self.write(Wanted::Window(conversation)).await?;
+        }
+        let conversations: Vec<ConversationId> = named.into_keys().collect();
+        for page in conversations.chunks(ENTRIES_PAGE) {
+            self.write(Wanted::Entries(self.user, page.to_vec())).await?;
+        }
         let last = Synced { cursor: cursor.to_string(), cut }.into();
         Ok(Some(Done { cursor, last }))
     }
@@ -117,25 +122,6 @@ impl CatchUp {
             // A client of which more waits is not listened to, and would soon be taken for dead.
             self.has_read().await;
             self.io.answer(frame.clone());
-        }
-        Ok(())
-    }
-
-    async fn write_messages(
-        &self,
-        conversation: ConversationId,
-        ids: &BTreeSet<MessageId>,
-    ) -> Result<(), StoreError> {
-        let ids: Vec<MessageId> = ids.iter().copied().collect();
-        for page in ids.chunks(MESSAGES_PAGE) {
-            self.write(Wanted::Messages(conversation, page.to_vec())).await?;
-        }
-        Ok(())
-    }
-
-    async fn write_inbox(&self, conversations: Vec<ConversationId>) -> Result<(), StoreError> {
-        for page in conversations.chunks(ENTRIES_PAGE) {
-            self.write(Wanted::Entries(self.user, page.to_vec())).await?;
         }
         Ok(())
     }

@@ -29,8 +29,8 @@ pub type Rows = Together<Wanted, (), Result<Rc<Page>, StoreError>>;
 /// What is read at once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Wanted {
-    /// These messages of a conversation.
-    Messages(ConversationId, Vec<MessageId>),
+    /// These messages, those of a conversation together.
+    Messages(Vec<(ConversationId, MessageId)>),
     /// The newest messages of a conversation.
     Window(ConversationId),
     /// A user's inbox entries of these conversations.
@@ -71,9 +71,8 @@ impl Wanted {
     async fn read(self, node: &Node) -> Result<Vec<Bytes>, StoreError> {
         let store = &*node.store;
         match self {
-            Self::Messages(conversation, ids) => {
-                let mut rows = store.messages(conversation, ids).await?;
-                twins::fold(&mut rows);
+            Self::Messages(wanted) => {
+                let rows = pages::messages(store, &wanted).await?;
                 Ok(rows.iter().map(|row| encode(row.to_frame())).collect())
             }
             Self::Window(conversation) => {
