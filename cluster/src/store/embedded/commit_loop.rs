@@ -15,6 +15,7 @@ use tracing::{debug, error, info};
 use super::super::StoreError;
 use super::folder::Folder;
 use super::group::{Group, Rows};
+use super::memory::Held;
 use super::metrics::Metrics;
 use super::queue::{Queue, Waiting};
 use super::recent::Recent;
@@ -52,6 +53,7 @@ pub struct CommitLoop {
     pub(super) options: Options,
     pub(super) metrics: Metrics,
     pub(super) recent: Recent,
+    pub(super) memory: Held,
     /// What was taken from the queue; empty between turns.
     pub(super) jobs: Vec<Waiting<Job>>,
     /// When the next group may begin.
@@ -111,6 +113,7 @@ impl CommitLoop {
             self.metrics.group(waiting.len(), began.elapsed());
         }
         waiting.into_iter().for_each(|done| done(outcome.clone()));
+        self.memory.follow(self.rows.memory());
         result
     }
 

@@ -22,6 +22,7 @@ mod folder;
 mod group;
 mod journal;
 mod keys;
+mod memory;
 mod metrics;
 mod open;
 mod queue;

@@ -16,6 +16,7 @@ use super::commit_loop::CommitLoop;
 use super::folder::{Folder, OpenError};
 use super::group::Rows;
 use super::keys::{self, Key};
+use super::memory::Held;
 use super::recent::Recent;
 use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode, journal};
 
@@ -59,6 +60,7 @@ pub(super) fn open(
         metrics: metrics.clone(),
         _folder: folder.clone(),
     };
+    let memory = Held::new(rows.memory());
     let commit_loop = CommitLoop {
         rows,
         queue,
@@ -67,6 +69,7 @@ pub(super) fn open(
         options,
         metrics,
         recent: Recent::new(),
+        memory,
         jobs: Vec::new(),
         not_before: Instant::now(),
     };

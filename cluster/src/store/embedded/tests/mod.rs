@@ -141,6 +141,25 @@ async fn a_turn_by_hand_writes_all_that_waits_and_the_last_one_says_so() {
 }
 
 #[tokio::test]
+async fn memory_that_became_a_file_is_freed_while_more_is_written() {
+    let running = Running::new(ALONE);
+    let rows = &running.store.0.rows;
+    let first = std::sync::Arc::downgrade(&rows.memory());
+    for nth in 0.. {
+        if first.strong_count() == 0 {
+            break;
+        }
+        let (name, password) = ("n".repeat(256 << 10), None);
+        let user = format!("user{nth}").parse().unwrap();
+        let row = UserRow { user, name, password, epoch: 0, hide_presence: false };
+        assert!(running.store.create_user(row).await.unwrap());
+    }
+    let user = running.store.user("user0".parse().unwrap()).await.unwrap();
+    assert_eq!(user.unwrap().name.len(), 256 << 10);
+    running.stop();
+}
+
+#[tokio::test]
 async fn who_wrote_for_long_to_somebody_silent_keeps_no_thread_and_is_answered_right() {
     let running = Running::new(Options { queue_bytes: 16 << 20, ..ALONE });
     let store = &running.store;
