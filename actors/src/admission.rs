@@ -105,6 +105,11 @@ impl Admission {
         Self(Arc::new(Mutex::new(State { free, free_of_last, ..State::default() })))
     }
 
+    /// Gives a place that nobody has to wait for, if there is one.
+    pub fn try_enter(&self, line: Line) -> Option<Permit> {
+        self.state().take(line).then(|| Permit(Some((self.clone(), line))))
+    }
+
     /// Waits for a place.
     pub async fn enter(&self, line: Line) -> Permit {
         let waits = {
@@ -215,6 +220,19 @@ mod tests {
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
         assert!(third.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_asked_for_at_once_is_a_place_like_others() {
+        let admission = Admission::new(1);
+        let place = admission.try_enter(Line::Reconnect);
+        assert!(place.is_some() && admission.try_enter(Line::Begun).is_none());
+        let mut waiting = Box::pin(admission.enter(Line::Doubt));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(place);
+        assert!(admission.try_enter(Line::Begun).is_none(), "it is somebody's who waited");
+        assert!(waiting.now_or_never().is_some());
+        assert!(admission.try_enter(Line::Reconnect).is_some());
     }
 
     #[tokio::test]

@@ -11,7 +11,6 @@ use std::collections::{HashSet, VecDeque};
 use parking_lot::Mutex;
 use rally_actors::node::{Admitted, ByLogIn};
 use rally_cluster::clock::Clock;
-use rally_cluster::store::UserRow;
 use rally_schema::limits::TICKET_MS;
 use rally_schema::{ClientId, Life, UserId};
 use serde::{Deserialize, Serialize};
@@ -91,14 +90,14 @@ impl Tickets {
         self.life
     }
 
-    /// Makes a ticket for `client` at the node life `life`, by a log-in. The account is as it was when its
-    /// token was checked: of the token's epoch.
-    pub fn issue(&self, account: &UserRow, by: ByLogIn, client: ClientId, life: Life) -> String {
+    /// Makes a ticket for somebody's `client` at the node life `life`.
+    pub fn issue(&self, admitted: Admitted, client: ClientId, life: Life) -> String {
+        let Admitted { user, epoch, log_in } = admitted;
         self.sealer.seal(&Claims {
             id: Uuid::new_v4(),
-            user: account.user,
-            epoch: Some(account.epoch),
-            log_in: Some((by.id, by.ends_ms)),
+            user,
+            epoch,
+            log_in: log_in.map(|by| (by.id, by.ends_ms)),
             client,
             life,
             issued_ms: self.clock.now_ms(),
@@ -150,13 +149,11 @@ mod tests {
     use super::*;
     use crate::testing::Hands;
 
-    const LOG_IN: ByLogIn = ByLogIn { id: Uuid::from_u128(7), ends_ms: 9_000_000 };
-
     struct Place {
         hands: Hands,
         tickets: Tickets,
         client: ClientId,
-        account: UserRow,
+        admitted: Admitted,
     }
 
     fn life(generation: u64) -> Life {
@@ -166,14 +163,14 @@ mod tests {
     fn place() -> Place {
         let hands = Hands::at(1_000_000);
         let tickets = Tickets::new(&[1; 32], hands.clock(), life(1));
-        let (user, name, password) = ("ana".parse().unwrap(), "Ana".to_owned(), None);
-        let account = UserRow { user, name, password, epoch: 3, hide_presence: false };
-        Place { hands, tickets, client: Uuid::from_u128(1).into(), account }
+        let log_in = Some(ByLogIn { id: Uuid::from_u128(7), ends_ms: 9_000_000 });
+        let admitted = Admitted { user: "ana".parse().unwrap(), epoch: Some(3), log_in };
+        Place { hands, tickets, client: Uuid::from_u128(1).into(), admitted }
     }
 
     impl Place {
         fn issue(&self) -> String {
-            self.tickets.issue(&self.account, LOG_IN, self.client, life(1))
+            self.tickets.issue(self.admitted, self.client, life(1))
         }
         fn redeem(&self, ticket: &str) -> Result<Admitted, TicketError> {
             self.tickets.redeem(ticket, self.client)
@@ -184,11 +181,9 @@ mod tests {
     fn a_ticket_opens_once_and_names_its_log_in_and_the_account_as_it_was() {
         let place = place();
         let ticket = place.issue();
-        let (user, log_in) = (place.account.user, Some(LOG_IN));
-        let admitted = Admitted { user, epoch: Some(3), log_in };
-        assert_eq!(place.redeem(&ticket), Ok(admitted));
+        assert_eq!(place.redeem(&ticket), Ok(place.admitted));
         assert_eq!(place.redeem(&ticket), Err(TicketError::Spent));
-        assert_eq!(place.redeem(&place.issue()), Ok(admitted));
+        assert_eq!(place.redeem(&place.issue()), Ok(place.admitted));
     }
 
     #[test]
@@ -222,7 +217,7 @@ mod tests {
         let place = place();
         let other: ClientId = Uuid::from_u128(2).into();
         assert_eq!(place.tickets.redeem(&place.issue(), other), Err(TicketError::OtherClient));
-        let elsewhere = place.tickets.issue(&place.account, LOG_IN, place.client, life(2));
+        let elsewhere = place.tickets.issue(place.admitted, place.client, life(2));
         assert_eq!(place.redeem(&elsewhere), Err(TicketError::OtherNode));
     }
 
@@ -231,7 +226,7 @@ mod tests {
         let place = place();
         let stranger = Tickets::new(&[2; 32], place.hands.clock(), life(1));
         let token = crate::seal::Sealer::new(&[1; 32], "rally token 1").seal(&"x");
-        let theirs = stranger.issue(&place.account, LOG_IN, place.client, life(1));
+        let theirs = stranger.issue(place.admitted, place.client, life(1));
         for forged in [theirs, token, String::new()] {
             assert_eq!(place.redeem(&forged), Err(TicketError::Forged));
         }
@@ -248,7 +243,7 @@ mod tests {
             issued_ms: u64,
         }
         let place = place();
-        let (user, client, life) = (place.account.user, place.client, life(1));
+        let (user, client, life) = (place.admitted.user, place.client, life(1));
         let before = Before { id: Uuid::nil(), user, client, life, issued_ms: 1_000_000 };
         let ticket = place.tickets.sealer.seal(&before);
         assert_eq!(place.redeem(&ticket), Ok(Admitted { user, epoch: None, log_in: None }));

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join;
-use rally_actors::node::ByLogIn;
+use rally_actors::node::{Admitted, ByLogIn};
 use rally_cluster::clock::Clock;
 use rally_cluster::store::{Store, StoreError, UserChange, UserRow};
 use rally_schema::UserId;
@@ -41,9 +41,10 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Gives the id of the log-in.
-    pub fn id(&self) -> Uuid {
-        self.id
+    /// Gives what a ticket names of it.
+    pub fn admitted(&self) -> Admitted {
+        let log_in = ByLogIn { id: self.id, ends_ms: self.expires_ms };
+        Admitted { user: self.user, epoch: Some(self.epoch), log_in: Some(log_in) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::web;
 use prometheus_client::registry::Registry;
-use rally_actors::admission::Admission;
+use rally_actors::admission::{Admission, Line};
 use rally_actors::incidents::Incident;
 use rally_actors::router::LogOut;
 use rally_cluster::clock::Clock;
@@ -116,8 +116,9 @@ fn life(node: &str) -> Life {
     Life { node: node.parse().unwrap(), generation: 1 }
 }
 
-/// A node that hears these lives, and does nothing but to note what its store failed at, and who is out.
-struct Hears(Vec<Member>, Mutex<Vec<String>>);
+/// A node that hears these lives, and does nothing but to note what its store failed at, and who is out. One
+/// who comes back has his log-in looked up at a time.
+struct Hears(Vec<Member>, Mutex<Vec<String>>, Admission);
 
 impl Hears {
     fn all(nodes: &[&str]) -> Self {
@@ -128,13 +129,13 @@ impl Hears {
             let card = Card { life, status, roles, address, version, sessions, most, clock_ms };
             Member::new(card, 0)
         };
-        Self(nodes.iter().map(member).collect(), Mutex::default())
+        Self(nodes.iter().map(member).collect(), Mutex::default(), Admission::new(1))
     }
 }
 
 impl NodeControl for Hears {
     fn admission(&self) -> Admission {
-        Admission::new(1)
+        self.2.clone()
     }
 
     fn log_out_everywhere(&self, user: UserId, over: LogOut) {
@@ -152,7 +153,7 @@ impl NodeControl for Hears {
     }
 
     fn place(&self, _: UserId) -> Option<Card> {
-        None
+        self.0.last().map(|member| member.card.clone())
     }
 
     fn members(&self) -> Vec<Member> {
@@ -271,6 +272,40 @@ async fn a_page_of_another_node_may_read_that_it_asks_too_often() {
     }
     let read = |status, wait| (status, ELSEWHERE.to_owned(), wait);
     assert_eq!(answers, [read(200, false), read(429, true)]);
+}
+
+/// The session's first catch-up reads the same, for all devices of a user together.
+#[actix::test]
+async fn whose_log_in_is_over_is_told_where_he_asks_or_when_too_many_come_back_by_his_session() {
+    let (user, name) = ("ana".parse().unwrap(), "Ana".to_owned());
+    let account = UserRow { user, name, password: None, epoch: 4, hide_presence: false };
+    let (state, node) = node(Away(Mutex::new(Some(account.clone())), Mutex::default()), &[]);
+    let now = state.tokens.issue(&account).expose().clone();
+    let over = state.tokens.issue(&UserRow { epoch: 3, ..account }).expose().clone();
+    let there = Tickets::new(&state.store.secret(), state.clock.clone(), life("other"));
+    let app = init_service(http::app(state)).await;
+    let client = Uuid::from_u128(9);
+    let ask = async |token: &str| {
+        let request = TestRequest::post()
+            .uri("/api/discover")
+            .peer_addr("127.0.0.1:1".parse().unwrap())
+            .insert_header(("authorization", format!("Bearer {token}")))
+            .set_json(json!({"client": client}));
+        let answer = call_service(&app, request.to_request()).await;
+        let status = answer.status().as_u16();
+        let said: Value = read_body_json(answer).await;
+        (status, said["ticket"].as_str().map(str::to_owned))
+    };
+    let asked = async || (ask(&now).await.0, ask(&over).await.0, ask("forged").await.0);
+    assert_eq!(asked().await, (200, 401, 401));
+    let place = node.2.try_enter(Line::Begun).expect("nobody reads");
+    assert_eq!(asked().await, (200, 200, 401));
+    let ticket = ask(&over).await.1.unwrap();
+    let admitted = there.redeem(&ticket, client.into()).unwrap();
+    assert_eq!((admitted.user, admitted.epoch), (user, Some(3)), "by which the session ends");
+    assert!(admitted.log_in.is_some());
+    drop(place);
+    assert_eq!(asked().await, (200, 401, 401));
 }
 
 /// Has ana log out by a path, at a node whose store confirms nothing; gives whom that is told of.

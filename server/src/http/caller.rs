@@ -13,10 +13,11 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
+use rally_actors::admission::Line;
+use rally_actors::node::Admitted;
 use rally_cluster::store::UserRow;
 use rally_schema::UserId;
 
-use super::checks::Checks;
 use super::problem::{Kind, Problem};
 use super::state::HttpState;
 use crate::secret::Secret;
@@ -47,8 +48,10 @@ impl Caller {
     }
 }
 
-/// A [`Caller`] whose log-in was checked in turn ([`Checks`]).
-pub struct Returning(pub Caller);
+/// Somebody who comes back to open a session, by a token that is genuine. While the store reads for as
+/// many who come back as it may, it is not asked whether his log-in is over: the session's own first
+/// catch-up reads that before its client gets anything.
+pub struct Returning(pub Admitted);
 
 /// What a request shows of who it is from.
 enum Shown {
@@ -85,10 +88,10 @@ fn shown(request: &HttpRequest) -> Result<Shown, Problem> {
         .map_or(Shown::Nothing, |cookie| Shown::Cookie(Secret::new(cookie.value().to_owned()))))
 }
 
-async fn identify(request: HttpRequest, checks: Option<Checks>) -> Result<Caller, Problem> {
-    let state = state_of(&request);
-    let token = match shown(&request)? {
-        Shown::Bearer(token) => token,
+/// Gives the token that a request shows, if it may be used for it.
+fn token(request: &HttpRequest) -> Result<Secret<String>, Problem> {
+    match shown(request)? {
+        Shown::Bearer(token) => Ok(token),
         Shown::Cookie(token) => {
             let proven = request.headers().get(CSRF_HEADER).is_some_and(|value| value == "1");
             if is_unsafe(request.method()) && !proven {
@@ -97,27 +100,41 @@ async fn identify(request: HttpRequest, checks: Option<Checks>) -> Result<Caller
                     format!("send the header {CSRF_HEADER}: 1 with requests that change something"),
                 ));
             }
-            token
+            Ok(token)
         }
-        Shown::Nothing => return Err(Problem::new(Kind::LogIn, "nobody is logged in")),
-    };
-    let login = match checks {
-        Some(checks) => {
-            checks.check(&state.tokens, &state.node.admission(), token.expose()).await?
-        }
-        None => state.tokens.check(token.expose()).await?,
-    };
+        Shown::Nothing => Err(Problem::new(Kind::LogIn, "nobody is logged in")),
+    }
+}
+
+/// Looks whether a request is meant for its user, and within his rate.
+fn is_his(request: &HttpRequest, state: &HttpState, user: UserId) -> Result<(), Problem> {
     if let Some(meant) = request.headers().get(USER_HEADER)
-        && meant != login.account.user.as_str()
+        && meant != user.as_str()
     {
         let text = format!(
-            "{} is logged in now, and {USER_HEADER} names another user: load the page again",
-            login.account.user
+            "{user} is logged in now, and {USER_HEADER} names another user: load the page again"
         );
         return Err(Problem::new(Kind::OtherUser, text));
     }
-    state.limits.requests_user.take(&login.account.user)?;
+    Ok(state.limits.requests_user.take(&user)?)
+}
+
+async fn caller(request: HttpRequest) -> Result<Caller, Problem> {
+    let (state, token) = (state_of(&request), token(&request)?);
+    let login = state.tokens.check(token.expose()).await?;
+    is_his(&request, &state, login.account.user)?;
     Ok(Caller { account: login.account.clone(), login })
+}
+
+async fn returning(request: HttpRequest) -> Result<Returning, Problem> {
+    let (state, token) = (state_of(&request), token(&request)?);
+    let claims = state.tokens.open(token.expose())?;
+    let admitted = claims.admitted();
+    if let Some(_place) = state.node.admission().try_enter(Line::Reconnect) {
+        state.tokens.confirm(claims).await?;
+    }
+    is_his(&request, &state, admitted.user)?;
+    Ok(Returning(admitted))
 }
 
 /// Gives the shared state; `app` puts it there.
@@ -131,7 +148,7 @@ impl FromRequest for Caller {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        Box::pin(identify(request.clone(), None))
+        Box::pin(caller(request.clone()))
     }
 }
 
@@ -140,9 +157,7 @@ impl FromRequest for Returning {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let checks = request.app_data::<Checks>().expect("http::app registers it before any route");
-        let caller = identify(request.clone(), Some(checks.clone()));
-        Box::pin(async move { caller.await.map(Self) })
+        Box::pin(returning(request.clone()))
     }
 }
 

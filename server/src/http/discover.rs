@@ -44,19 +44,19 @@ pub struct Place {
     security(("cookie" = []), ("bearer" = [])),
     responses(
         (status = 200, description = "Where to connect", body = Place),
-        (status = 503, description = "No node takes users now, or too many come back at once",
+        (status = 503, description = "No node takes users now",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 421, description = "The host is none of ours",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn discover(
     request: HttpRequest,
-    Returning(caller): Returning,
+    Returning(admitted): Returning,
     state: web::Data<HttpState>,
     body: web::Json<Object<Discover>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(Discover { client }) = body.into_inner();
-    let card = state.node.place(caller.user()).ok_or_else(|| {
+    let card = state.node.place(admitted.user).ok_or_else(|| {
         let why =
             state.node.ready().err().unwrap_or_else(|| {
                 "no node takes users, or has room for one more session".to_owned()
@@ -71,7 +71,7 @@ pub async fn discover(
         })?,
     };
     let address = origin.websocket(SOCKET_PATH);
-    let ticket = state.tickets.issue(&caller.account, caller.login.by(), client, card.life);
+    let ticket = state.tickets.issue(admitted, client, card.life);
     state.metrics.tickets.inc();
     Ok(HttpResponse::Ok().json(Place { address, node: card.life.node, ticket }))
 }

@@ -11,7 +11,6 @@ pub mod admin;
 mod admit;
 mod blocks;
 mod caller;
-mod checks;
 mod client;
 mod config;
 mod discover;
@@ -40,7 +39,6 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, Error, HttpRequest, Resource, Route, guard, web};
 use rally_cluster::roles::{Role, Roles};
 
-use checks::Checks;
 pub use discover::SOCKET_PATH;
 pub use metrics::HttpMetrics;
 pub use problem::{Kind, Problem};
@@ -67,7 +65,6 @@ pub fn app(
     let roles = state.settings.node.roles;
     App::new()
         .app_data(state.clone())
-        .app_data(Checks::default())
         .app_data(web::JsonConfig::default().limit(BODY_BYTES).error_handler(bad_json))
         .app_data(web::QueryConfig::default().error_handler(bad_query))
         .app_data(web::PathConfig::default().error_handler(bad_path))

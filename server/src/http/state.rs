@@ -30,7 +30,7 @@ use crate::tokens::Tokens;
 
 /// What HTTP tells the node, and asks of it. Calls must not block.
 pub trait NodeControl: Send + Sync + 'static {
-    /// Gives the places of those who read the store to catch up.
+    /// Gives the places of those who read the store when they come back.
     fn admission(&self) -> Admission;
 
     /// Ends every live session of the user whose log-in is over, on every node.
