@@ -109,3 +109,40 @@ pub async fn history(
     let messages = rows.iter().map(|row| row.to_frame()).collect();
     Ok((frame::History { r#ref: None, conversation, messages, more }, twins))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intent::{Intent, Pair};
+    use crate::store::Model;
+    use rally_schema::ids::Stamp;
+    use rally_schema::{ChangeId, Ref};
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn messages_of_several_conversations_come_back_in_their_order_and_without_twins() {
+        let store = Model::new(Uuid::nil().into(), [1; 32]);
+        let mut wanted = Vec::new();
+        for (peer, refs) in [("ben", [1, 2, 2]), ("cid", [3, 4, 5]), ("dan", [6, 7, 8])] {
+            let pair = Pair::direct("ana".parse().unwrap(), peer.parse().unwrap());
+            for (nth, r#ref) in (0u64..).zip(refs) {
+                let (r#ref, text) = (Ref::from(Uuid::from_u64_pair(1, r#ref)), "hello".to_owned());
+                let stamp = Stamp { at: 1_790_000_000_000 + nth, n: 0 };
+                let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &text);
+                let mut n = 0;
+                let send = Intent::Send { id, r#ref, text, reply_to: None }.commit(pair, || {
+                    n += 1;
+                    ChangeId::of(Stamp { n, ..stamp }, 7)
+                });
+                store.commit(vec![send]).await.unwrap();
+                wanted.push((pair.conversation, id));
+            }
+        }
+        let rows = messages(&store, &wanted).await.unwrap();
+        let read: Vec<MessageId> = rows.iter().map(|row| row.id).collect();
+        // The same reference twice is one message: the one with the larger id.
+        let (_, smaller) = wanted.remove(1);
+        assert!(!read.contains(&smaller));
+        assert_eq!(read, wanted.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Sealed for a user, a client and a node life, good for [`TICKET_MS`], spent once. They
 //! travel in `hello`, never in a URL. Any node issues; only the life a ticket names redeems
-//! it. A ticket names the log-in by which it was asked for, and the epoch of its user's account:
+//! it. A ticket names the log-in by which it was asked for, and the account's epoch by that log-in:
 //! should he log out before it is redeemed, there or everywhere, the session ends by that. Knows
 //! nothing of sockets or sessions.
 
