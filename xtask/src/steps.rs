@@ -243,17 +243,13 @@ fn nodes(checkout: &Checkout) -> anyhow::Result<Outcome> {
         test.env("RALLY_TEST_AMQP", services::Up::for_tests().amqp_urls());
         // A crowd that is there soon: the thousands are for `cargo xtask night`.
         test.env("RALLY_TEST_CROWD", "75").env("RALLY_TEST_SPAN", "4");
-        test.args(IGNORED);
-        // This one needs three nodes of it.
-        test.args(["--skip", "a_node_of_the_store_is_killed"]);
-        call::run(test.arg("--test-threads=1"))?;
+        call::run(test.args(IGNORED).arg("--test-threads=1"))?;
     }
     Ok(Outcome::Passed)
 }
 
-/// Three nodes, which die, stand still and are restarted, as are brokers; then a verdict for each
-/// promise, and the same one again from the history that was kept. The store is left alone: one copy
-/// loses what it has not synced.
+/// Three nodes, which die, stand still and are restarted, as are brokers and the store; then a verdict
+/// for each promise, and the same one again from the history that was kept.
 fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
     // So that its users are there at once: they all come from one address.
     let flags =
@@ -263,9 +259,17 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
     let history = checkout.kept("verify.jsonl");
     std::fs::create_dir_all(history.parent().context("what is kept is in a folder")?)?;
     cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
-        let faults = "kill-node,kill-broker,pause-node,restart-all";
+        let faults = "kill-node,kill-broker,kill-store,pause-node,restart-all";
         let mut verify = bench();
-        verify.arg("verify").args(urls).args(["--faults", faults, "--brokers", "3", "--all"]);
+        verify.arg("verify").args(urls).args([
+            "--faults",
+            faults,
+            "--brokers",
+            "3",
+            "--stores",
+            "1",
+            "--all",
+        ]);
         call::run(verify.arg("--history").arg(&history))
     })?;
     passed(call::run(bench().arg("judge").arg(&history).arg("--all")))

@@ -92,16 +92,14 @@ commitlog_directory: {commitlog}
 hints_directory: {hints}
 saved_caches_directory: {caches}
 cdc_raw_directory: {cdc}
-# As upstream ships it: a write is acknowledged before the disk has it. Three copies cover a
-# process that dies, and none covers a power cut of all.
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
+commitlog_sync: group
+commitlog_sync_group_window: 5ms
 commitlog_segment_size: 16MiB
 # What a killed node reads before it answers again: of an hour under load some minutes otherwise.
 commitlog_total_space: 64MiB
 disk_optimization_strategy: ssd
 concurrent_reads: 8
-concurrent_writes: 8
+concurrent_writes: 64
 concurrent_counter_writes: 4
 memtable_heap_space: 96MiB
 memtable_offheap_space: 64MiB
