@@ -15,7 +15,9 @@ pub struct Settings {
     pub presence_grace_ms: u64,
     /// How often a connected session catches up without a doubt.
     pub sync_interval_ms: u64,
-    /// Pushes that may wait in a session's mailbox; beyond it the session is in doubt.
+    /// Pushes that may wait in a session's mailbox; beyond it the session is in doubt. About what the
+    /// outgoing budget takes of short messages: who is written to a thousand times a second needs no
+    /// catch-up because his thread stood still for a moment.
     pub session_mailbox: usize,
     /// Pushes that may wait in a router's mailbox; beyond it its user is in doubt.
     pub router_mailbox: usize,
@@ -56,8 +58,8 @@ impl Default for Settings {
             silence_ms: 25_000,
             presence_grace_ms: 5_000,
             sync_interval_ms: 300_000,
-            session_mailbox: 64,
-            router_mailbox: 256,
+            session_mailbox: 1_024,
+            router_mailbox: 1_024,
             out_budget_bytes: 256 * 1024,
             sends_per_second: 20,
             sends_burst: 100,

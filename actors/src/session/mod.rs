@@ -5,7 +5,7 @@
 //! store. `sending.rs` (with `batch.rs`), `marking.rs`, `asking.rs`, `watching.rs` and `catching_up.rs`
 //! beside this file hold what each kind of frame means; `log_in.rs`, whether any may come.
 //!
-//! Mailbox: bounded (64 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
+//! Mailbox: bounded (1,024 pushes by default). When it is full, or the outgoing budget is spent, pushes are dropped
 //! and the session is in *doubt*: from then until `synced` it is pushed nothing, writes no
 //! marks, and reads from the store what it may have missed. A reader that does not drain
 //! is *lagging*: it catches up when it has drained. Knows nothing of HTTP or other nodes.

@@ -75,7 +75,7 @@ settings! {
         data_dir: PathBuf = ".rally";
         /// When a message is acknowledged: once the disk has it (sync), or the operating system (os).
         durability: Durability = "sync";
-        /// Least time between two syncs, in microseconds, unless 64 writes wait: what arrives meanwhile shares the second.
+        /// Least time between two syncs, in microseconds, unless 128 writes wait: what arrives meanwhile shares the second.
         group_interval_us: u64 = "10000" in 0..=100_000;
         /// Bytes of writes that may wait for the disk before senders are told that the store is busy.
         commit_queue_bytes: usize = "33554432" in 65_536..=4_294_967_296;

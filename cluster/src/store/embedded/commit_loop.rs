@@ -27,8 +27,9 @@ pub(super) type Job = Box<dyn FnOnce(&mut Group<'_>) -> Done + Send>;
 /// Tells a caller how the group ended.
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// How many waiting jobs make a group worth its sync, so that no more are gathered.
-const ENOUGH: usize = 64;
+/// How many waiting jobs make a group worth its sync, so that no more are gathered. With 64, a message
+/// costs a sixth more at 33,000 a second; with 256, half of them wait three times as long.
+const ENOUGH: usize = 128;
 
 /// How often, and how many times, a clean stop looks whether all is flushed: 10 s together.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
