@@ -1,6 +1,6 @@
 //! Each judge finds a history broken that breaks its promise, and lets a good one pass.
 
-use rally_proof::history::{Device, Entry, Event};
+use rally_proof::history::{Device, Entry, Event, HISTORY_VERSION};
 use rally_proof::{History, PROMISES, Shown, Span, View, judge};
 use rally_schema::ids::Stamp;
 use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, Ref, UserId};
@@ -242,11 +242,22 @@ fn a_history_that_does_not_say_what_was_wanted_is_judged_by_the_rest() {
     };
     assert_eq!(earlier(&|_| ()), [0; 0]);
     assert!(earlier(&|history| history.stored.clear()).contains(&1));
-    // One that was kept then.
-    let kept = rally_proof::file::read(&include_bytes!("history-v1.jsonl")[..]).unwrap();
-    assert_eq!((kept.version, kept.entries.len(), judge(&kept)), (1, 30, vec![]));
-    let unseen = PROMISES.iter().filter(|promise| promise.count(&kept).judged == 0);
-    assert_eq!(unseen.count(), 0);
+}
+
+/// What each version wrote; a new one adds its own.
+const KEPT: [(u16, &[u8]); 2] =
+    [(1, include_bytes!("history-v1.jsonl")), (2, include_bytes!("history-v2.jsonl"))];
+
+#[test]
+fn what_any_version_kept_is_judged_by_all_ten() {
+    assert_eq!(KEPT.last().map(|(version, _)| *version), Some(HISTORY_VERSION));
+    for (version, file) in KEPT {
+        let kept = rally_proof::file::read(file).unwrap();
+        assert_eq!((kept.version, judge(&kept)), (version, vec![]));
+        let unseen = PROMISES.iter().filter(|promise| promise.count(&kept).judged == 0);
+        assert_eq!(unseen.count(), 0, "version {version}");
+        assert!(kept.entries.len() >= 30, "version {version}");
+    }
 }
 
 #[test]
