@@ -109,7 +109,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "verify",
-        about: "the checker from outside, while nodes and brokers die",
+        about: "the checker from outside, while nodes, brokers and the store die",
         needs: &["server", "services"],
         run: verify,
     },

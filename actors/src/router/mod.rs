@@ -5,7 +5,7 @@
 //! are some. It tells the presence watch when the user comes and goes, and takes over for a
 //! client that connects twice.
 //!
-//! Mailbox: bounded (256 by default). When it is full the sender raises the user's *doubt*, and every session of his
+//! Mailbox: bounded (1,024 by default). When it is full the sender raises the user's *doubt*, and every session of his
 //! catches up: nothing that was stored is lost. Session mailboxes are treated the same way, one
 //! by one. Knows nothing of frames.
 //!

@@ -38,7 +38,8 @@ pub enum Fault {
     /// A broker dies, and is started again.
     KillBroker,
     /// A node of the store dies, and is started again. A store that keeps one copy of each row loses
-    /// acknowledged messages by it, unless it syncs each write.
+    /// acknowledged messages by it, unless it syncs before it acknowledges: Cassandra with `commitlog_sync:
+    /// group`, or `batch`.
     KillStore,
     /// A node of the store stands still, so that no write is answered, and goes on.
     PauseStore,

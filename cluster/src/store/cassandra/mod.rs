@@ -6,7 +6,8 @@
 //! **When a write is durable.** When a quorum of the local datacenter's replicas has it: with
 //! three it survives the death of any one, power included. What a replica that loses its power
 //! has had for less than its commit log's period (10 s by Cassandra's default, `periodic`) it may
-//! lose; with one replica, set `commitlog_sync: batch`.
+//! lose. With one replica the death of its process is enough for that: set `commitlog_sync: group`,
+//! or `batch`.
 //!
 //! **What a reader sees.** A quorum too, so every write that returned `Ok` before the read began.
 //!

@@ -28,7 +28,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Group<'_>) -> Done + Send>;
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// How many waiting jobs make a group worth its sync, so that no more are gathered. With 64, a message
-/// costs a sixth more at 33,000 a second; with 256, half of them wait three times as long.
+/// costs a tenth more at 33,000 a second; with 256, half of them wait three times as long.
 const ENOUGH: usize = 128;
 
 /// How often, and how many times, a clean stop looks whether all is flushed: 10 s together.

@@ -11,8 +11,8 @@
 //! **When it starts** it looks at the journals before the engine does: an end that a power cut
 //! tore is cut off, damage is refused and left as it is. A clean stop leaves nothing to read.
 //!
-//! **Threads.** None is started here but those of the engine, which write memory into files
-//! and compact them: the owner runs the loop on a thread of its own. Page reads that may walk
+//! **Threads.** None stays that is started here but that of the engine, which writes memory into
+//! files and merges them; memory is freed on one of its own (`memory.rs`). The owner runs the loop on a thread of its own. Page reads that may walk
 //! many rows go to tokio's blocking pool; the rest runs where it is called.
 
 mod commit_loop;

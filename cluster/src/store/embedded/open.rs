@@ -1,18 +1,15 @@
 //! How a store comes into being, and how it is opened again.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::thread;
 
-use fjall::compaction::Leveled;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use rally_schema::StoreId;
-use rustix::process::setpriority_process;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use tracing::debug;
 use uuid::Uuid;
 
 use super::commit_loop::CommitLoop;
@@ -31,17 +28,6 @@ const MEMORY_BYTES: u64 = 16 << 20;
 /// spins for as long as another merges (fjall 3.1 hands itself the same message again): without that,
 /// two cores carry 17 % more messages.
 const ENGINE_THREADS: usize = 1;
-
-/// How much less than others these threads get of a core that is wanted by more: what they do is waited
-/// for by nobody, up to four times [`MEMORY_BYTES`]. A nice value.
-const ENGINE_NICE: i32 = 10;
-
-/// How large the files grow that the engine merges into, rather than its own 64 MiB: the last one of each
-/// merge is finished and synced under the lock of all reads and writes (lsm-tree 3.1), for 48 ms at 64.
-/// The first level has four of them. Each of the others is so many times as large as the one before:
-/// from the second one on as with the engine's own files. What was made otherwise stays so.
-const FILE_BYTES: u64 = 4 << 20;
-const GROWTH: [f32; 2] = [16.0, 10.0];
 
 /// Opens the store in `folder`, or makes one.
 pub(super) fn open(
@@ -113,22 +99,16 @@ fn secret() -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Opens the engine's files at `path`. It panics on some kinds of damage, which is damage too. On a
-/// thread of its own, from which those of the engine have how nice they are.
+/// Opens the engine's files at `path`. It panics on some kinds of damage, which is damage too.
 fn engine(folder: &Folder, path: &Path, options: Options) -> Result<Rows, OpenError> {
     let open = || {
-        if let Err(error) = setpriority_process(None, ENGINE_NICE) {
-            debug!(%error, "the engine's threads are as important as all others");
-        }
         let builder = Database::builder(path).cache_size(options.cache_bytes);
         let db = builder.worker_threads(ENGINE_THREADS).open()?;
-        let files = Leveled::default().with_table_target_size(FILE_BYTES);
-        let files = Arc::new(files.with_level_ratio_policy(GROWTH.to_vec()));
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMORY_BYTES);
-        let all = db.keyspace("rows", || options().compaction_strategy(files))?;
+        let all = db.keyspace("rows", options)?;
         Ok(Rows { db, all })
     };
-    match thread::scope(|scope| scope.spawn(open).join()) {
+    match catch_unwind(AssertUnwindSafe(open)) {
         Ok(opened) => opened.map_err(|error| OpenError::engine(folder.path(), error)),
         Err(_) => Err(damaged(folder, "the engine gave up on its files".into())),
     }
