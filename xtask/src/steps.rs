@@ -261,15 +261,8 @@ fn verify(checkout: &Checkout) -> anyhow::Result<Outcome> {
     cluster::with_three(checkout, services::Up::for_tests(), &flags, |urls| {
         let faults = "kill-node,kill-broker,kill-store,pause-node,restart-all";
         let mut verify = bench();
-        verify.arg("verify").args(urls).args([
-            "--faults",
-            faults,
-            "--brokers",
-            "3",
-            "--stores",
-            "1",
-            "--all",
-        ]);
+        verify.arg("verify").args(urls).args(["--faults", faults, "--all"]);
+        verify.args(["--brokers=3", "--stores=1"]);
         call::run(verify.arg("--history").arg(&history))
     })?;
     passed(call::run(bench().arg("judge").arg(&history).arg("--all")))

@@ -92,6 +92,8 @@ commitlog_directory: {commitlog}
 hints_directory: {hints}
 saved_caches_directory: {caches}
 cdc_raw_directory: {cdc}
+# A write is acknowledged once the disk has it, with all others of 5 ms: else the only copy loses what it
+# acknowledged when its process dies. A writer waits for each of them, so there are many.
 commitlog_sync: group
 commitlog_sync_group_window: 5ms
 commitlog_segment_size: 16MiB
