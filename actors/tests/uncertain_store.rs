@@ -115,7 +115,9 @@ impl Store for Uncertain {
             -> Later<Vec<MessageRow>>;
         newest_for(conversation: ConversationId, reader: UserId, alone: bool, id: MessageId)
             -> Later<Option<MessageId>>;
-        unread(conversation: ConversationId, reader: UserId, up_to: Option<MessageId>, cap: u32)
+        unread(
+            conversation: ConversationId, reader: UserId, read: Option<MessageId>, head: MessageId, cap: u32
+        )
             -> Later<u32>;
         expire(before_ms: u64) -> Later<u64>;
         create_user(row: UserRow) -> Later<bool>;

@@ -386,7 +386,8 @@ peer: UserId,
  */
 head: Head, 
 /**
- * Messages of the peer above `read_up_to`, counted when the entry was read, up to 1,000.
+ * Messages of the peer above `read_up_to` and not above `head`, up to 1,000. Those above it are
+ * pushed or told by a later entry: counted here as well, a badge would show them twice.
  */
 unread: number, 
 /**

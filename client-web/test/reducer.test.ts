@@ -160,6 +160,11 @@ test('unread is the same by the count of the server and by the messages held', (
   expect(unread(talk(held), ME)).toBe(2);
 });
 
+test('what was pushed below the head before the count was told is counted', () => {
+  const state = after(pushed(theirs(1)), inbox(entry(2, { unread: 0 })));
+  expect(unread(talk(state), ME)).toBe(1);
+});
+
 test('a mark that lands where the count no longer fits has the count asked for again', () => {
   const state = after(inbox(entry(9, { unread: 5, read_up_to: idAt(1) })));
   expect(talk(reduce(state, receipt(ME, { read_up_to: idAt(4) }))).recount).toBe(true);

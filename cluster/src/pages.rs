@@ -8,6 +8,7 @@ use rally_schema::frame;
 use rally_schema::limits::UNREAD_CAP;
 use rally_schema::{ConversationId, MessageId, UserId};
 
+use crate::planted::{self, Fault};
 use crate::store::{InboxRow, MessageRow, Store, StoreError, is_full};
 use crate::twins;
 
@@ -50,7 +51,13 @@ pub async fn entries(
         let all_read = cells.read_up_to >= Some(head.id) || peer == user;
         let unread = match all_read {
             true => 0,
-            false => store.unread(conversation, user, cells.read_up_to, UNREAD_CAP).await?,
+            false => {
+                let head = match planted::on(Fault::CountBeyondHead) {
+                    false => head.id,
+                    true => MessageId::from_bytes([0xff; 16]),
+                };
+                store.unread(conversation, user, cells.read_up_to, head, UNREAD_CAP).await?
+            }
         };
         Ok(frame::InboxEntry {
             conversation,
@@ -114,10 +121,35 @@ pub async fn history(
 mod tests {
     use super::*;
     use crate::intent::{Intent, Pair};
-    use crate::store::Model;
+    use crate::store::{Commit, Model};
     use rally_schema::ids::Stamp;
     use rally_schema::{ChangeId, Ref};
     use uuid::Uuid;
+
+    /// Stamped at a millisecond; the same reference has the same text.
+    fn sent(pair: Pair, at: u64, r#ref: u64) -> (MessageId, Commit) {
+        let (r#ref, text) = (Ref::from(Uuid::from_u64_pair(1, r#ref)), "hello".to_owned());
+        let stamp = Stamp { at: 1_790_000_000_000 + at, n: 0 };
+        let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &text);
+        let mut n = 0;
+        let commit = Intent::Send { id, r#ref, text, reply_to: None }.commit(pair, || {
+            n += 1;
+            ChangeId::of(Stamp { n, ..stamp }, 7)
+        });
+        (id, commit)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_stored_while_an_entry_is_read_is_not_counted_in_it() {
+        let store = Model::new(Uuid::nil().into(), [1; 32]);
+        let (ana, ben) = ("ana".parse().unwrap(), "ben".parse().unwrap());
+        let (first, commit) = sent(Pair::direct(ana, ben), 1, 1);
+        store.commit(vec![commit]).await.unwrap();
+        let (rows, _) = store.inbox(ben, None, 10).await.unwrap();
+        store.commit(vec![sent(Pair::direct(ana, ben), 2, 2).1]).await.unwrap();
+        let entries = entries(&store, ben, rows).await.unwrap();
+        assert_eq!((entries[0].head.id, entries[0].unread), (first, 1));
+    }
 
     #[tokio::test]
     async fn messages_of_several_conversations_come_back_in_their_order_and_without_twins() {
@@ -125,16 +157,9 @@ mod tests {
         let mut wanted = Vec::new();
         for (peer, refs) in [("ben", [1, 2, 2]), ("cid", [3, 4, 5]), ("dan", [6, 7, 8])] {
             let pair = Pair::direct("ana".parse().unwrap(), peer.parse().unwrap());
-            for (nth, r#ref) in (0u64..).zip(refs) {
-                let (r#ref, text) = (Ref::from(Uuid::from_u64_pair(1, r#ref)), "hello".to_owned());
-                let stamp = Stamp { at: 1_790_000_000_000 + nth, n: 0 };
-                let id = MessageId::of(stamp, pair.actor, pair.conversation, r#ref, &text);
-                let mut n = 0;
-                let send = Intent::Send { id, r#ref, text, reply_to: None }.commit(pair, || {
-                    n += 1;
-                    ChangeId::of(Stamp { n, ..stamp }, 7)
-                });
-                store.commit(vec![send]).await.unwrap();
+            for (nth, r#ref) in (0..).zip(refs) {
+                let (id, commit) = sent(pair, nth, r#ref);
+                store.commit(vec![commit]).await.unwrap();
                 wanted.push((pair.conversation, id));
             }
         }

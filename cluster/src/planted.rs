@@ -44,6 +44,8 @@ faults! {
     ReadUndelivered,
     /// A mark moves, and no log has an entry of it.
     MarkUnlogged,
+    /// What is unread is counted beyond the head that it is told with.
+    CountBeyondHead,
     /// Of an edit and a deletion the one that is written later wins.
     EditBeatsDeletion,
     /// An outcome that is not known is told as a failure.

@@ -5,8 +5,9 @@ use std::fmt;
 use rally_schema::{ConversationId, EditId, ErrorCode, MessageId, NodeId, Ref, UserId};
 use serde::{Deserialize, Serialize};
 
-/// The version of this format: 1 did not say which edits and deletions were wanted.
-pub const HISTORY_VERSION: u16 = 2;
+/// The version of this format: 1 did not say which edits and deletions were wanted, 2 not what the
+/// server counted as unread.
+pub const HISTORY_VERSION: u16 = 3;
 
 /// One device of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,6 +122,17 @@ pub enum Event {
         delivered_up_to: Option<MessageId>,
         /// How far the peer read.
         read_up_to: Option<MessageId>,
+    },
+    /// The server told how many messages of the peer are unread: above the mark, up to the head.
+    Counted {
+        /// Where.
+        conversation: ConversationId,
+        /// The newest message that may be among them.
+        head: MessageId,
+        /// How far its user had read.
+        read_up_to: Option<MessageId>,
+        /// How many.
+        unread: u32,
     },
     /// Everything that the device held was dropped, to be loaded anew.
     Reset,

@@ -91,6 +91,10 @@ impl Talk {
         for who in devices {
             happens(203, who, Event::Appeared { id: second });
         }
+        let counted =
+            |head, unread| Event::Counted { conversation, head, read_up_to: None, unread };
+        happens(204, devices[2], counted(first, 1));
+        happens(205, devices[3], counted(second, 2));
         let change = self.change;
         happens(299, devices[0], Event::Edits { r#ref: change, id: first, text: "won".into() });
         happens(300, devices[0], Event::Changed { r#ref: change });
@@ -226,6 +230,7 @@ fn what_is_stored_and_was_never_asked_for_breaks_the_first() {
         for view in history.stored.iter_mut().chain(&mut history.views) {
             view.unread = u32::from(view.user == talk.ana);
         }
+        without(history, |event| matches!(event, Event::Counted { .. }));
     };
     assert_eq!(broken(sender), [1]);
 }
@@ -245,8 +250,11 @@ fn a_history_that_does_not_say_what_was_wanted_is_judged_by_the_rest() {
 }
 
 /// What each version wrote, and how many events that has; a new one adds its own.
-const KEPT: [(u16, usize, &[u8]); 2] =
-    [(1, 30, include_bytes!("history-v1.jsonl")), (2, 31, include_bytes!("history-v2.jsonl"))];
+const KEPT: [(u16, usize, &[u8]); 3] = [
+    (1, 30, include_bytes!("history-v1.jsonl")),
+    (2, 31, include_bytes!("history-v2.jsonl")),
+    (3, 33, include_bytes!("history-v3.jsonl")),
+];
 
 #[test]
 fn what_any_version_kept_is_judged_by_all_ten() {
@@ -353,6 +361,25 @@ fn a_badge_that_differs_and_a_mark_that_is_lost_break_the_sixth() {
         }
     };
     assert_eq!(broken(unmarked), [6]);
+}
+
+#[test]
+fn a_count_of_what_is_not_up_to_its_head_breaks_the_sixth() {
+    let told = |history: &mut History, more: u32, retried: bool| {
+        let first = |event: &Event| matches!(event, Event::Counted { .. });
+        let first = history.entries.iter_mut().find(|entry| first(&entry.event));
+        let Some(Event::Counted { unread, .. }) = first.map(|entry| &mut entry.event) else {
+            panic!("the good history has counts")
+        };
+        *unread = *unread + more - 1;
+        if !retried {
+            without(history, |event| matches!(event, Event::Unsure { .. }));
+        }
+    };
+    assert_eq!(broken(|_, history| told(history, 2, false)), [6], "the second is above the head");
+    assert_eq!(broken(|_, history| told(history, 0, false)), [0; 0], "one was stored later");
+    assert_eq!(broken(|_, history| told(history, 2, true)), [0; 0], "it had a smaller twin");
+    assert_eq!(broken(|_, history| told(history, 3, true)), [6], "there are but two");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Store for Away {
         stamped(ConversationId, Stamp) -> Vec<MessageRow>;
         history(ConversationId, Option<MessageId>, usize) -> Vec<MessageRow>;
         newest_for(ConversationId, UserId, bool, MessageId) -> Option<MessageId>;
-        unread(ConversationId, UserId, Option<MessageId>, u32) -> u32;
+        unread(ConversationId, UserId, Option<MessageId>, MessageId, u32) -> u32;
         inbox(UserId, Option<MessageId>, usize) -> (Vec<InboxRow>, bool);
         inbox_rows(UserId, Vec<ConversationId>) -> Vec<InboxRow>;
         changes(UserId, ChangeId, usize) -> Vec<Change>;

@@ -361,6 +361,7 @@ async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
     for user in users {
         let (rows, _) = model.inbox(*user, None, usize::MAX).await.expect("the model answers");
         for row in rows {
+            let head = row.cells.head.as_ref().expect("an inbox has rows with heads only").id;
             let rows = model.history(row.conversation, None, usize::MAX).await;
             let mut rows = rows.expect("the model answers");
             twins::fold(&mut rows);
@@ -376,7 +377,8 @@ async fn stored(model: &Model, users: &[UserId]) -> Vec<View> {
                     deleted: row.deleted,
                 })
                 .collect();
-            let unread = model.unread(row.conversation, *user, row.cells.read_up_to, UNREAD_CAP);
+            let read = row.cells.read_up_to;
+            let unread = model.unread(row.conversation, *user, read, head, UNREAD_CAP);
             let view = View {
                 user: *user,
                 number: None,

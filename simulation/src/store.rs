@@ -170,9 +170,10 @@ impl Store for SimStore {
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
     ) -> Later<u32> {
-        self.read(move |model| model.unread(conversation, reader, read_up_to, cap))
+        self.read(move |model| model.unread(conversation, reader, read_up_to, head, cap))
     }
 
     fn inbox(

@@ -28,7 +28,7 @@ fn promises(fault: Fault) -> &'static [u8] {
         Fault::HoldForgotten => &[3],
         Fault::TwinsShown | Fault::ConflictSwallowed => &[4],
         Fault::MarksMoveBack | Fault::ReadUndelivered => &[5],
-        Fault::MarkUnlogged => &[6],
+        Fault::MarkUnlogged | Fault::CountBeyondHead => &[6],
         Fault::EditBeatsDeletion => &[8],
         Fault::UnknownSaidFailed | Fault::RetryGivenUp => &[9],
         Fault::NoOverlap

@@ -45,7 +45,8 @@ export function headId({ counted, thread }: Conversation): MessageId | '' {
  * Counts what the user has not read: a function of marks and messages, equal on every tab.
  *
  * Where the thread has no gap above the mark it is counted. Elsewhere it is what the server
- * counted up to its head, and the peer's messages pushed above that.
+ * counted up to its head, and the peer's messages pushed above that; never less than what is held,
+ * because one below the head may have been pushed after it was counted and before that was told.
  */
 export function unread(conversation: Conversation, me: UserId): number {
   const { counted, thread } = conversation;
@@ -54,7 +55,7 @@ export function unread(conversation: Conversation, me: UserId): number {
     thread.reduce((count, m) => count + (m.sender !== me && m.id > id ? 1 : 0), 0);
   if (counted === undefined || covers(conversation, read)) return above(read);
   if (read >= counted.head.id) return above(read);
-  return counted.unread + above(counted.head.id);
+  return Math.max(counted.unread + above(counted.head.id), above(read));
 }
 
 /** Tells whether a mark landed where the server's count no longer says how many are left. */

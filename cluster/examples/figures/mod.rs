@@ -139,13 +139,13 @@ pub async fn pages(store: &impl Store) {
         store.history(conversation, None, 50).await.expect("read").len()
     })
     .await;
-    let middle = MessageId::first_of(T0 + 25);
+    let (middle, last) = (MessageId::first_of(T0 + 25), MessageId::from_bytes([0xff; 16]));
     time("50 in the middle of 50,000", async || {
         store.history(conversation, Some(middle), 50).await.expect("read").len()
     })
     .await;
     time("unread, 1,000 of 50,000", async || {
-        store.unread(conversation, ana, Some(middle), 1_000).await.expect("read")
+        store.unread(conversation, ana, Some(middle), last, 1_000).await.expect("read")
     })
     .await;
     for (who, count) in [(10, 10), (11, 1_000), (12, 10_000)] {

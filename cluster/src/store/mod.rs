@@ -122,12 +122,13 @@ pub trait Store: Send + Sync + 'static {
         id: MessageId,
     ) -> Later<Option<MessageId>>;
 
-    /// Counts messages of others above `read_up_to`, twins as one, stopping at `cap`.
+    /// Counts messages of others above `read_up_to` and not above `head`, twins as one, stopping at `cap`.
     fn unread(
         &self,
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
     ) -> Later<u32>;
 

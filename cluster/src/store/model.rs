@@ -161,13 +161,14 @@ impl Store for Model {
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
     ) -> Later<u32> {
         self.with(|t| {
-            let unread = t
-                .rows(conversation)
-                .filter(|row| row.sender != reader && Some(row.id) > read_up_to)
-                .map(|row| (row.sender, row.id.low()));
+            let counts = |row: &MessageRow| {
+                row.sender != reader && Some(row.id) > read_up_to && row.id <= head
+            };
+            let unread = t.rows(conversation).filter(counts).map(|row| (row.sender, row.id.low()));
             let without_twins: BTreeSet<_> = unread.collect();
             without_twins.len().min(cap as usize) as u32
         })

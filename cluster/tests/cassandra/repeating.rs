@@ -86,7 +86,9 @@ store! {
         -> Vec<MessageRow>;
     newest_for(conversation: ConversationId, reader: UserId, alone: bool, id: MessageId)
         -> Option<MessageId>;
-    unread(conversation: ConversationId, reader: UserId, up_to: Option<MessageId>, cap: u32) -> u32;
+    unread(
+        conversation: ConversationId, reader: UserId, read: Option<MessageId>, head: MessageId, cap: u32
+    ) -> u32;
     inbox(user: UserId, before: Option<MessageId>, limit: usize) -> (Vec<InboxRow>, bool);
     inbox_rows(user: UserId, conversations: Vec<ConversationId>) -> Vec<InboxRow>;
     changes(user: UserId, after: ChangeId, limit: usize) -> Vec<Change>;

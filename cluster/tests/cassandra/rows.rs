@@ -40,7 +40,8 @@ async fn no_page_size_cuts_a_history_a_log_or_a_count() {
     assert!(history.iter().map(|row| row.id).eq(all.iter().rev().map(|(id, _)| *id)));
     let log = store.changes(pair.peer, ChangeId::first_of(0), usize::MAX).await.unwrap();
     assert!(log.iter().map(|change| change.id).eq(all.iter().map(|(id, _)| *id)));
-    let unread = store.unread(pair.conversation, pair.peer, None, u32::MAX).await.unwrap();
+    let (head, _) = all[all.len() - 1];
+    let unread = store.unread(pair.conversation, pair.peer, None, head, u32::MAX).await.unwrap();
     assert_eq!(u64::from(unread), ALL);
     let ids: Vec<MessageId> = all.iter().map(|(id, _)| *id).collect();
     let rows = store.messages(pair.conversation, ids.clone()).await.unwrap();

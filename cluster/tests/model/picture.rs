@@ -91,7 +91,7 @@ async fn ask_conversation(store: &impl Store, reader: UserId, peer: UserId, pict
         assert_eq!(page, older, "every page is the next part of the whole");
         let stamped = store.stamped(conversation, row.id.stamp()).await.unwrap();
         picture.push((format!("stamped as {}", row.id), Answer::Messages(stamped)));
-        let unread = store.unread(conversation, reader, Some(row.id), 3).await.unwrap();
+        let unread = store.unread(conversation, reader, Some(row.id), all[0].id, 3).await.unwrap();
         let unread = Answer::Number(unread.into());
         picture.push((format!("unread by {reader} after {}", row.id), unread));
         let newest = store.newest_for(conversation, reader, reader == peer, row.id).await.unwrap();

@@ -135,6 +135,12 @@ impl<H: Host> Phone<H> {
         let thread = self.thread(entry.conversation);
         thread.read_up_to = thread.read_up_to.max(entry.read_up_to);
         thread.counted = Some(entry.unread);
+        self.events.push(Event::Counted {
+            conversation: entry.conversation,
+            head: entry.head.id,
+            read_up_to: entry.read_up_to,
+            unread: entry.unread,
+        });
         let (delivered, read) = (entry.peer_delivered_up_to, entry.peer_read_up_to);
         self.tick(entry.conversation, caught_up, delivered, read);
     }

@@ -1,12 +1,13 @@
 //! Unread is a function of marks and messages, and equal on every device of a user and in the
-//! store; so are ticks. What a user read is marked, unless the device forgot it before it was.
+//! store; so are ticks. What a user read is marked, unless the device forgot it before it was. What
+//! the server counts up to a head are messages up to that head: a device adds what it is told since.
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use rally_schema::limits::UNREAD_CAP;
-use rally_schema::{ConversationId, MessageId, UserId};
+use rally_schema::{ConversationId, MessageId, Ref, UserId};
 
 use super::Count;
-use crate::history::{Device, Event, History, View};
+use crate::history::{Device, Entry, Event, History, Shown, View};
 
 pub(super) fn judge(history: &History) -> Result<(), String> {
     let mut stored: HashMap<(UserId, ConversationId), &View> = HashMap::default();
@@ -37,7 +38,56 @@ pub(super) fn judge(history: &History) -> Result<(), String> {
             return Err(format!("{device} read {id} in {conversation}, and {marked:?} is marked"));
         }
     }
+    counts(history, &stored)
+}
+
+/// Judges each count that the server told. It may lack a message that was stamped earlier and stored
+/// later; it may not have one that nobody has, nor one above its head.
+fn counts(
+    history: &History,
+    stored: &HashMap<(UserId, ConversationId), &View>,
+) -> Result<(), String> {
+    let tried_again = tried_again(history);
+    for entry in &history.entries {
+        let Event::Counted { conversation, head, read_up_to, unread } = &entry.event else {
+            continue;
+        };
+        let Some(view) = stored.get(&(entry.device.user, *conversation)) else { continue };
+        let messages = &view.messages;
+        let from = messages.partition_point(|message| Some(message.id) <= *read_up_to);
+        let to = messages.partition_point(|message| message.id <= *head).max(from);
+        let of_peer = |m: &&Shown| m.sender != entry.device.user;
+        // A smaller twin was one, and is gone when the larger one is there.
+        let was_smaller = |m: &&Shown| of_peer(m) && tried_again.contains(&(m.sender, m.r#ref));
+        let most = messages[from..to].iter().filter(of_peer).count()
+            + messages[to..].iter().filter(was_smaller).count();
+        if *unread as usize > most {
+            return Err(format!(
+                "{} was told that {unread} are unread in {conversation} above {read_up_to:?} up to \
+                 {head}, where {most} are",
+                entry.device
+            ));
+        }
+    }
     Ok(())
+}
+
+/// Lists the sends of which an earlier attempt may have been stored under another id.
+fn tried_again(history: &History) -> HashSet<(UserId, Ref)> {
+    let (mut waiting, mut again) = (HashMap::<Device, HashSet<Ref>>::default(), HashSet::default());
+    for Entry { device, event, .. } in &history.entries {
+        let waiting = waiting.entry(*device).or_default();
+        match event {
+            Event::Wrote { r#ref, .. } => drop(waiting.insert(*r#ref)),
+            Event::Acked { r#ref, .. } => drop(waiting.remove(r#ref)),
+            Event::Unsure { r#ref } => drop(again.insert((device.user, *r#ref))),
+            Event::Connects { .. } => {
+                again.extend(waiting.drain().map(|r#ref| (device.user, r#ref)))
+            }
+            _ => {}
+        }
+    }
+    again
 }
 
 /// What a user sees of marks: the badge, his own, and the ticks.
@@ -66,6 +116,7 @@ fn reads(history: &History) -> HashMap<(Device, ConversationId), MessageId> {
 
 pub(super) fn count(history: &History) -> Count {
     let reads = super::events(history, |event| matches!(event, Event::Read { .. }));
+    let counts = super::events(history, |event| matches!(event, Event::Counted { .. }));
     let badges = history.views.len();
-    Count { judged: badges, words: format!("{badges} badges, {reads} reads") }
+    Count { judged: badges, words: format!("{badges} badges, {reads} reads, {counts} counts") }
 }

@@ -31,7 +31,7 @@ pub struct InboxEntry {
     peer: String,
     /// Its newest message.
     head: Head,
-    /// Messages of the peer above `read_up_to`, up to 1,000.
+    /// Messages of the peer above `read_up_to` and not above `head`, up to 1,000.
     #[schema(maximum = 1000)]
     unread: u32,
     /// How far the asker read.

@@ -157,9 +157,12 @@ impl Store for CassandraStore {
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
     ) -> Later<u32> {
-        run!(self, Read, 1, |inner| reads::unread(inner, conversation, reader, read_up_to, cap))
+        run!(self, Read, 1, |inner| {
+            reads::unread(inner, conversation, reader, read_up_to, head, cap)
+        })
     }
 
     fn inbox(

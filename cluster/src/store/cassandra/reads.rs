@@ -172,18 +172,19 @@ pub(super) async fn unread(
     conversation: ConversationId,
     reader: UserId,
     read_up_to: Option<MessageId>,
+    head: MessageId,
     cap: u32,
 ) -> Result<u32, StoreError> {
     let cap = cap as usize;
     let above = read_up_to.unwrap_or(MessageId::from_bytes(FIRST));
     let mut unread = HashSet::new();
-    let mut buckets = Buckets::from(inner, conversation, MessageId::from_bytes(LAST));
+    let mut buckets = Buckets::from(inner, conversation, head);
     while unread.len() < cap
         && let Some(of) = buckets.next().await?
         && of >= bucket(above.at())
     {
-        let values = (Uuid::from(conversation), of, Uuid::from(above));
-        let mut pages = inner.requests.pages(&inner.statements.senders_above, values, cap);
+        let values = (Uuid::from(conversation), of, Uuid::from(above), Uuid::from(head));
+        let mut pages = inner.requests.pages(&inner.statements.senders_between, values, cap);
         while unread.len() < cap
             && let Some(page) = pages.next::<SenderRecord>().await?
         {

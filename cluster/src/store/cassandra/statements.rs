@@ -72,8 +72,8 @@ statements! {
     senders_to = "SELECT id, sender, removed FROM messages \
                   WHERE conversation = ? AND bucket = ? AND id <= ?";
     /// Newest first.
-    senders_above = "SELECT id, sender, removed FROM messages \
-                     WHERE conversation = ? AND bucket = ? AND id > ?";
+    senders_between = "SELECT id, sender, removed FROM messages \
+                       WHERE conversation = ? AND bucket = ? AND id > ? AND id <= ?";
 
     /// Timestamp: that of the ids in the cells that are set; the others stay unset.
     inbox_cells = "UPDATE inbox USING TIMESTAMP ? SET peer = ?, head = ?, head_edit = ?, \

@@ -88,7 +88,7 @@ pub async fn an_edit_or_deletion_alone_creates_nothing<F: Fixture>() {
     assert_eq!(store.history(conversation, None, 10).await, Ok(vec![]));
     assert_eq!(store.stamped(conversation, edited.id.stamp()).await, Ok(vec![]));
     assert_eq!(store.newest_for(conversation, talk.to, false, deleted.id).await, Ok(None));
-    assert_eq!(store.unread(conversation, talk.to, None, 10).await, Ok(0));
+    assert_eq!(store.unread(conversation, talk.to, None, deleted.id, 10).await, Ok(0));
     assert_eq!(store.inbox(talk.to, None, 10).await, Ok((vec![], false)));
 }
 

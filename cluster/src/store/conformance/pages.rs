@@ -119,14 +119,20 @@ pub async fn unread_counts_what_others_wrote_above_the_mark<F: Fixture>() {
     let said: Vec<_> = (0..10).map(|n| ana.says(T0, n, &format!("{n}"))).collect();
     let own = ben.says(T0, 5, "mine");
     commit_all(store, said.iter().chain([&own]).map(|said| said.sent())).await;
-    let unread = |mark, cap| store.unread(ben.conversation(), ben.sender, mark, cap);
+    let last = MessageId::from_bytes([0xff; 16]);
+    let up_to = |mark, head, cap| store.unread(ben.conversation(), ben.sender, mark, head, cap);
+    let unread = |mark, cap| up_to(mark, last, cap);
     assert_eq!(unread(None, 1_000).await, Ok(10));
     assert_eq!(unread(Some(said[3].id), 1_000).await, Ok(6));
     assert_eq!(unread(Some(said[9].id), 1_000).await, Ok(0));
     assert_eq!(unread(None, 4).await, Ok(4));
     assert_eq!(unread(None, 10).await, Ok(10));
     assert_eq!(unread(None, 0).await, Ok(0));
-    let sender = store.unread(ana.conversation(), ana.sender, None, 1_000).await;
+    assert_eq!(up_to(None, said[6].id, 1_000).await, Ok(7), "what came after the head is not");
+    assert_eq!(up_to(Some(said[3].id), said[6].id, 1_000).await, Ok(3));
+    assert_eq!(up_to(Some(said[6].id), said[6].id, 1_000).await, Ok(0));
+    assert_eq!(up_to(Some(said[8].id), said[6].id, 1_000).await, Ok(0), "nor is what is read");
+    let sender = store.unread(ana.conversation(), ana.sender, None, last, 1_000).await;
     assert_eq!(sender, Ok(1), "only what ben wrote");
 
     store.commit(vec![said[8].deleted()]).await.expect("committed");

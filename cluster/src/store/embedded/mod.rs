@@ -262,9 +262,12 @@ impl Store for EmbeddedStore {
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
     ) -> Later<u32> {
-        self.look(FEW, move |rows, most| rows.unread(conversation, reader, read_up_to, cap, most))
+        self.look(FEW, move |rows, most| {
+            rows.unread(conversation, reader, read_up_to, head, cap, most)
+        })
     }
 
     fn inbox(

@@ -133,11 +133,15 @@ impl Rows {
         conversation: ConversationId,
         reader: UserId,
         read_up_to: Option<MessageId>,
+        head: MessageId,
         cap: u32,
         most: usize,
     ) -> Result<Option<u32>, StoreError> {
         let from = read_up_to.unwrap_or(MessageId::from_bytes(FIRST));
-        let last = keys::message(conversation, MessageId::from_bytes(LAST));
+        if from >= head {
+            return Ok(Some(0));
+        }
+        let last = keys::message(conversation, head);
         let mut unread = HashSet::new();
         let rows = self.senders(keys::message(conversation, from)..=last);
         for (nth, entry) in rows.enumerate() {

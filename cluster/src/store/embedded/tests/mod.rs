@@ -188,9 +188,9 @@ async fn who_wrote_for_long_to_somebody_silent_keeps_no_thread_and_is_answered_r
     let far = rows.newest_for(conversation, ana, false, ids[FEW], FEW);
     assert_eq!(far, Ok(None), "many are, elsewhere");
     assert_eq!(newest(FEW).await, Ok(Some(first)));
-    assert_eq!(rows.unread(conversation, ana, Some(first), 100, FEW), Ok(None));
-    assert_eq!(store.unread(conversation, ana, Some(first), 100).await, Ok(0));
-    assert_eq!(store.unread(conversation, ana, None, 1).now_or_never(), Some(Ok(1)));
+    assert_eq!(rows.unread(conversation, ana, Some(first), ids[FEW], 100, FEW), Ok(None));
+    assert_eq!(store.unread(conversation, ana, Some(first), ids[FEW], 100).await, Ok(0));
+    assert_eq!(store.unread(conversation, ana, None, ids[FEW], 1).now_or_never(), Some(Ok(1)));
     running.stop();
 }
 
