@@ -15,7 +15,7 @@ use tracing::{debug, error, info};
 use super::super::StoreError;
 use super::folder::Folder;
 use super::group::{Group, Rows};
-use super::memory::Held;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::queue::{Queue, Waiting};
 use super::recent::Recent;
@@ -54,7 +54,7 @@ pub struct CommitLoop {
     pub(super) options: Options,
     pub(super) metrics: Metrics,
     pub(super) recent: Recent,
-    pub(super) memory: Held,
+    pub(super) memory: Memory,
     /// What was taken from the queue; empty between turns.
     pub(super) jobs: Vec<Waiting<Job>>,
     /// When the next group may begin.
@@ -66,6 +66,7 @@ impl CommitLoop {
     /// thread. A clean end leaves everything flushed, so that the next start has little to read.
     pub fn run(mut self) -> Result<(), CommitFailed> {
         while self.turn()? {}
+        self.memory.rest().map_err(|cause| self.fail(cause))?;
         self.flush();
         Ok(())
     }
@@ -114,8 +115,7 @@ impl CommitLoop {
             self.metrics.group(waiting.len(), began.elapsed());
         }
         waiting.into_iter().for_each(|done| done(outcome.clone()));
-        self.memory.follow(self.rows.memory());
-        result
+        result.and_then(|()| self.memory.look(&self.rows))
     }
 
     /// Refuses everything from now on; whoever waits learns that nothing is known.

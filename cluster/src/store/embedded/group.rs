@@ -6,14 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use fjall::{AbstractTree as _, Database, Keyspace, PersistMode, Slice};
+use fjall::{Database, Keyspace, PersistMode, Slice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::StoreError;
 use super::encode::{decode, encode};
 use super::keys::Key;
-use super::memory::Memory;
 use super::recent::Recent;
 
 /// The engine's handles: one database with one ordered key space.
@@ -31,11 +30,6 @@ impl Rows {
     pub(super) fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError> {
         let bytes = self.all.get(key).map_err(read_failed)?;
         bytes.map(|bytes| decode(key, &bytes)).transpose()
-    }
-
-    /// What rows are gathered in, until it is full.
-    pub(super) fn memory(&self) -> Memory {
-        self.all.tree.active_memtable()
     }
 }
 

@@ -12,8 +12,9 @@
 //! tore is cut off, damage is refused and left as it is. A clean stop leaves nothing to read.
 //!
 //! **Threads.** None stays that is started here but that of the engine, which writes memory into
-//! files and merges them; memory is freed on one of its own (`memory.rs`). The owner runs the loop on a thread of its own. Page reads that may walk
-//! many rows go to tokio's blocking pool; the rest runs where it is called.
+//! files and merges them; memory is sealed and freed on threads of their own (`memory.rs`). The owner
+//! runs the loop on a thread of its own. Page reads that may walk many rows go to tokio's blocking
+//! pool; the rest runs where it is called.
 
 mod commit_loop;
 mod encode;

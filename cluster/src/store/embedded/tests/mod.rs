@@ -6,14 +6,19 @@ mod folder;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use fjall::{AbstractTree as _, Keyspace};
 use futures_util::FutureExt as _;
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, MessageId, Ref};
 use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use super::memory::{FULL_BYTES, MOST_BYTES};
 use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options, STAMPED_ALIKE};
 use crate::intent::{Intent, Pair};
 use crate::store::conformance::Fixture;
@@ -140,22 +145,87 @@ async fn a_turn_by_hand_writes_all_that_waits_and_the_last_one_says_so() {
     assert_eq!(commits.turn(), Ok(false));
 }
 
+/// A row of 256 KiB.
+fn large(nth: u64) -> UserRow {
+    let (user, name) = (format!("user{nth}").parse().unwrap(), "n".repeat(256 << 10));
+    UserRow { user, name, password: None, epoch: 0, hide_presence: false }
+}
+
 #[tokio::test]
 async fn memory_that_became_a_file_is_freed_while_more_is_written() {
     let running = Running::new(ALONE);
     let rows = &running.store.0.rows;
-    let first = std::sync::Arc::downgrade(&rows.memory());
+    let first = std::sync::Arc::downgrade(&rows.all.tree.active_memtable());
     for nth in 0.. {
         if first.strong_count() == 0 {
             break;
         }
-        let (name, password) = ("n".repeat(256 << 10), None);
-        let user = format!("user{nth}").parse().unwrap();
-        let row = UserRow { user, name, password, epoch: 0, hide_presence: false };
-        assert!(running.store.create_user(row).await.unwrap());
+        assert!(running.store.create_user(large(nth)).await.unwrap());
     }
     let user = running.store.user("user0".parse().unwrap()).await.unwrap();
     assert_eq!(user.unwrap().name.len(), 256 << 10);
+    running.stop();
+}
+
+/// Keeps the engine from writing files, as a long merge does, until the sender is dropped.
+fn keep_busy(all: Keyspace) -> Sender<()> {
+    let ((end, ended), (begin, begun)) = (channel(), channel());
+    thread::spawn(move || {
+        let _busy = all.tree.get_flush_lock();
+        begin.send(()).unwrap();
+        ended.recv().unwrap_err();
+    });
+    begun.recv().unwrap();
+    end
+}
+
+#[tokio::test]
+async fn an_engine_that_is_busy_for_thousands_of_groups_goes_on_afterwards() {
+    let options = Options { durability: Durability::Sync, queue_bytes: 64 << 20, ..ALONE };
+    let running = Running::new(options);
+    let (store, all) = (&running.store, &running.store.0.rows.all);
+    let mut busy = Some(keep_busy(all.clone()));
+    for nth in 0..(2 * FULL_BYTES) >> 18 {
+        store.create_user(large(nth)).await.unwrap();
+    }
+    let (ana, ben, began) = ("ana".parse().unwrap(), "ben".parse().unwrap(), Instant::now());
+    for nth in 0.. {
+        store.set_block(ana, ben, nth % 2 == 0).await.unwrap();
+        if nth == 3_000 {
+            busy = None;
+        }
+        let all_is_written = all.sealed_memtable_count() == 0;
+        if busy.is_none() && all_is_written && all.tree.active_memtable().size() < FULL_BYTES {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the engine does nothing more");
+    }
+    running.stop();
+}
+
+#[tokio::test]
+async fn who_writes_waits_where_too_much_is_gathered_for_an_engine_that_is_busy() {
+    let running = Running::new(ALONE);
+    let (store, all) = (&running.store, &running.store.0.rows.all);
+    let busy = keep_busy(all.clone());
+    let bytes = || all.tree.active_memtable().size();
+    let mut late = 0;
+    for nth in 0.. {
+        let mut write = store.create_user(large(nth));
+        while timeout(Duration::from_millis(500), &mut write).await.is_err() {
+            late += 1;
+            assert!(bytes() >= MOST_BYTES || late < 60, "it waits for something else");
+        }
+        assert!(bytes() < MOST_BYTES + (2 << 20), "memory grows without bound");
+        if late > 0 && bytes() >= MOST_BYTES {
+            break;
+        }
+    }
+    drop(busy);
+    while bytes() >= FULL_BYTES || all.sealed_memtable_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(store.create_user(large(1 << 20)).await.unwrap());
     running.stop();
 }
 
