@@ -80,12 +80,12 @@ async fn the_text_of_a_deleted_message_is_not_in_the_table() {
 #[ignore = "needs Cassandra: cargo xtask services up"]
 async fn beyond_its_bound_the_store_is_busy_and_has_written_nothing() {
     let keyspace = Keyspace::empty().await;
-    let options = Options { in_flight: 4, ..keyspace.options.clone() };
+    let options = Options { in_flight: 2, ..keyspace.options.clone() };
     let store = CassandraStore::open(options).await.unwrap();
     let pair = pair();
-    let (first, commit) = sent(pair, 1, "first");
+    // Two requests: a text that fills one, and what stands beside it.
+    let (first, commit) = sent(pair, 1, &"first".repeat(1_000));
     let (second, too_many) = sent(pair, 2, "second");
-    // Four requests: the row, its bucket, two members.
     let (one, other) = tokio::join!(store.commit(vec![commit]), store.commit(vec![too_many]));
     assert_eq!((one, other), (Ok(()), Err(StoreError::Busy)));
     let rows = store.messages(pair.conversation, vec![first, second]).await.unwrap();

@@ -61,7 +61,7 @@ pub(super) async fn create_user(inner: &Inner, row: &UserRow) -> Result<bool, St
     let user = row.user.as_str();
     let values = (user[..1].to_owned(), user.to_owned(), inner.stamps.next());
     let index = Write::of(&inner.statements.add_name, values);
-    inner.requests.write(index).await?;
+    inner.requests.write([index]).await?;
     let version = Uuid::new_v4();
     let values =
         (user, &row.name, &row.password, row.epoch.cast_signed(), row.hide_presence, version);
@@ -193,7 +193,7 @@ pub(super) async fn set_block(
     let before = before.await.map_err(unknown)?.and_then(|(_, time)| time).unwrap_or(0);
     let time = inner.stamps.next().max(before + 1);
     let values = (time, on, user.as_str().to_owned(), blocked.as_str().to_owned());
-    inner.requests.write(Write::of(&inner.statements.set_block, values)).await
+    inner.requests.write([Write::of(&inner.statements.set_block, values)]).await
 }
 
 pub(super) async fn blocks(inner: &Inner, user: UserId) -> Result<Vec<UserId>, StoreError> {

@@ -69,7 +69,7 @@ pub(super) async fn set_presence(
         let values = (time, user.to_owned(), node, generation);
         write = write.and(&inner.statements.fold_presence, values);
     }
-    inner.requests.write(write).await
+    inner.requests.write([write]).await
 }
 
 pub(super) async fn presence(inner: &Inner, user: UserId) -> Result<Vec<PresenceRow>, StoreError> {
@@ -111,7 +111,7 @@ pub(super) async fn set_node(inner: &Inner, row: NodeRow) -> Result<(), StoreErr
     let status = values::status(status);
     let values = (judged, status, ms(status_ms), node, generation);
     let write = write.and(&inner.statements.date, date);
-    inner.requests.write(write.and(&inner.statements.judge, values)).await
+    inner.requests.write([write.and(&inner.statements.judge, values)]).await
 }
 
 /// Tells whether a life takes users or did: its sessions go on while it leaves, and while its clock is
@@ -178,7 +178,7 @@ pub(super) async fn revoke(inner: &Inner, token: Uuid, until_ms: u64) -> Result<
     let ttl = (left_s + DAY_S).min(LONGEST_S) as i32;
     let time = timestamp(until_ms.saturating_mul(1_000));
     let values = (token, ms(until_ms), time, ttl);
-    inner.requests.write(Write::of(&inner.statements.revoke, values)).await
+    inner.requests.write([Write::of(&inner.statements.revoke, values)]).await
 }
 
 pub(super) async fn is_revoked(inner: &Inner, token: Uuid) -> Result<bool, StoreError> {
@@ -189,7 +189,7 @@ pub(super) async fn is_revoked(inner: &Inner, token: Uuid) -> Result<bool, Store
 /// Writes a row and reads it: another node's check may have come between, which is as good.
 pub(super) async fn check(inner: &Inner) -> Result<(), StoreError> {
     let time = inner.stamps.next();
-    inner.requests.write(Write::of(&inner.statements.write_check, (time, time))).await?;
+    inner.requests.write([Write::of(&inner.statements.write_check, (time, time))]).await?;
     let read = inner.requests.one::<(Option<i64>,)>(&inner.statements.read_check, ()).await?;
     match read {
         Some((Some(_),)) => Ok(()),

@@ -30,7 +30,17 @@ pub(super) type Values = Box<dyn SerializeRow + Send + Sync>;
 pub(super) struct Write {
     statements: Vec<PreparedStatement>,
     values: Vec<Values>,
+    text_bytes: usize,
 }
+
+/// Partitions that one request writes to, and about how many bytes it has: Cassandra's log has a
+/// warning of each batch of more than 10, or of 5 KiB (`unlogged_batch_across_partitions_warn_threshold`,
+/// `batch_size_warn_threshold`).
+const PARTITIONS: usize = 10;
+const BATCH_BYTES: usize = 4 << 10;
+
+/// About what a statement's ids, names and marks have in bytes.
+const STATEMENT_BYTES: usize = 150;
 
 impl Write {
     /// A write of one statement.
@@ -52,10 +62,39 @@ impl Write {
         self
     }
 
+    /// Says how long the text is that is in it.
+    pub(super) fn with_text(mut self, bytes: usize) -> Self {
+        self.text_bytes += bytes;
+        self
+    }
+
+    fn bytes(&self) -> usize {
+        self.text_bytes + STATEMENT_BYTES * self.statements.len()
+    }
+
     /// Tells whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.statements.is_empty()
     }
+}
+
+/// Puts writes to several partitions together, in their order, as many as one request may have.
+pub(super) fn share(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let (mut shared, mut bytes) = (Vec::<Vec<Write>>::new(), 0);
+    for write in writes {
+        let more = write.bytes();
+        match shared.last_mut() {
+            Some(last) if last.len() < PARTITIONS && bytes + more <= BATCH_BYTES => {
+                bytes += more;
+                last.push(write);
+            }
+            _ => {
+                bytes = more;
+                shared.push(vec![write]);
+            }
+        }
+    }
+    shared
 }
 
 /// A session, and the bound on what it does at once.
@@ -111,13 +150,20 @@ impl Requests {
         })
     }
 
-    /// Writes to one partition.
-    pub(super) async fn write(&self, write: Write) -> Result<(), StoreError> {
-        let Write { mut statements, values } = write;
+    /// Writes to one partition, or to several by one request: should that fail, some may have been written.
+    pub(super) async fn write(
+        &self,
+        writes: impl IntoIterator<Item = Write>,
+    ) -> Result<(), StoreError> {
+        let (mut statements, mut values) = (Vec::new(), Vec::new());
+        for mut write in writes {
+            statements.append(&mut write.statements);
+            values.append(&mut write.values);
+        }
         let answer = if let ([statement], [values]) = (&statements[..], &values[..]) {
             self.timed(Kind::Write, self.session.execute_unpaged(statement, values)).await
         } else {
-            let statements = statements.drain(..).map(Into::into).collect();
+            let statements = statements.into_iter().map(Into::into).collect();
             let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
             batch.set_execution_profile_handle(Some(self.writes.clone()));
             self.timed(Kind::Write, self.session.batch(&batch, values)).await
@@ -282,6 +328,19 @@ mod tests {
     use scylla::statement::Consistency;
 
     use super::*;
+
+    #[test]
+    fn writes_share_requests_up_to_ten_partitions_and_four_kib() {
+        let write = |text_bytes| Write { text_bytes, ..Write::default() };
+        let sizes = |texts: &[usize]| {
+            let shared = share(texts.iter().map(|text| write(*text)).collect());
+            shared.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[10; 3]), [3]);
+        assert_eq!(sizes(&[10; 21]), [10, 10, 1]);
+        assert_eq!(sizes(&[10, 64 << 10, 10, 4_000, 100]), [1, 1, 2, 1]);
+    }
 
     #[test]
     fn failures_that_an_alert_tells_apart_are_told_apart() {

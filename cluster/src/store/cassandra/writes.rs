@@ -1,9 +1,10 @@
 //! What a commit writes: a message's row, and each member's partition.
 //!
-//! All of it goes out at once, one request a partition, and all answers are waited for. A
-//! member's inbox cells and change entry stand in two tables under one partition key and travel
-//! in one unlogged batch: Cassandra makes one mutation of it, which a replica has or has not.
-//! ScyllaDB makes one a table; should only one arrive, nobody is told that the commit is done.
+//! All of it goes out at once, and all answers are waited for. A few partitions share a request, an
+//! unlogged batch: of a message there are three, and what a request costs both sides is most of what a
+//! short write costs. Of a member's inbox cells and change entry, which stand in two tables under one
+//! partition key, Cassandra makes one mutation, which a replica has or has not. ScyllaDB makes one a
+//! table; should only a part arrive, nobody is told that the commit is done.
 //!
 //! **Why replays change nothing.** Every cell has the timestamp of the id that it is about, and
 //! one id has one value, but for ties, which go to the larger bytes (`values.rs`). `deleted` and
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use super::super::{Change, Commit, InboxCells, MemberWrite, MessageWrite, StoreError};
 use super::Inner;
 use super::metrics::Kind;
-use super::requests::Write;
+use super::requests::{Write, share};
 use super::statements::Statements;
 use super::values::{self, FOREVER, bucket, timestamp};
 
@@ -70,6 +71,7 @@ pub(super) async fn commit(inner: &Inner, commits: Vec<Commit>) -> Result<(), St
         }
     }
     writes.retain(|write| !write.is_empty());
+    let writes = share(writes);
     let at_once = writes.len().min(AT_ONCE).min(inner.requests.most());
     let _slots = inner.requests.enter(Kind::Write, at_once)?;
     inner.note_time(latest_ms);
@@ -79,7 +81,7 @@ pub(super) async fn commit(inner: &Inner, commits: Vec<Commit>) -> Result<(), St
 }
 
 /// Sends so many at once; of failures the first is told, when all are answered.
-async fn all(inner: &Inner, writes: Vec<Write>, at_once: usize) -> Result<(), StoreError> {
+async fn all(inner: &Inner, writes: Vec<Vec<Write>>, at_once: usize) -> Result<(), StoreError> {
     let mut waiting = writes.into_iter();
     let mut sent = FuturesUnordered::new();
     sent.extend(waiting.by_ref().take(at_once).map(|one| inner.requests.write(one)));
@@ -111,12 +113,13 @@ fn message_write(
             let (sender, to) = (sender.as_str().to_owned(), to.as_str().to_owned());
             let reply_to = MaybeUnset::from_option(reply_to.map(Uuid::from));
             let r#ref = Uuid::from(r#ref);
+            let bytes = body.len();
             let values = (of, bucket, row, sender, to, r#ref, body, reply_to, time);
-            Write::of(&statements.put, values)
+            Write::of(&statements.put, values).with_text(bytes)
         }
         MessageWrite::Edit { id: _, edit, text } => {
             let (time, edit) = (timestamp(edit.micros()), values::edit(edit, &text));
-            Write::of(&statements.edit, (time, edit, of, bucket, row))
+            Write::of(&statements.edit, (time, edit, of, bucket, row)).with_text(text.len())
         }
         MessageWrite::Delete { id: _ } => {
             erase(Write::of(&statements.delete, (time, of, bucket, row)))

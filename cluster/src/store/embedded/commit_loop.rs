@@ -66,7 +66,7 @@ impl CommitLoop {
     /// thread. A clean end leaves everything flushed, so that the next start has little to read.
     pub fn run(mut self) -> Result<(), CommitFailed> {
         while self.turn()? {}
-        self.memory.rest().map_err(|cause| self.fail(cause))?;
+        self.memory.rest().map_err(|cause| self.fail(cause.to_string()))?;
         self.flush();
         Ok(())
     }
@@ -91,7 +91,7 @@ impl CommitLoop {
     }
 
     /// Writes one group and tells its callers.
-    fn write(&mut self) -> Result<(), fjall::Error> {
+    fn write(&mut self) -> Result<(), String> {
         let before = self.high_water_ms.load(Ordering::Relaxed);
         let mut group = Group::new(&self.rows, &mut self.recent, before);
         let waiting: Vec<Done> =
@@ -115,15 +115,16 @@ impl CommitLoop {
             self.metrics.group(waiting.len(), began.elapsed());
         }
         waiting.into_iter().for_each(|done| done(outcome.clone()));
-        result.and_then(|()| self.memory.look(&self.rows))
+        result.map_err(|error| error.to_string())?;
+        self.memory.look(&self.rows)
     }
 
     /// Refuses everything from now on; whoever waits learns that nothing is known.
-    fn fail(&self, cause: fjall::Error) -> CommitFailed {
+    fn fail(&self, cause: String) -> CommitFailed {
         self.queue.close();
         let cause = match self.folder.probe() {
             Err(error) => error.to_string(),
-            Ok(()) => cause.to_string(),
+            Ok(()) => cause,
         };
         // Whoever waits learns it from the end of his job.
         let mut jobs = Vec::new();

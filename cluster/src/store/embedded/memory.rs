@@ -10,70 +10,88 @@
 //! (`register_tables` of lsm-tree 3.1). To free 16 MiB that lay idle took up to 44 ms, for which whoever
 //! read or wrote stood still. Whoever holds it as well, and for longer, frees it instead.
 //!
-//! **Bounded.** While what was sealed before waits for the engine, what is full grows up to [`MOST_BYTES`],
+//! **Bounded.** While what was sealed before waits for the engine, what is full grows up to a bound,
 //! because few large files cost the engine less than many small ones; then nothing is written until the
-//! engine is done, and what waits for that is bounded by the queue of writes.
+//! engine is done, and what waits for that is bounded by the queue of writes. One group may go beyond it.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fjall::AbstractTree as _;
+use fjall::{AbstractTree as _, PersistMode};
 use tracing::{debug, warn};
 
 use super::group::Rows;
 
-/// How many bytes of rows are gathered in memory before they become a file. The engine's own
-/// 64 MiB is searched slower than it saves: 5 % more CPU a message than this. A store that was made before
-/// memory was sealed here has the engine ask at 16 MiB as well: this is below.
-pub(super) const FULL_BYTES: u64 = 15 << 20;
+/// How many bytes of rows are gathered in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Before they become a file.
+    pub(super) full: u64,
+    /// Before nothing more is written, where what came before is not yet in a file.
+    pub(super) most: u64,
+}
 
-/// How many bytes memory may have while what was sealed before is not in a file. At saturation it has up
-/// to 47 MiB (two cores of a small machine).
-pub(super) const MOST_BYTES: u64 = 64 << 20;
+impl Bounds {
+    /// The engine's own 64 MiB are searched slower than they save: 5 % more CPU a message than 16.
+    /// At saturation memory grows up to 47 MiB while the engine is busy (two cores of a small machine).
+    pub(super) const USUAL: Self = Self { full: 16 << 20, most: 64 << 20 };
 
-/// How often it is looked whether the engine has written a file, and how many times before a group is
-/// written all the same: that tells whether the engine has failed.
+    /// Of a store that was made before memory was sealed here: its engine asks beyond 16 MiB, and would
+    /// ask with every group. So it does not come to that.
+    pub(super) const EARLIER: Self = Self { full: 8 << 20, most: 15 << 20 };
+}
+
+/// Beyond what the engine of a new store asks by itself, which is beyond all that ever waits. A version
+/// from before memory was sealed here writes files of this size there, and goes on.
+pub(super) const ASKED_BYTES: u64 = 256 << 20;
+
+/// How often it is looked whether the engine has written a file.
 const LOOK: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 20;
+
+/// How many looks without any file make an engine that will never write one again: five minutes.
+const LOOKS: u32 = 6_000;
 
 /// Some of the engine's memory, whatever it is.
 type Held = Arc<dyn Any + Send + Sync>;
 
 /// The memory that rows are gathered in.
 pub(super) struct Memory {
+    bounds: Bounds,
     held: Held,
     sealing: Option<JoinHandle<fjall::Result<bool>>>,
 }
 
 impl Memory {
-    pub(super) fn of(rows: &Rows) -> Self {
-        Self { held: rows.all.tree.active_memtable(), sealing: None }
+    pub(super) fn of(rows: &Rows, bounds: Bounds) -> Self {
+        Self { bounds, held: rows.all.tree.active_memtable(), sealing: None }
     }
 
     /// Looks at it after each group: seals what is full, has freed what became a file, and waits where too
-    /// much is gathered. Fails where sealing did.
-    pub(super) fn look(&mut self, rows: &Rows) -> fjall::Result<()> {
+    /// much is gathered. Fails where the engine did, or does nothing more.
+    pub(super) fn look(&mut self, rows: &Rows) -> Result<(), String> {
         for look in 0..LOOKS {
             let now = rows.all.tree.active_memtable();
             let bytes = now.size();
             self.follow(now);
-            self.sealed()?;
+            self.sealed().map_err(|error| error.to_string())?;
             let none_waits = || rows.all.sealed_memtable_count() == 0;
-            if bytes >= FULL_BYTES && self.sealing.is_none() && none_waits() {
+            if bytes >= self.bounds.full && self.sealing.is_none() && none_waits() {
                 debug!(bytes, "memory is sealed");
-                self.seal(rows)?;
+                self.seal(rows).map_err(|error| error.to_string())?;
             }
-            if bytes < MOST_BYTES {
-                break;
+            if bytes < self.bounds.most {
+                return Ok(());
             }
             if look == 0 {
                 warn!(bytes, "writes wait for memory to become files: the disk may be too slow");
             }
             thread::sleep(LOOK);
+            // Nothing is written by this. An engine that has failed says so.
+            rows.db.persist(PersistMode::Buffer).map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Err("no file was written in five minutes, while memory is full".to_owned())
     }
 
     /// Waits until nothing is being sealed.
@@ -140,7 +158,7 @@ mod tests {
     fn what_the_engine_lets_go_of_is_freed_elsewhere_and_not_before() {
         let (tell, told) = channel();
         let first: Held = Arc::new(Told(tell.clone()));
-        let mut memory = Memory { held: first.clone(), sealing: None };
+        let mut memory = Memory { bounds: Bounds::USUAL, held: first.clone(), sealing: None };
         memory.follow(first.clone());
         memory.follow(Arc::new(Told(tell)));
         assert!(told.recv_timeout(3 * LOOK).is_err(), "the engine still reads it");

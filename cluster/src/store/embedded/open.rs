@@ -16,7 +16,7 @@ use super::commit_loop::CommitLoop;
 use super::folder::{Folder, OpenError};
 use super::group::Rows;
 use super::keys::{self, Key};
-use super::memory::Memory;
+use super::memory::{ASKED_BYTES, Bounds, Memory};
 use super::recent::Recent;
 use super::{EmbeddedStore, Inner, Metrics, Options, Queue, encode, journal};
 
@@ -42,6 +42,11 @@ pub(super) fn open(
     let id = known(&folder, &rows, &keys::meta("id"))?;
     let secret = known(&folder, &rows, &keys::meta("secret"))?;
     let high_water_ms = known(&folder, &rows, &keys::meta("high_water_ms"))?;
+    let seals = rows.get(&keys::meta(SEALS));
+    let bounds = match seals.map_err(|error| damaged(&folder, error.to_string()))? {
+        Some(true) => Bounds::USUAL,
+        Some(false) | None => Bounds::EARLIER,
+    };
 
     let folder = Arc::new(folder);
     let queue = Arc::new(Queue::new(options.queue_bytes));
@@ -56,7 +61,7 @@ pub(super) fn open(
         metrics: metrics.clone(),
         _folder: folder.clone(),
     };
-    let memory = Memory::of(&rows);
+    let memory = Memory::of(&rows, bounds);
     let commit_loop = CommitLoop {
         rows,
         queue,
@@ -72,6 +77,9 @@ pub(super) fn open(
     Ok((EmbeddedStore(Arc::new(inner)), commit_loop))
 }
 
+/// The row that says that the engine of this store asks for files beyond [`ASKED_BYTES`] only.
+const SEALS: &str = "seals";
+
 /// Makes an empty store with an identity and a secret of its own.
 fn create(folder: &Folder, options: Options) -> Result<(), OpenError> {
     let path = folder.unfinished()?;
@@ -81,6 +89,7 @@ fn create(folder: &Folder, options: Options) -> Result<(), OpenError> {
     put("id", encode::encode(&StoreId::from(Uuid::new_v4())));
     put("secret", encode::encode(&secret()));
     put("high_water_ms", encode::encode(&0_u64));
+    put(SEALS, encode::encode(&true));
     batch.commit().map_err(|error| OpenError::engine(folder.path(), error))?;
     drop(rows);
     folder.finish(&path)
@@ -100,8 +109,8 @@ fn engine(folder: &Folder, path: &Path, options: Options) -> Result<Rows, OpenEr
     let open = || {
         let builder = Database::builder(path).cache_size(options.cache_bytes);
         let db = builder.worker_threads(ENGINE_THREADS).open()?;
-        // It is not asked to seal memory: `memory.rs` does, and says why.
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
+        // Kept with the store when it is made.
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(ASKED_BYTES);
         let all = db.keyspace("rows", options)?;
         Ok(Rows { db, all })
     };

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fjall::{AbstractTree as _, Keyspace};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use futures_util::FutureExt as _;
 use rally_schema::ids::Stamp;
 use rally_schema::{ChangeId, MessageId, Ref};
@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::memory::{FULL_BYTES, MOST_BYTES};
+use super::keys;
+use super::memory::Bounds;
 use super::{CommitFailed, Durability, EmbeddedStore, FEW, OpenError, Options, STAMPED_ALIKE};
 use crate::intent::{Intent, Pair};
 use crate::store::conformance::Fixture;
@@ -184,8 +185,8 @@ async fn an_engine_that_is_busy_for_thousands_of_groups_goes_on_afterwards() {
     let options = Options { durability: Durability::Sync, queue_bytes: 64 << 20, ..ALONE };
     let running = Running::new(options);
     let (store, all) = (&running.store, &running.store.0.rows.all);
-    let mut busy = Some(keep_busy(all.clone()));
-    for nth in 0..(2 * FULL_BYTES) >> 18 {
+    let (full, mut busy) = (Bounds::USUAL.full, Some(keep_busy(all.clone())));
+    for nth in 0..(2 * full) >> 18 {
         store.create_user(large(nth)).await.unwrap();
     }
     let (ana, ben, began) = ("ana".parse().unwrap(), "ben".parse().unwrap(), Instant::now());
@@ -195,7 +196,7 @@ async fn an_engine_that_is_busy_for_thousands_of_groups_goes_on_afterwards() {
             busy = None;
         }
         let all_is_written = all.sealed_memtable_count() == 0;
-        if busy.is_none() && all_is_written && all.tree.active_memtable().size() < FULL_BYTES {
+        if busy.is_none() && all_is_written && all.tree.active_memtable().size() < full {
             break;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "the engine does nothing more");
@@ -203,30 +204,61 @@ async fn an_engine_that_is_busy_for_thousands_of_groups_goes_on_afterwards() {
     running.stop();
 }
 
+/// A store whose engine asks for files beyond 16 MiB, as all did that were made earlier.
+fn made_earlier() -> TempDir {
+    let (dir, _) = Running::new(ALONE).stop();
+    let (path, elsewhere) = (dir.path().join("format-1"), tempfile::tempdir().unwrap());
+    let moved = elsewhere.path().join("format-1");
+    fs::rename(&path, &moved).unwrap();
+    let open = |path: &Path, bytes| {
+        let db = Database::builder(path).open().unwrap();
+        let rows =
+            db.keyspace("rows", || KeyspaceCreateOptions::default().max_memtable_size(bytes));
+        (db, rows.unwrap())
+    };
+    let ((_now, rows), (before, asking)) = (open(&moved, u64::MAX), open(&path, 16 << 20));
+    for row in rows.iter().map(|row| row.into_inner().unwrap()) {
+        if *row.0 != *keys::meta("seals") {
+            asking.insert(row.0, row.1).unwrap();
+        }
+    }
+    before.persist(PersistMode::SyncAll).unwrap();
+    dir
+}
+
 #[tokio::test]
 async fn who_writes_waits_where_too_much_is_gathered_for_an_engine_that_is_busy() {
-    let running = Running::new(ALONE);
-    let (store, all) = (&running.store, &running.store.0.rows.all);
-    let busy = keep_busy(all.clone());
-    let bytes = || all.tree.active_memtable().size();
-    let mut late = 0;
-    for nth in 0.. {
-        let mut write = store.create_user(large(nth));
-        while timeout(Duration::from_millis(500), &mut write).await.is_err() {
-            late += 1;
-            assert!(bytes() >= MOST_BYTES || late < 60, "it waits for something else");
+    let dirs = [(tempfile::tempdir().unwrap(), Bounds::USUAL), (made_earlier(), Bounds::EARLIER)];
+    for (dir, bounds) in dirs {
+        let running = Running::open(dir, ALONE).unwrap();
+        let (store, all) = (&running.store, &running.store.0.rows.all);
+        let busy = keep_busy(all.clone());
+        let bytes = || all.tree.active_memtable().size();
+        let write = async |nth: &mut u64| {
+            *nth += 1;
+            store.create_user(large(*nth)).await.unwrap()
+        };
+        let mut nth = 0;
+        // What is sealed at first waits, and memory fills up again.
+        while bytes() < bounds.most {
+            assert!(write(&mut nth).await);
         }
-        assert!(bytes() < MOST_BYTES + (2 << 20), "memory grows without bound");
-        if late > 0 && bytes() >= MOST_BYTES {
-            break;
+        // One group is on its way to a full memory, perhaps; all else waits.
+        let rest = async {
+            for _ in 0..40 {
+                assert!(write(&mut nth).await);
+            }
+        };
+        let mut rest = Box::pin(rest);
+        assert!(timeout(Duration::from_secs(2), &mut rest).await.is_err(), "{bounds:?}");
+        assert!(bytes() < bounds.most + (1 << 20), "{bounds:?}: {}", bytes());
+        drop(busy);
+        rest.await;
+        while bytes() >= bounds.full || all.sealed_memtable_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        running.stop();
     }
-    drop(busy);
-    while bytes() >= FULL_BYTES || all.sealed_memtable_count() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(store.create_user(large(1 << 20)).await.unwrap());
-    running.stop();
 }
 
 #[tokio::test]
