@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { unread } from '../src/core/conversation.ts';
+import { ceilingOf } from '../src/core/ids.ts';
 import { type Action, reduce } from '../src/core/reducer.ts';
 import type { State } from '../src/core/state.ts';
 import { inboxOf, threadOf, unreadInAll } from '../src/core/views.ts';
-import type { Receipt, ServerFrame } from '../src/wire.ts';
+import type { InboxEntry, Receipt, ServerFrame } from '../src/wire.ts';
 import {
   ASKED,
   after,
@@ -163,6 +164,31 @@ test('unread is the same by the count of the server and by the messages held', (
 test('what was pushed below the head before the count was told is counted', () => {
   const state = after(pushed(theirs(1)), inbox(entry(2, { unread: 0 })));
   expect(unread(talk(state), ME)).toBe(1);
+});
+
+test('a message below the head is asked for again where an answer may lack it', () => {
+  const about = (before: string) =>
+    ({ about: 'inbox', only: TALK, before: ceilingOf(before) }) as const;
+  const asked = (before: string) =>
+    ({ type: 'asked', ref: refOf(5), question: about(before) }) as const;
+  const told = (...entries: InboxEntry[]) =>
+    heard({ type: 'inbox', ref: refOf(5), entries, more: false });
+  const known = [inbox(entry(9, { unread: 5, read_up_to: idAt(1) })), pushed(theirs(4))];
+  // Counted after it came.
+  const counted = told(entry(9, { unread: 6, read_up_to: idAt(1) }));
+  expect(talk(after(...known, asked(idAt(9)), counted)).recount).toBe(false);
+  // Another one came meanwhile.
+  expect(talk(after(...known, asked(idAt(9)), pushed(theirs(5)), counted)).recount).toBe(true);
+  // There was a newer head, which comes later, or came meanwhile.
+  const without = after(...known, asked(idAt(9)), told());
+  expect(talk(without).recount).toBe(false);
+  expect(talk(reduce(without, pushed(theirs(10)))).recount).toBe(true);
+  expect(talk(after(...known, asked(idAt(9)), pushed(theirs(10)), told())).recount).toBe(true);
+  // The first that is heard of the head, and once only.
+  const first = after(pushed(theirs(4)), told(entry(9, { unread: 5 })));
+  expect(talk(first).recount).toBe(true);
+  const again = [asked(idAt(9)), told(entry(9, { unread: 6 }))].reduce(reduce, first);
+  expect([talk(again).recount, unread(talk(again), ME)]).toEqual([false, 6]);
 });
 
 test('a mark that lands where the count no longer fits has the count asked for again', () => {

@@ -15,7 +15,7 @@ import type {
   Receipt,
   UserId,
 } from '../wire.ts';
-import { later, NONE } from './ids.ts';
+import { ceilingOf, later, NONE } from './ids.ts';
 import type { Conversation, Early } from './state.ts';
 import { deleted, edited, find, holds, newest, put, putAll, since, type Thread } from './thread.ts';
 
@@ -77,7 +77,7 @@ function losesCount(conversation: Conversation): boolean {
  */
 function asWithHead(before: Conversation, next: Conversation): Conversation {
   const isNewHead = headId(next) > headId(before);
-  const isLost = next.counted === undefined || losesCount(next);
+  const isLost = next.counted === undefined || losesCount(next) || next.uncounted === 'some';
   return isNewHead && isLost && !next.recount ? { ...next, recount: true } : next;
 }
 
@@ -96,11 +96,11 @@ export function withMessage(
     known?.id === message.id && (message.deleted ?? false) && !known.deleted
       ? { ...known, preview: '', deleted: true }
       : known;
-  // Whether the server had counted it already cannot be told.
+  // Whether the server had counted it already cannot be told, nor whether it does by the answer to
+  // what was asked before.
   const slow =
-    counted !== undefined &&
     message.sender !== me &&
-    message.id < counted.head.id &&
+    message.id < headId(conversation) &&
     message.id > readUpTo(conversation) &&
     find(conversation.thread, message.id) === undefined &&
     !covers(conversation, readUpTo(conversation));
@@ -110,6 +110,7 @@ export function withMessage(
     thread,
     counted: counted && head ? { ...counted, head } : counted,
     recount: conversation.recount || slow,
+    uncounted: slow ? 'some' : conversation.uncounted,
   });
 }
 
@@ -196,10 +197,32 @@ export function withSeen(conversation: Conversation, id: MessageId): Conversatio
   return { ...next, recount: next.recount || losesCount(next) };
 }
 
+/** Takes note that the count is being asked for: of what comes from now on it may say nothing. */
+export function withAsked(conversation: Conversation): Conversation {
+  return conversation.uncounted === 'some' ? { ...conversation, uncounted: 'asked' } : conversation;
+}
+
+/**
+ * Tells whether an entry names a head that is news and was not pushed, above messages that were:
+ * whether they had been stored when it was counted cannot be told.
+ */
+function isUnsure(conversation: Conversation, { head }: InboxEntry, me: UserId): boolean {
+  const { counted, thread } = conversation;
+  const read = readUpTo(conversation);
+  return (
+    head.id > (counted?.head.id ?? NONE) &&
+    find(thread, head.id) === undefined &&
+    !covers(conversation, read) &&
+    thread.some(({ sender, id }) => sender !== me && id > read && id < head.id)
+  );
+}
+
 /** Takes over an inbox entry as the server read it just now, or as it was cached. */
-export function withEntry(conversation: Conversation, entry: InboxEntry): Conversation {
+export function withEntry(conversation: Conversation, entry: InboxEntry, me: UserId): Conversation {
   const { counted } = conversation;
   const read = entry.read_up_to ?? NONE;
+  const uncounted =
+    conversation.uncounted === 'some' || isUnsure(conversation, entry, me) ? 'some' : 'none';
   // An answer that was overtaken by what is known already says less.
   const stale =
     counted !== undefined && (counted.head.id > entry.head.id || counted.readUpTo > read);
@@ -213,13 +236,21 @@ export function withEntry(conversation: Conversation, entry: InboxEntry): Conver
       later(entry.peer_delivered_up_to ?? NONE, entry.peer_read_up_to ?? NONE),
     ),
     recount: false,
+    uncounted,
   };
-  return { ...next, recount: losesCount(next) && next.readUpTo > next.seenUpTo };
+  const isLost = losesCount(next) && next.readUpTo > next.seenUpTo;
+  return { ...next, recount: isLost || uncounted === 'some' };
 }
 
-/** Takes note that the server was asked for the count, and told what it has. */
-export function asCounted(conversation: Conversation): Conversation {
-  return conversation.recount ? { ...conversation, recount: false } : conversation;
+/**
+ * Takes note that the server was asked for the count up to the head `before`, and had a newer one
+ * only, which will be told or was meanwhile.
+ */
+export function asCounted(conversation: Conversation, before: MessageId): Conversation {
+  const uncounted = conversation.uncounted === 'none' ? 'none' : 'some';
+  const recount = uncounted === 'some' && ceilingOf(headId(conversation)) > before;
+  const isNews = recount !== conversation.recount || uncounted !== conversation.uncounted;
+  return isNews ? { ...conversation, recount, uncounted } : conversation;
 }
 
 function applyEarly(thread: Thread, early: readonly Early[]): Thread {

@@ -12,6 +12,7 @@ import {
   asCounted,
   lacks,
   startOf,
+  withAsked,
   withDeletion,
   withEdit,
   withEntry,
@@ -90,7 +91,7 @@ export function reduce(state: State, action: Action): State {
       return settleAll(next, messages);
     }
     case 'asked':
-      return { ...state, questions: { ...state.questions, [action.ref]: action.question } };
+      return onAsked(state, action.ref, action.question);
     case 'unanswered':
       return answered(state, action.ref)[0];
     case 'opened':
@@ -124,6 +125,13 @@ export function reduce(state: State, action: Action): State {
         .reduce((to, id) => change(to, id, withoutOldest), state);
     }
   }
+}
+
+function onAsked(state: State, ref: Ref, question: Question): State {
+  const next = { ...state, questions: { ...state.questions, [ref]: question } };
+  if (question.about !== 'inbox') return next;
+  const about = question.only === undefined ? Object.keys(next.conversations) : [question.only];
+  return about.reduce((to, id) => change(to, id, withAsked), next);
 }
 
 function onStatus(state: State, status: Status): State {
@@ -209,7 +217,7 @@ function ensure(state: State, id: ConversationId, peer: string): State {
 
 function upsert(state: State, entry: InboxEntry): State {
   const known = ensure(state, entry.conversation, entry.peer);
-  return change(known, entry.conversation, (held) => withEntry(held, entry));
+  return change(known, entry.conversation, (held) => withEntry(held, entry, state.me));
 }
 
 function pageComing(state: State, id: ConversationId): boolean {
@@ -296,10 +304,11 @@ function onInbox(state: State, frame: Extract<ServerFrame, { type: 'inbox' }>): 
   const filled = frame.entries.reduce(upsert, state);
   const [next, question] = answered(filled, frame.ref);
   if (question?.about !== 'inbox') return next;
-  if (question.only !== undefined) {
-    const isTold = frame.entries.some(({ conversation }) => conversation === question.only);
+  const { only, before = NONE } = question;
+  if (only !== undefined) {
+    const isTold = frame.entries.some(({ conversation }) => conversation === only);
     // There is a newer head, which will be told: asked again about this one it would say no more.
-    return isTold ? next : change(next, question.only, asCounted);
+    return isTold ? next : change(next, only, (held) => asCounted(held, before));
   }
   const from = frame.more ? (frame.entries.at(-1)?.head.id ?? NONE) : NONE;
   const { inboxFrom } = next;

@@ -63,6 +63,8 @@ export interface Conversation {
   readonly peerReadUpTo: MessageId | '';
   /** Whether the unread count has to be asked for again. */
   readonly recount: boolean;
+  /** Whether a message came of which a count that is told may say nothing; asked for since, or not. */
+  readonly uncounted: 'none' | 'asked' | 'some';
 }
 
 /** A change that came before the message it is about. */
@@ -146,5 +148,6 @@ export function emptyConversation(id: ConversationId, peer: UserId): Conversatio
     peerDeliveredUpTo: NONE,
     peerReadUpTo: NONE,
     recount: false,
+    uncounted: 'none',
   };
 }
