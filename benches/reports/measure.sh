@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 runs=${RUNS:-3}
 seconds=${SECONDS_EACH:-10}
 # So that a report says what it is of.
-RALLY_REVISION=$(git describe --always --dirty)
-export RALLY_REVISION
+GIT_REVISION=$(git describe --always --dirty)
+export GIT_REVISION
 cargo build --release --quiet -p rally-server -p rally-bench
 bench=target/release/rally-bench
 reports=benches/reports

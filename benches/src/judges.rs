@@ -22,7 +22,7 @@ use crate::stop::{Stop, runs};
 /// Made up are pairs of users with two devices each, who write in turn, one message a second; every
 /// message is acknowledged, shown on all four devices, ticked and read. Each tenth is edited and each
 /// twentieth deleted; some are sent again with another text, or in doubt; now and then somebody
-/// connects anew, watches the other one, or blocks him for a moment.
+/// connects anew, is told what he has not read, watches the other one, or blocks him for a moment.
 /// `judge`: all ten promises, and what each was judged by, over what is in memory.
 /// `write`, `read`: the file of `verify --history`.
 #[derive(Debug, Args)]
@@ -153,6 +153,12 @@ fn talk(history: &mut History, users: [UserId; 2], count: usize) {
                 let anew = devices[writer][usize::from(nth % 40 > 20)];
                 happens(at + 10, anew, Event::Disconnected);
                 connects(&mut happens, at + 400, anew);
+                let since: &[Shown] = &messages[messages.len().saturating_sub(20)..];
+                let read_up_to = since.first().map(|message| message.id);
+                let theirs = since.iter().skip(1).filter(|message| message.sender != sender);
+                let unread = theirs.count() as u32;
+                let told = Event::Counted { conversation, head: id, read_up_to, unread };
+                happens(at + 404, anew, told);
             }
             19 if nth % 400 == 19 => {
                 let user = users[reader];

@@ -7,9 +7,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The version, and after a `+` the revision from which it was built, if the build's environment
-/// named one in `RALLY_REVISION`. A build does not look for it by itself: each commit would have
+/// named one in `GIT_REVISION`. A build does not look for it by itself: each commit would have
 /// all of the server built anew.
-pub static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("RALLY_REVISION") {
+pub static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("GIT_REVISION") {
     None | Some("") => env!("CARGO_PKG_VERSION").to_owned(),
     Some(revision) => format!("{}+{revision}", env!("CARGO_PKG_VERSION")),
 });
